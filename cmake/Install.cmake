@@ -1,0 +1,2 @@
+# Install rules and the exported target prosa::prosa.
+include(CMakePackageConfigHelpers)

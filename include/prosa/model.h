@@ -1,0 +1,109 @@
+// A loaded checkpoint with tensor input and output: token ids in, logits and state out. No text, no sampling.
+//
+// Chat (chat.h) is the conversation on top. MODEL names are folders or hub names; "" is the embedded model.
+// Thread safety: Model is a handle; one call at a time per model (a second thread gets Error(busy)); cancel-free.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace prosa {
+
+/// Options of every way to load a model.
+struct LoadOptions {
+  std::string backend = "cpu";   // "cpu", "reference"
+  int threads = 0;               // 0: physical cores
+  std::string isa;               // "": the best of this machine; "avx512vnni", "avx2", "neon", "portable"
+  int64_t context = 4096;        // tokens a conversation may hold; KV memory is reserved for them
+  std::function<void(double fraction, std::string_view what)> progress;  // 0..1 while a large model loads
+};
+
+/// What a checkpoint holds, for people and programs.
+struct ModelInfo {
+  std::string path;              // the folder it came from
+  int64_t parameters = 0;        // of the main model (a tied head once, MTP and vision not counted)
+  int64_t weight_bytes = 0;      // the same in the file
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t num_layers = 0;        // of these num_attention_layers gated attention, the others Gated DeltaNet
+  int64_t num_attention_layers = 0;
+  int bits = 0;                  // default bits of quantized matrices; 0: not quantized
+  int group_size = 0;
+  bool has_mtp = false;
+  std::string backend;           // "cpu"
+  std::string isa;               // "avx512vnni"
+  int threads = 0;
+};
+
+/// Bytes held in memory, by what they are for. Weights read through a mapped file count as weights.
+struct MemoryFootprint {
+  int64_t weights = 0;
+  int64_t kv = 0;           // key/value caches of all live states
+  int64_t state = 0;        // recurrent and conv states of all live states
+  int64_t checkpoints = 0;  // snapshots kept for reuse
+  int64_t scratch = 0;      // activations, logits
+  [[nodiscard]] int64_t total() const { return weights + kv + state + checkpoints + scratch; }
+};
+
+/// Where a sequence stands. Movable; a copy costs and has a name. Empty until Model::new_state().
+class State {
+ public:
+  State();
+  ~State();
+  State(State&&) noexcept;
+  State& operator=(State&&) noexcept;
+
+  [[nodiscard]] int64_t position() const;   // tokens fed
+  [[nodiscard]] int64_t byte_size() const;
+  [[nodiscard]] State copy() const;         // an independent state that continues with the same bits
+
+ private:
+  friend class Model;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Row-major float32 logits [rows, vocab].
+struct Logits {
+  int64_t rows = 0;
+  int64_t vocab = 0;
+  std::vector<float> values;
+  [[nodiscard]] std::span<const float> row(int64_t index) const {
+    return std::span<const float>(values).subspan(static_cast<size_t>(index * vocab), static_cast<size_t>(vocab));
+  }
+};
+
+class Model {
+ public:
+  /// `name`: a folder, a hub name, or "" for the embedded model. Errors: not_found, bad_checkpoint, shape_mismatch,
+  /// unsupported, io, out_of_memory.
+  static Model from_pretrained(const std::string& name = {}, const LoadOptions& options = {});
+
+  ~Model();
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+
+  [[nodiscard]] ModelInfo info() const;
+  [[nodiscard]] MemoryFootprint memory_footprint() const;
+
+  /// An empty state with room for LoadOptions::context tokens.
+  [[nodiscard]] State new_state() const;
+
+  /// Feeds input_ids [T] to `state` (which moves on) and returns logits: of every fed position, or of the last only.
+  /// attention_mask [T] or empty: 0 marks padding, which is skipped: it never enters the state. With all rows, a
+  /// masked position's row is zero. A single id on a used state is one decode step; more are a prefill.
+  Logits forward(std::span<const int32_t> input_ids, State& state, std::span<const uint8_t> attention_mask = {},
+                 bool last_only = false) const;
+
+ private:
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace prosa

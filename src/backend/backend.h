@@ -1,0 +1,131 @@
+// The seam between the project and a device: coarse functions over tensors and positions. A backend runs all layers
+// itself with its own fused kernels; there is no graph and no virtual call per operation. It knows no text.
+//
+// Prefill and decode are two programs over one State: prefill is matrix-matrix with the chunked delta rule, decode is
+// bandwidth-bound. Numbers: prefill(n) agrees with n decodes within the bounds of docs/numerics.md; thread count and
+// batch neighbours change no bit.
+//
+// Thread safety: one call at a time per Backend; different Backends are independent. `cancel` may be set from any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/weights.h"
+
+namespace prosa::backend {
+
+/// Where a sequence stands: KV cache, conv windows and recurrent matrices, valid at exactly `position` tokens.
+/// Everything is allocated by new_state(); nothing grows later.
+class State {
+ public:
+  virtual ~State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  [[nodiscard]] int64_t position() const noexcept { return position_; }
+  [[nodiscard]] int64_t capacity() const noexcept { return capacity_; }
+  /// False after a cancelled or failed prefill: only reset() or Backend::restore() make it usable again.
+  [[nodiscard]] bool valid() const noexcept { return valid_; }
+  [[nodiscard]] virtual int64_t byte_size() const noexcept = 0;  // host or device bytes held
+
+ protected:
+  explicit State(int64_t capacity) noexcept : capacity_(capacity) {}
+  int64_t position_ = 0;
+  int64_t capacity_ = 0;
+  bool valid_ = true;
+};
+
+/// A copy of a State at one position (KV up to it, conv windows, recurrent matrices), in host memory.
+class Snapshot {
+ public:
+  virtual ~Snapshot() = default;
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+  [[nodiscard]] int64_t position() const noexcept { return position_; }
+  [[nodiscard]] virtual int64_t byte_size() const noexcept = 0;
+
+ protected:
+  explicit Snapshot(int64_t position) noexcept : position_(position) {}
+  int64_t position_ = 0;
+};
+
+enum class LogitRows { none, last, all };
+
+struct PrefillRequest {
+  std::span<const int32_t> tokens;  // [n], each in [0, vocab)
+  LogitRows rows = LogitRows::last;
+  std::span<float> logits;          // [0 | 1 | n, vocab], as `rows` says
+  const std::atomic<bool>* cancel = nullptr;  // checked before every layer; set: Error(cancelled), state invalid
+  std::function<void(int64_t done, int64_t total)> progress;  // tokens finished; called between chunks
+};
+
+struct MemoryReport {
+  int64_t weights = 0;  // bytes this backend holds for weights beyond the mapped file, or the mapped bytes it reads
+  int64_t scratch = 0;  // buffers shared by all calls
+};
+
+/// One stage's share of the time since the last reset (for `bench --profile`).
+struct StageTime {
+  std::string_view stage;
+  double seconds = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;     // "cpu", "reference"
+  [[nodiscard]] virtual std::string_view isa() const noexcept = 0;      // "avx512vnni", "avx2", "neon", "portable"
+  [[nodiscard]] virtual int threads() const noexcept = 0;
+  [[nodiscard]] virtual const ModelConfig& config() const noexcept = 0;
+
+  /// Room for `capacity` tokens. Error(out_of_memory) names the size.
+  [[nodiscard]] virtual std::unique_ptr<State> new_state(int64_t capacity) = 0;
+  /// Back to position 0, valid.
+  virtual void reset(State& state) = 0;
+
+  /// Feeds n >= 1 tokens. Error(context_exceeded) before anything is touched when they don't fit.
+  virtual void prefill(State& state, const PrefillRequest& request) = 0;
+  /// Feeds one token and writes its logits [vocab].
+  virtual void decode(State& state, int32_t token, std::span<float> logits) = 0;
+  /// One token for each of several states; logits [states.size(), vocab]. Row i has the bits of a lone decode().
+  virtual void decode_batch(std::span<State* const> states, std::span<const int32_t> tokens, std::span<float> logits) = 0;
+
+  [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot(const State& state) = 0;
+  /// `state` continues with the very bits it would have had. Its capacity must reach the snapshot's position.
+  virtual void restore(State& state, const Snapshot& snapshot) = 0;
+
+  [[nodiscard]] virtual MemoryReport memory() const noexcept = 0;
+
+  /// Time by stage; a backend that does not measure returns nothing. The first call switches the measuring on.
+  virtual std::vector<StageTime> take_profile() { return {}; }
+};
+
+struct BackendOptions {
+  int threads = 0;                 // 0: physical cores
+  std::string isa;                 // "": the best this machine has; else a name of available_isas()
+  int64_t max_prefill_chunk = 256; // tokens per pass of prefill: bounds the scratch memory
+  std::function<void(double fraction)> progress;  // of packing the weights, 0..1
+};
+
+/// The official formulas in float32 over dequantized weights: slow, obvious, the oracle of every other backend.
+std::unique_ptr<Backend> make_reference_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
+
+/// Weights packed once for the ISA found at run time, int8 activations in quantized products.
+std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
+
+/// By name ("cpu", "reference"); Error(unsupported) lists the known ones.
+std::unique_ptr<Backend> make_backend(std::string_view name, std::shared_ptr<const Weights> weights,
+                                      const BackendOptions& options);
+
+/// What this machine can run, best first: a subset of "avx512vnni", "avx2", "neon", "portable".
+std::vector<std::string> available_isas();
+
+}  // namespace prosa::backend

@@ -1,0 +1,40 @@
+// Error: composing the one line that people read. Holds no policy about who catches it.
+#include "prosa/error.h"
+
+namespace prosa {
+
+std::string_view to_string(ErrorCode code) noexcept {
+  switch (code) {
+    case ErrorCode::invalid_argument: return "invalid_argument";
+    case ErrorCode::not_found: return "not_found";
+    case ErrorCode::io: return "io";
+    case ErrorCode::bad_checkpoint: return "bad_checkpoint";
+    case ErrorCode::shape_mismatch: return "shape_mismatch";
+    case ErrorCode::unsupported: return "unsupported";
+    case ErrorCode::bad_tokenizer: return "bad_tokenizer";
+    case ErrorCode::bad_template: return "bad_template";
+    case ErrorCode::context_exceeded: return "context_exceeded";
+    case ErrorCode::cancelled: return "cancelled";
+    case ErrorCode::not_loaded: return "not_loaded";
+    case ErrorCode::busy: return "busy";
+    case ErrorCode::out_of_memory: return "out_of_memory";
+  }
+  return "unknown";
+}
+
+namespace {
+std::string compose(const std::string& message, const std::string& where, const std::string& remedy) {
+  std::string line = where.empty() ? message : where + ": " + message;
+  if (!remedy.empty()) line += " (" + remedy + ")";
+  return line;
+}
+}  // namespace
+
+Error::Error(ErrorCode code, std::string message, std::string where, std::string remedy)
+    : std::runtime_error(compose(message, where, remedy)),
+      code_(code),
+      message_(std::move(message)),
+      where_(std::move(where)),
+      remedy_(std::move(remedy)) {}
+
+}  // namespace prosa

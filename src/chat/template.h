@@ -1,0 +1,35 @@
+// The Qwen3.5 chat template, written natively: JSON messages and tools in, the prompt text out, byte-equal to what the
+// official Jinja template renders, errors included.
+//
+// Not a Jinja engine: it knows this one family. The only thing read off the model's own chat_template.jinja (or
+// tokenizer_config.json) is whether thinking is on by default. Pure functions, no state.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace prosa::chat {
+
+/// What enable_thinking unset means for this model.
+enum class ThinkingDefault { on, off };
+
+/// From chat_template.jinja, else chat_template.json / tokenizer_config.json's "chat_template"; `off` when the folder
+/// has none (the small models' variant).
+ThinkingDefault read_thinking_default(const std::filesystem::path& folder);
+
+struct TemplateOptions {
+  ThinkingDefault thinking_default = ThinkingDefault::off;
+  std::optional<bool> enable_thinking;  // unset: the model's default
+  bool add_generation_prompt = true;
+};
+
+/// `messages`: array of {"role", "content": string | null | list of parts, "reasoning_content"?, "tool_calls"?}.
+/// `tools`: array or null. Key order of objects is kept (ordered_json): it shows in the prompt.
+/// Error(bad_template) with the official template's own message where it raises.
+std::string render(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
+                   const TemplateOptions& options);
+
+}  // namespace prosa::chat

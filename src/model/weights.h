@@ -1,0 +1,111 @@
+// The weights of one model in the converted convention, as views into memory that the loader keeps alive.
+//
+// Every difference between files is gone here: RMSNorm weights have their 1 added, conv1d is [channels, kernel], vision
+// tensors are skipped, MTP tensors stand apart, names don't matter any more. Small vectors are float32; matrices stay
+// as they are in the file (a backend packs them its own way). Nothing here knows a device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+
+namespace prosa {
+
+enum class DType { bf16, f16, f32 };
+
+inline constexpr size_t dtype_size(DType type) noexcept { return type == DType::f32 ? 4 : 2; }
+
+/// A matrix W [rows, cols] of y = W x, dense or MLX-affine-quantized. A view: copying copies no data.
+///
+/// Dense: `data` points at row-major values of `dtype`, `bits` is 0.
+/// Quantized: each row of `data` is one little-endian bit stream of cols * bits / 32 words; group g of a row covers the
+/// columns [g * group_size, (g+1) * group_size) and has scales[row, g] and biases[row, g] of `scale_dtype`.
+/// Pointers may be unaligned for their type: read through memcpy.
+struct Matrix {
+  std::string name;  // as in the file, for messages
+  int64_t rows = 0;
+  int64_t cols = 0;
+  const std::byte* data = nullptr;
+  DType dtype = DType::bf16;          // dense only
+  int bits = 0;                       // 0: dense; else 2, 3, 4, 5, 6, 8
+  int group_size = 0;                 // 32, 64, 128
+  DType scale_dtype = DType::bf16;    // quantized only
+  const std::byte* scales = nullptr;  // [rows, cols / group_size]
+  const std::byte* biases = nullptr;  // [rows, cols / group_size]
+
+  [[nodiscard]] bool quantized() const noexcept { return bits != 0; }
+  [[nodiscard]] int64_t groups() const noexcept { return quantized() ? cols / group_size : 0; }
+  /// Bytes of data, scales and biases in the file.
+  [[nodiscard]] int64_t byte_size() const noexcept {
+    if (!quantized()) return rows * cols * static_cast<int64_t>(dtype_size(dtype));
+    return rows * (cols * bits / 8 + 2 * groups() * static_cast<int64_t>(dtype_size(scale_dtype)));
+  }
+};
+
+struct DeltaNetWeights {
+  Matrix in_proj_qkv;               // [2 * key_dim + value_dim, hidden]: q heads, k heads, v heads
+  Matrix in_proj_z;                 // [value_dim, hidden]
+  Matrix in_proj_b;                 // [num_value_heads, hidden]
+  Matrix in_proj_a;                 // [num_value_heads, hidden]
+  Matrix out_proj;                  // [hidden, value_dim]
+  std::vector<float> conv1d;        // [conv_dim, kernel]; tap kernel-1 meets the newest token
+  std::vector<float> a_log;         // [num_value_heads]
+  std::vector<float> dt_bias;       // [num_value_heads]
+  std::vector<float> norm;          // [value_head_dim]
+};
+
+struct AttentionWeights {
+  Matrix q_proj;              // [num_heads * 2 * head_dim, hidden]: per head [q | gate]
+  Matrix k_proj;              // [kv_dim, hidden]
+  Matrix v_proj;              // [kv_dim, hidden]
+  Matrix o_proj;              // [hidden, query_dim]
+  std::vector<float> q_norm;  // [head_dim], 1 added
+  std::vector<float> k_norm;  // [head_dim], 1 added
+};
+
+struct MlpWeights {
+  Matrix gate_proj;  // [intermediate, hidden]
+  Matrix up_proj;    // [intermediate, hidden]
+  Matrix down_proj;  // [hidden, intermediate]
+};
+
+/// Exactly one of `delta` and `attention` is set, as config.layer_types says.
+struct LayerWeights {
+  std::vector<float> input_norm;           // [hidden], 1 added
+  std::optional<DeltaNetWeights> delta;
+  std::optional<AttentionWeights> attention;
+  std::vector<float> post_attention_norm;  // [hidden], 1 added
+  MlpWeights mlp;
+};
+
+/// The multi-token-prediction head: norm(layers(fc([rms(embed), rms(hidden)]))) -> the shared head.
+struct MtpWeights {
+  Matrix fc;                               // [hidden, 2 * hidden]: columns [embedding | hidden state]
+  std::vector<float> pre_fc_norm_embedding;  // [hidden], 1 added
+  std::vector<float> pre_fc_norm_hidden;     // [hidden], 1 added
+  std::vector<LayerWeights> layers;          // attention layers
+  std::vector<float> norm;                   // [hidden], 1 added
+};
+
+struct Weights {
+  ModelConfig config;
+  Matrix embed_tokens;              // [vocab, hidden]
+  std::vector<LayerWeights> layers; // [num_layers]
+  std::vector<float> norm;          // [hidden], 1 added
+  Matrix lm_head;                   // [vocab, hidden]; the same view as embed_tokens when tied
+  std::optional<MtpWeights> mtp;    // kept aside; not part of the main model
+
+  std::shared_ptr<const void> storage;  // keeps the mapped files (or owned buffers) alive
+
+  /// Bytes of the main model in the file: every tensor once, a tied head once.
+  [[nodiscard]] int64_t byte_size() const;
+  /// Parameters of the main model (a quantized weight counts as one; a tied head once).
+  [[nodiscard]] int64_t parameter_count() const;
+};
+
+}  // namespace prosa
