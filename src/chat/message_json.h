@@ -1,0 +1,49 @@
+// Messages, tools and tool calls as JSON and back: prosa's own structs on one side, the shape of OpenAI's chat messages
+// (which the chat template reads) on the other.
+//
+// Not the template (template.h) and not a protocol: ids, names and other fields a client sends along are ignored here.
+// Whatever JSON comes from outside passes through parse_json, which bounds its nesting, so that everything after it may
+// recurse. Pure functions.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "prosa/chat.h"
+
+namespace prosa::chat {
+
+inline constexpr int max_json_depth = 200;
+
+/// Error(invalid_argument) that names `what` for invalid JSON or one nested deeper than max_json_depth.
+nlohmann::ordered_json parse_json(std::string_view text, std::string_view what);
+
+/// As Python's json.dumps(value, ensure_ascii=False) writes it: {"a": [1, 2.5]}, shortest floats (1e+16, 0.1, 1.0).
+std::string to_python_json(const nlohmann::ordered_json& value);
+/// As Python's str() prints a number; other than a number is a broken invariant.
+std::string to_python_number(const nlohmann::ordered_json& number);
+
+/// The arguments of a call as an object: "" and "null" are {}. Error(invalid_argument) names the call otherwise.
+nlohmann::ordered_json parse_tool_arguments(const ToolCall& call);
+/// The tool's JSON, kept as given: {"type": "function", "function": {…}} or a bare function object {"name": …}.
+/// Error(invalid_argument) names the tool's place in the list.
+nlohmann::ordered_json parse_tool(const Tool& tool, size_t index = 0);
+
+/// What render() takes. A message without reasoning gets no "reasoning_content", so that thoughts still lying in its
+/// content are found by the template.
+nlohmann::ordered_json to_json(const Message& message);
+nlohmann::ordered_json to_json(std::span<const Message> messages);
+/// An array, or null when there are none.
+nlohmann::ordered_json to_json(std::span<const Tool> tools);
+
+/// Messages of an API request. `content`: string, null or a list of text parts (joined); `arguments`: an object or a
+/// string holding one; the role "developer" is "system". Errors name the message: invalid_argument for a wrong shape,
+/// unsupported for images, video and audio.
+std::vector<Message> messages_from_json(const nlohmann::ordered_json& messages);
+std::vector<Tool> tools_from_json(const nlohmann::ordered_json& tools);
+
+}  // namespace prosa::chat

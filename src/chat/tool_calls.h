@@ -1,0 +1,49 @@
+// The text inside <tool_call> … </tool_call> -> calls: the XML form of the Qwen3.5 template
+//   <function=NAME>\n<parameter=KEY>\nVALUE\n</parameter>\n…</function>
+// and the older JSON form {"name": …, "arguments": {…}}.
+//
+// Tolerant in order, number and white space, not in meaning: what is cut off or is no call is an error value, never
+// half a call. Values are text; the tool's JSON schema says which become numbers, booleans, objects, lists or null,
+// and what does not fit its type stays a string, as a string stays without a schema. Pure after construction.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "prosa/chat.h"
+
+namespace prosa::chat {
+
+/// A call that could not be read.
+struct CallError {
+  std::string message;  // what is wrong
+  std::string text;     // what the model wrote inside the tags
+};
+
+class ToolCallParser {
+ public:
+  ToolCallParser() = default;
+  /// The tools of the conversation, for the types of their parameters. Error(invalid_argument) as parse_tool.
+  explicit ToolCallParser(std::span<const Tool> tools);
+
+  /// All calls of one <tool_call> block (usually one), or what is wrong. `body`: without the tags.
+  [[nodiscard]] std::variant<std::vector<ToolCall>, CallError> parse(std::string_view body) const;
+
+ private:
+  struct Function {
+    std::string name;
+    nlohmann::ordered_json parameters;  // its JSON schema; the root that "$ref" starts from
+  };
+  [[nodiscard]] nlohmann::ordered_json typed_value(std::string_view function, std::string_view key,
+                                                   std::string_view text) const;
+  std::variant<std::vector<ToolCall>, CallError> parse_xml(std::string_view body) const;
+
+  std::vector<Function> functions_;
+};
+
+}  // namespace prosa::chat
