@@ -63,7 +63,7 @@ struct PrefillRequest {
   LogitRows rows = LogitRows::last;
   std::span<float> logits;          // [0 | 1 | n, vocab], as `rows` says
   const std::atomic<bool>* cancel = nullptr;  // checked before every layer; set: Error(cancelled), state invalid
-  std::function<void(int64_t done, int64_t total)> progress;  // tokens finished; called between chunks
+  std::function<void(int64_t done, int64_t total)> progress = {};  // tokens finished; called between chunks
 };
 
 struct MemoryReport {
@@ -110,9 +110,9 @@ class Backend {
 
 struct BackendOptions {
   int threads = 0;                 // 0: physical cores
-  std::string isa;                 // "": the best this machine has; else a name of available_isas()
+  std::string isa = {};            // "": the best this machine has; else a name of available_isas()
   int64_t max_prefill_chunk = 256; // tokens per pass of prefill: bounds the scratch memory
-  std::function<void(double fraction)> progress;  // of packing the weights, 0..1
+  std::function<void(double fraction)> progress = {};  // of packing the weights, 0..1
 };
 
 /// The official formulas in float32 over dequantized weights: slow, obvious, the oracle of every other backend.
