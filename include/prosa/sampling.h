@@ -12,19 +12,19 @@
 namespace prosa {
 
 struct SamplingConfig {
-  float temperature = 0.6F;         // 0: greedy, the highest logit (after penalties) wins
-  int top_k = 50;                   // 0: all tokens
-  float top_p = 0.95F;              // (0, 1]; 1: off
-  float min_p = 0.0F;               // [0, 1); tokens less likely than min_p times the best one are dropped
-  int max_tokens = 512;             // tokens of the answer; thinking is not counted
-  float repetition_penalty = 1.1F;  // > 0; over the last 64 tokens of prompt and reply; 1: off
-  float presence_penalty = 0.0F;    // subtracted once from the logit of every token of the reply so far
-  float frequency_penalty = 0.0F;   // subtracted once per occurrence in the reply so far
-  std::vector<std::string> stop;    // the reply ends before the first of these strings (of the answer channel)
-  std::optional<uint64_t> seed;     // unset: a fresh one for each reply, reported in ReplyStats
-  bool disable_thinking = false;    // true: never think; false: as the model's template does by default
-  bool enable_thinking = false;     // true: ask for thinking explicitly (disable_thinking wins)
-  int max_thinking_tokens = 100;    // then the think block is closed for the model and the answer follows; 0: at once
+  float temperature = 0.6F;            // 0: greedy, the highest logit (after penalties) wins
+  int top_k = 50;                      // 0: all tokens
+  float top_p = 0.95F;                 // (0, 1]; 1: off
+  float min_p = 0.0F;                  // [0, 1); tokens less likely than min_p times the best one are dropped
+  int max_tokens = 512;                // tokens of the answer; thinking is not counted
+  float repetition_penalty = 1.1F;     // > 0; over the last 64 tokens of prompt and reply; 1: off
+  float presence_penalty = 0.0F;       // subtracted once from the logit of every token of the reply so far
+  float frequency_penalty = 0.0F;      // subtracted once per occurrence in the reply so far
+  std::vector<std::string> stop = {};  // the reply ends before the first of these strings (of the answer channel)
+  std::optional<uint64_t> seed = {};   // unset: a fresh one for each reply, reported in ReplyStats
+  bool disable_thinking = false;       // true: never think; false: as the model's template does by default
+  bool enable_thinking = false;        // true: ask for thinking explicitly (disable_thinking wins)
+  int max_thinking_tokens = 100;  // then the think block is closed for the model and the answer follows; 0: at once
 };
 
 /// Error(invalid_argument) that names the field and its range.
