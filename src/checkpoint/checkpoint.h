@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "model/config.h"
 #include "model/weights.h"
@@ -16,11 +18,29 @@ namespace prosa::checkpoint {
 /// Errors: not_found, bad_checkpoint, unsupported; each names file, key, value found and values known.
 ModelConfig read_config(const std::filesystem::path& folder);
 
+/// The same for a lone file (generation_config.json is looked for beside it).
+ModelConfig read_config_file(const std::filesystem::path& config_json);
+
 /// Maps the folder's safetensors and binds every tensor of the config, shapes checked. Pages are read on first touch.
 /// Errors: not_found, bad_checkpoint, shape_mismatch (tensor, expected, found), unsupported, io.
 std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder);
 
 /// Matrix row -> float32 [cols]: dense conversion or scale * q + bias. `row` in [0, rows).
 void dequantize_row(const Matrix& matrix, int64_t row, float* out);
+
+/// One tensor of a folder as it stands in the file, for people (`prosa inspect`).
+struct TensorListing {
+  std::string name;            // as in the file
+  std::string file;            // file name in the folder
+  std::string dtype;           // "BF16", "U32"
+  std::vector<int64_t> shape;  // as in the file
+  int64_t bytes = 0;
+  int bits = 0;        // of a quantized matrix's weight, from the shapes; else 0
+  int group_size = 0;  // the same
+  std::string role;    // "text", "mtp", "vision", "ignored": ignored ones have names prosa does not know
+};
+
+/// Every tensor of the folder in file order. Errors as of load_weights(), but shapes are not held against the config.
+std::vector<TensorListing> list_tensors(const std::filesystem::path& folder);
 
 }  // namespace prosa::checkpoint

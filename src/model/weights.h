@@ -100,6 +100,7 @@ struct Weights {
   Matrix lm_head;                   // [vocab, hidden]; the same view as embed_tokens when tied
   std::optional<MtpWeights> mtp;    // kept aside; not part of the main model
 
+  int64_t vector_bytes = 0;         // what the float vectors of the main model take in the file
   std::shared_ptr<const void> storage;  // keeps the mapped files (or owned buffers) alive
 
   /// Bytes of the main model in the file: every tensor once, a tied head once.

@@ -1,0 +1,57 @@
+// MappedFile: open, fstat, mmap. Not a reader of any format.
+#include "base/mmap.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "prosa/error.h"
+
+namespace prosa {
+
+namespace {
+[[noreturn]] void fail(const std::filesystem::path& path, const char* action, int error) {
+  if (error == ENOENT || error == ENOTDIR) {
+    throw Error(ErrorCode::not_found, "no such file", path.string(), "check the path");
+  }
+  throw Error(ErrorCode::io, std::string(action) + ": " + std::generic_category().message(error), path.string());
+}
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() { ::close(fd); }
+};
+}  // namespace
+
+MappedFile MappedFile::open(const std::filesystem::path& path) {
+  // O_NONBLOCK: a named pipe in place of a file must not hang the program; for regular files it means nothing.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) fail(path, "can't open", errno);
+  const Descriptor closer{fd};
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) fail(path, "can't stat", errno);
+  if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::io, "not a regular file", path.string());
+  const auto size = static_cast<size_t>(status.st_size);
+  if (size == 0) return {};
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (address == MAP_FAILED) fail(path, "can't map", errno);
+  return MappedFile({static_cast<const std::byte*>(address), size});
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+}  // namespace prosa

@@ -1,0 +1,52 @@
+// dequantize_row: one matrix row as float32, whatever the file holds. The plain definition that kernels are held
+// against.
+#include <array>
+#include <cstring>
+
+#include "base/bf16.h"
+#include "base/check.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/quantize.h"
+
+namespace prosa::checkpoint {
+
+namespace {
+
+void floats_from(const std::byte* data, DType type, int64_t count, float* out) {
+  if (type == DType::f32) {
+    std::memcpy(out, data, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, data + i * 2, sizeof bits);
+    out[i] = type == DType::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
+  }
+}
+
+}  // namespace
+
+void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
+  PROSA_CHECK(row >= 0 && row < matrix.rows);
+  if (!matrix.quantized()) {
+    const int64_t row_bytes = matrix.cols * static_cast<int64_t>(dtype_size(matrix.dtype));
+    floats_from(matrix.data + row * row_bytes, matrix.dtype, matrix.cols, out);
+    return;
+  }
+  std::array<uint8_t, 128> q;
+  const auto group = static_cast<size_t>(matrix.group_size);
+  PROSA_CHECK(group <= q.size());
+  const int64_t group_bytes = matrix.group_size * matrix.bits / 8;
+  const int64_t first_group = row * matrix.groups();
+  const auto scale_bytes = static_cast<int64_t>(dtype_size(matrix.scale_dtype));
+  for (int64_t g = first_group; g < first_group + matrix.groups(); ++g) {
+    float scale = 0;
+    float bias = 0;
+    floats_from(matrix.scales + g * scale_bytes, matrix.scale_dtype, 1, &scale);
+    floats_from(matrix.biases + g * scale_bytes, matrix.scale_dtype, 1, &bias);
+    unpack_row(matrix.data + g * group_bytes, matrix.bits, {q.data(), group});
+    for (size_t i = 0; i < group; ++i) *out++ = scale * static_cast<float>(q[i]) + bias;
+  }
+}
+
+}  // namespace prosa::checkpoint

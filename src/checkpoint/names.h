@@ -1,0 +1,23 @@
+// Tensor and module names: the prefixes that exist in the wild, reduced to one form.
+//
+// Pure text. Canonical names are those below the text model: "embed_tokens.weight", "layers.0.mlp.up_proj.weight",
+// "norm.weight", "lm_head.weight", "mtp.fc.weight".
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace prosa::checkpoint {
+
+enum class TensorRole { text, mtp, vision, ignored };
+std::string_view to_string(TensorRole role) noexcept;
+
+struct CanonicalName {
+  TensorRole role = TensorRole::ignored;
+  std::string name;
+};
+
+/// Works for tensor names and for module paths (without ".weight") alike.
+CanonicalName canonical_name(std::string_view name);
+
+}  // namespace prosa::checkpoint

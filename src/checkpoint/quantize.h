@@ -1,0 +1,28 @@
+// MLX affine quantization of rows: the bit streams, the quantizer, and the way back.
+//
+// Pure functions over caller's memory, no files, no threads. A row is `cols` values in groups of `group_size`; a group
+// shares a scale and a bias: value = scale * q + bias. The packed row is one little-endian bit stream of cols * bits /
+// 32 words. Same input gives the same bits on every machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace prosa::checkpoint {
+
+/// True for 2, 3, 4, 5, 6, 8 bits and groups of 32, 64, 128.
+bool is_known_quantization(int bits, int group_size) noexcept;
+
+/// q [cols], each below 2^bits -> words [cols * bits / 32]. cols is a multiple of 32.
+void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words);
+
+/// The way back; `words` may be unaligned.
+void unpack_row(const std::byte* words, int bits, std::span<uint8_t> q);
+
+/// Quantizes row [cols] by MLX's rule (docs/checkpoints.md). words [cols * bits / 32]; scales, biases
+/// [cols / group_size] as bfloat16. The row's values must be finite.
+void quantize_row(std::span<const float> row, int bits, int group_size, std::span<uint32_t> words,
+                  std::span<uint16_t> scales, std::span<uint16_t> biases);
+
+}  // namespace prosa::checkpoint

@@ -1,0 +1,82 @@
+// The safetensors format: a reader over a mapped file, and what reader and writer share.
+//
+// File = 8 bytes little-endian header length, JSON header {name: {dtype, shape, data_offsets}}, data. The reader checks
+// everything before it returns: after open() each tensor lies inside the file, has exactly shape x dtype bytes, and the
+// tensors cover the data section without overlap or hole (as the format demands). It knows nothing about models.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/mmap.h"
+
+namespace prosa::checkpoint {
+
+inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
+
+// In the order in which the official writer sorts (last first).
+enum class TensorType {
+  boolean,
+  u8,
+  i8,
+  f8_e5m2,
+  f8_e4m3,
+  i16,
+  u16,
+  f16,
+  bf16,
+  i32,
+  u32,
+  f32,
+  f64,
+  i64,
+  u64,
+};
+std::string_view to_string(TensorType type) noexcept;  // "BF16", as it stands in the header
+std::optional<TensorType> parse_tensor_type(std::string_view name) noexcept;
+uint64_t tensor_type_size(TensorType type) noexcept;
+
+/// "[512, 128]", for messages.
+std::string shape_string(std::span<const int64_t> shape);
+
+struct TensorEntry {
+  std::string name;
+  TensorType type = TensorType::u8;
+  std::vector<int64_t> shape;
+  uint64_t offset = 0;  // from the start of the data section
+  uint64_t bytes = 0;   // product of shape * tensor_type_size(type)
+};
+
+/// Product of the dimensions times the element size; nothing when a dimension is negative or the product exceeds 2^62.
+std::optional<uint64_t> tensor_bytes(std::span<const int64_t> shape, TensorType type) noexcept;
+
+class SafetensorsFile {
+ public:
+  /// Errors: not_found, io, bad_checkpoint (file, tensor, what is wrong), unsupported (an unknown dtype).
+  static SafetensorsFile open(const std::filesystem::path& path);
+
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  [[nodiscard]] const std::vector<TensorEntry>& entries() const noexcept { return entries_; }  // in file order
+  [[nodiscard]] const TensorEntry* find(std::string_view name) const;
+  /// `entry` is one of entries(). May be unaligned.
+  [[nodiscard]] std::span<const std::byte> data(const TensorEntry& entry) const;
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+
+ private:
+  std::filesystem::path path_;
+  MappedFile file_;
+  uint64_t data_start_ = 0;
+  std::vector<TensorEntry> entries_;
+  std::unordered_map<std::string, size_t> index_;
+  std::map<std::string, std::string> metadata_;
+};
+
+}  // namespace prosa::checkpoint
