@@ -72,8 +72,8 @@ class ChannelSplitter {
  private:
   enum Tag : uint8_t { think_open, think_close, call_open, call_close, end_of_reply, no_tag };
   struct Margin {             // the white space around one channel's text
-    bool after_tag = true;    // drop line breaks
-    bool after_call = false;  // drop all white space
+    bool started = false;     // some text was given out; before that, line breaks are dropped
+    bool drop_space = false;  // `held` already separates what comes from what was
     std::string held;         // trailing white space, until more text follows
   };
 
@@ -82,6 +82,7 @@ class ChannelSplitter {
   void push_text(std::string_view text, std::vector<Piece>& out);
   void emit(std::string_view text, std::vector<Piece>& out);
   void apply(Tag tag, std::vector<Piece>& out);
+  void enter(Channel channel);
   void close_call(bool cut_off, std::vector<Piece>& out);
 
   ChannelTokens tokens_;

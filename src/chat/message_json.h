@@ -22,11 +22,6 @@ inline constexpr int max_json_depth = 200;
 /// Error(invalid_argument) that names `what` for invalid JSON or one nested deeper than max_json_depth.
 nlohmann::ordered_json parse_json(std::string_view text, std::string_view what);
 
-/// As Python's json.dumps(value, ensure_ascii=False) writes it: {"a": [1, 2.5]}, shortest floats (1e+16, 0.1, 1.0).
-std::string to_python_json(const nlohmann::ordered_json& value);
-/// As Python's str() prints a number; other than a number is a broken invariant.
-std::string to_python_number(const nlohmann::ordered_json& number);
-
 /// The arguments of a call as an object: "" and "null" are {}. Error(invalid_argument) names the call otherwise.
 nlohmann::ordered_json parse_tool_arguments(const ToolCall& call);
 /// The tool's JSON, kept as given: {"type": "function", "function": {…}} or a bare function object {"name": …}.

@@ -1,12 +1,11 @@
 // Stop strings: finds the first of several strings in a text that arrives in pieces, and says what of it may be shown.
 //
-// Knows text only: no tokens, no channels. Invariant: what push() and flush() returned, put together, is exactly the
-// text before the first occurrence of any stop string (of several that begin at different places the leftmost, of those
-// that begin at the same place it makes no difference), and no returned part ends inside a character. Time is linear in
-// the text, whatever the strings (Aho-Corasick); at most the longest string is held back.
+// Knows text only: no tokens, no channels. The first string to be complete wins, of several that end at the same place
+// the longest; where the text was cut into pieces makes no difference. Invariant: what push() and flush() returned, put
+// together, is exactly the text before the match (all of it without one), and no returned part ends inside a character.
+// Time is linear in the text for each string (Knuth-Morris-Pratt); at most the longest string is held back.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -36,16 +35,12 @@ class StopMatcher {
   [[nodiscard]] size_t held() const noexcept { return pending_.size(); }
 
  private:
-  struct Node {
-    std::array<int32_t, 256> next;  // goto with failure links already followed
-    int32_t depth = 0;              // bytes matched = the bytes that must be held back
-    int32_t string = -1;            // the longest stop string that ends here
+  struct Pattern {
+    std::string text;
+    std::vector<size_t> border;  // [n]: of text's first n+1 bytes, the longest proper prefix that is also a suffix
+    size_t matched = 0;          // bytes of text that the input now ends with
   };
-  void advance(size_t from);
-
-  std::vector<size_t> lengths_;
-  std::vector<Node> nodes_;
-  int32_t node_ = 0;
+  std::vector<Pattern> patterns_;
   int match_ = -1;
   std::string pending_;  // pushed and not yet returned
 };

@@ -31,18 +31,15 @@ class ToolCallParser {
   /// The tools of the conversation, for the types of their parameters. Error(invalid_argument) as parse_tool.
   explicit ToolCallParser(std::span<const Tool> tools);
 
-  /// All calls of one <tool_call> block (usually one), or what is wrong. `body`: without the tags.
-  [[nodiscard]] std::variant<std::vector<ToolCall>, CallError> parse(std::string_view body) const;
+  /// All calls of one <tool_call> block (usually one), or what is wrong. `body`: without the tags. `cut_off`: it was
+  /// not closed by </tool_call>, so that the call itself must show that it is whole.
+  [[nodiscard]] std::variant<std::vector<ToolCall>, CallError> parse(std::string_view body, bool cut_off = false) const;
 
  private:
   struct Function {
     std::string name;
     nlohmann::ordered_json parameters;  // its JSON schema; the root that "$ref" starts from
   };
-  [[nodiscard]] nlohmann::ordered_json typed_value(std::string_view function, std::string_view key,
-                                                   std::string_view text) const;
-  std::variant<std::vector<ToolCall>, CallError> parse_xml(std::string_view body) const;
-
   std::vector<Function> functions_;
 };
 

@@ -1,0 +1,100 @@
+// Stop strings (stop.h): one Knuth-Morris-Pratt automaton a string, all fed the same bytes.
+#include "chat/stop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "prosa/error.h"
+
+namespace prosa::chat {
+namespace {
+
+constexpr size_t max_strings = 64;
+constexpr size_t max_bytes = 4096;
+
+/// Whether `text` is whole UTF-8 characters by their lead and continuation bytes; a stop string that is not could end
+/// a piece inside a character.
+bool is_whole_utf8(std::string_view text) noexcept {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const size_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+    if (length == 0 || i + length > text.size()) return false;
+    for (size_t k = 1; k < length; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xC0U) != 0x80U) return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace
+
+void validate_stop_strings(std::span<const std::string> stop) {
+  if (stop.size() > max_strings) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} stop strings given, at most {} allowed", stop.size(), max_strings), "stop");
+  }
+  for (size_t i = 0; i < stop.size(); ++i) {
+    const std::string where = fmt::format("stop[{}]", i);
+    if (stop[i].empty()) {
+      throw Error(ErrorCode::invalid_argument, "an empty stop string would end every reply at once", where,
+                  "Leave it out.");
+    }
+    if (stop[i].size() > max_bytes) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("a stop string of {} bytes, at most {} allowed", stop[i].size(), max_bytes), where);
+    }
+    if (!is_whole_utf8(stop[i])) {
+      throw Error(ErrorCode::invalid_argument, "the stop string is not valid UTF-8", where);
+    }
+  }
+}
+
+StopMatcher::StopMatcher(std::span<const std::string> stop) {
+  validate_stop_strings(stop);
+  for (const std::string& text : stop) {
+    Pattern pattern{text, std::vector<size_t>(text.size(), 0)};
+    for (size_t i = 1, length = 0; i < text.size(); ++i) {
+      while (length > 0 && text[i] != text[length]) length = pattern.border[length - 1];
+      if (text[i] == text[length]) ++length;
+      pattern.border[i] = length;
+    }
+    patterns_.push_back(std::move(pattern));
+  }
+}
+
+std::string StopMatcher::push(std::string_view text) {
+  if (matched()) return {};
+  if (patterns_.empty()) return std::string(text);
+  for (const char c : text) {
+    pending_ += c;
+    for (size_t i = 0; i < patterns_.size(); ++i) {
+      Pattern& pattern = patterns_[i];
+      size_t& length = pattern.matched;
+      while (length > 0 && c != pattern.text[length]) length = pattern.border[length - 1];
+      if (c == pattern.text[length]) ++length;
+      if (length < pattern.text.size()) continue;
+      if (!matched() || length > patterns_[static_cast<size_t>(match_)].text.size()) match_ = static_cast<int>(i);
+      length = pattern.border[length - 1];
+    }
+    if (matched()) {
+      pending_.resize(pending_.size() - patterns_[static_cast<size_t>(match_)].text.size());
+      return std::exchange(pending_, {});
+    }
+  }
+  // A prefix of a stop string begins with a whole character, so the cut before it lies between characters.
+  size_t held = 0;
+  for (const Pattern& pattern : patterns_) held = std::max(held, pattern.matched);
+  std::string safe = pending_.substr(0, pending_.size() - held);
+  pending_.erase(0, safe.size());
+  return safe;
+}
+
+std::string StopMatcher::flush() {
+  for (Pattern& pattern : patterns_) pattern.matched = 0;
+  return std::exchange(pending_, {});
+}
+
+}  // namespace prosa::chat
