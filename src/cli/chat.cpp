@@ -1,0 +1,107 @@
+// prosa chat: which of its forms the command line means (interactive, one shot, script).
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/chat_session.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+
+namespace prosa::cli {
+namespace {
+
+constexpr size_t max_stdin_bytes = size_t{16} << 20;
+
+struct ChatArguments {
+  ChatOptions options;
+  std::vector<std::string> positionals;  // [MODEL] [PROMPT]
+  std::string script;
+  bool json = false;
+};
+
+/// Splits the positionals into model and prompt. A lone one is a model when it can only be meant as one.
+void read_positionals(const ChatArguments& arguments, std::string& model, std::string& prompt, bool& has_prompt) {
+  const auto& words = arguments.positionals;
+  const bool model_given = !model.empty();
+  if (words.size() > 2 || (words.size() == 2 && model_given)) {
+    throw UsageError("chat takes a model and one prompt; quote a prompt of several words (see prosa chat --help)");
+  }
+  if (words.size() == 2) {
+    model = words[0];
+    prompt = words[1];
+    has_prompt = true;
+  } else if (words.size() == 1) {
+    if (!model_given && looks_like_model(words[0])) {
+      model = words[0];
+    } else {
+      prompt = words[0];
+      has_prompt = true;
+    }
+  }
+}
+
+std::string prompt_from_stdin() {
+  std::string text = read_standard_input(max_stdin_bytes);
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  return text;
+}
+
+void run(ChatArguments arguments) {
+  ChatOptions& options = arguments.options;
+  std::string prompt;
+  bool has_prompt = false;
+  read_positionals(arguments, options.model, prompt, has_prompt);
+  if (options.sampling.enable_thinking && options.sampling.disable_thinking) {
+    throw UsageError("--enable-thinking and --disable-thinking exclude each other");
+  }
+  try {
+    validate(options.sampling);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  if (!options.system.empty()) check_prompt(options.system, "--system");
+  if (!arguments.script.empty()) {
+    if (has_prompt) throw UsageError("--script and a prompt exclude each other");
+    return run_script(options, arguments.script, arguments.json);
+  }
+  if (arguments.json) throw UsageError("--json goes with --script FILE");
+  if (has_prompt && prompt == "-") prompt = prompt_from_stdin();
+  if (!has_prompt && !is_terminal(stdin)) {
+    prompt = prompt_from_stdin();
+    has_prompt = true;
+  }
+  if (has_prompt) return run_once(options, prompt);
+  run_interactive(options);
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app) {
+  auto arguments = std::make_shared<ChatArguments>();
+  CLI::App* chat = app.add_subcommand("chat", "talk with a model, or get one answer");
+  chat->add_option("arguments", arguments->positionals,
+                   "[MODEL] [PROMPT]: one argument is the prompt, unless it is a folder, a path or owner/name; "
+                   "PROMPT - reads standard input");
+  chat->add_option("--model", arguments->options.model, model_help);
+  chat->add_option("--system", arguments->options.system, "the system message");
+  chat->add_option("--script", arguments->script, "play the lines of FILE (- for standard input) as user turns");
+  chat->add_flag("--json", arguments->json, "with --script: one JSON line for each turn");
+  add_sampling_options(*chat, arguments->options.sampling);
+  add_load_options(*chat, arguments->options.load, true);
+  chat->footer(
+      "In a conversation: Ctrl-C stops the reply, Ctrl-D ends, /help lists the commands.\n"
+      "On a terminal thoughts are shown dim; into a pipe or file goes the answer alone.\n"
+      "\n"
+      "Examples:\n"
+      "  prosa chat\n"
+      "  prosa chat \"What is Swift?\" --temperature 0\n"
+      "  prosa chat aufklarer/Qwen3.5-0.8B-Chat-MLX \"Tell me a joke\" --system \"Be funny.\"\n"
+      "  echo \"One word for water in ice form?\" | prosa chat\n"
+      "  prosa chat MODEL --script turns.txt --json --seed 1");
+  chat->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace prosa::cli

@@ -1,0 +1,179 @@
+// prosa chat on a terminal: a conversation, with a few commands that begin with a slash.
+//
+// Ctrl-C ends the reply (or clears the line), never the program; Ctrl-D and /quit end it.
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+
+#include <fmt/core.h>
+
+#include "cli/chat_session.h"
+#include "cli/interrupt.h"
+#include "cli/line_editor.h"
+#include "cli/terminal.h"
+
+namespace prosa::cli {
+namespace {
+
+constexpr std::string_view help_text =
+    "/system TEXT   set the system message and start over\n"
+    "/reset         forget the conversation\n"
+    "/think on|off  let the model think before it answers, or not\n"
+    "/stats         what the last reply cost, and the memory held\n"
+    "/help          this list\n"
+    "/quit          end (or Ctrl-D)\n"
+    "Ctrl-C stops a reply. A line that ends with \\ goes on in the next one.\n";
+
+class InteractiveChat {
+ public:
+  explicit InteractiveChat(const ChatOptions& options)
+      : options_(options), chat_(load_chat(options)), conversation_(options.system), editor_("> ", history_file()) {}
+
+  void run() {
+    greet();
+    std::string text;
+    while (read_turn(text)) {
+      if (text.find_first_not_of(" \t") == std::string::npos) continue;
+      if (text.starts_with('/')) {
+        if (!obey(text)) break;
+        continue;
+      }
+      answer(text);
+    }
+  }
+
+ private:
+  void greet() {
+    const ModelInfo info = chat_.info();
+    std::string name = info.path.substr(info.path.find_last_of('/') + 1);
+    const std::string bits = info.bits > 0 ? fmt::format("{} bit", info.bits) : std::string("not quantized");
+    stream_output(
+        without_controls(fmt::format("{}, {}, {:.1f} M parameters, {} {} with {} thread{}. /help lists commands.\n",
+                                     name, bits, static_cast<double>(info.parameters) / 1e6, info.backend, info.isa,
+                                     info.threads, info.threads == 1 ? "" : "s")));
+  }
+
+  /// A turn, which may span lines. False at the end of the input.
+  bool read_turn(std::string& text) {
+    const interrupt::Catch catch_interrupt;
+    text.clear();
+    std::string line;
+    while (true) {
+      switch (editor_.read(line)) {
+        case LineEditor::Result::end: stream_output("\n"); return false;
+        case LineEditor::Result::interrupted:
+          stream_output("\n");
+          text.clear();
+          continue;
+        case LineEditor::Result::line: break;
+      }
+      if (!line.ends_with('\\')) break;
+      line.back() = '\n';
+      text += line;
+    }
+    text += line;
+    return true;
+  }
+
+  /// A slash command. False: end.
+  bool obey(const std::string& text) {
+    const size_t space = text.find(' ');
+    const std::string command = text.substr(0, space);
+    std::string argument = space == std::string::npos ? "" : text.substr(space + 1);
+    argument.erase(0, std::min(argument.find_first_not_of(" \t"), argument.size()));
+    if (command == "/quit" || command == "/exit") return false;
+    if (command == "/help") {
+      stream_output(help_text);
+    } else if (command == "/reset") {
+      conversation_.clear();
+      chat_.reset_state();
+      stream_output("[new conversation]\n");
+    } else if (command == "/system") {
+      set_system(argument);
+    } else if (command == "/think") {
+      set_thinking(argument);
+    } else if (command == "/stats") {
+      print_stats();
+    } else {
+      stream_output(without_controls(fmt::format("[no command {}: /help lists them]\n", command)));
+    }
+    return true;
+  }
+
+  void set_system(const std::string& text) {
+    if (find_invalid_utf8(text)) {
+      stream_output("[the system message is not UTF-8]\n");
+      return;
+    }
+    conversation_.set_system(text);
+    conversation_.clear();
+    stream_output(text.empty() ? "[no system message, new conversation]\n"
+                               : "[system message set, new conversation]\n");
+  }
+
+  void set_thinking(const std::string& argument) {
+    if (argument != "on" && argument != "off") {
+      stream_output("[/think on or /think off]\n");
+      return;
+    }
+    options_.sampling.enable_thinking = argument == "on";
+    options_.sampling.disable_thinking = argument == "off";
+    stream_output(fmt::format("[thinking {}]\n", argument));
+  }
+
+  void print_stats() {
+    const ReplyStats stats = chat_.stats();
+    if (stats.prompt_tokens == 0) {
+      stream_output("[no reply yet]\n");
+    } else {
+      stream_output(fmt::format("prompt    {} tokens: {} reused, {} computed in {:.0f} ms\n", stats.prompt_tokens,
+                                stats.cached_tokens, stats.prompt_tokens - stats.cached_tokens, stats.prefill_ms));
+      stream_output(fmt::format("reply     {} tokens ({} thinking), first after {:.0f} ms, {:.1f} tok/s, seed {}, {}\n",
+                                stats.generated_tokens, stats.thinking_tokens, stats.first_token_ms, stats.decode_tok_s,
+                                stats.seed, to_string(stats.finish)));
+    }
+    const MemoryFootprint memory = chat_.memory_footprint();
+    const auto bytes = [](int64_t count) { return human_bytes(static_cast<double>(count)); };
+    stream_output(fmt::format("memory    {}: weights {}, KV {}, state {}, checkpoints {}, scratch {}\n",
+                              bytes(memory.total()), bytes(memory.weights), bytes(memory.kv), bytes(memory.state),
+                              bytes(memory.checkpoints), bytes(memory.scratch)));
+  }
+
+  void answer(const std::string& text) {
+    ReplyPrinter printer;
+    try {
+      check_prompt(text, "your message");
+      const interrupt::Catch catch_interrupt([this] { chat_.cancel(); });
+      const Reply reply =
+          chat_.generate_stream(conversation_.with_user(text), options_.sampling, [&](const Piece& piece) {
+            printer.print(piece);
+            return !catch_interrupt.interrupted();
+          });
+      printer.finish();
+      // A turn stopped before its first word leaves no trace in the history.
+      const bool said_something = !reply.text.empty() || !reply.tool_calls.empty();
+      if (said_something || reply.stats.finish != FinishReason::cancelled) conversation_.add_turn(text, reply);
+      note(finish_note(reply.stats, options_.sampling.max_tokens));
+    } catch (const Error& error) {
+      printer.finish();
+      if (error.code() == ErrorCode::io || error.code() == ErrorCode::not_loaded) throw;
+      note(error.code() == ErrorCode::cancelled ? "[stopped]" : fmt::format("[{}]", error.what()));
+    }
+  }
+
+  static void note(const std::string& text) {
+    if (!text.empty()) stream_output(without_controls(text) + "\n");
+  }
+
+  ChatOptions options_;
+  Chat chat_;
+  Conversation conversation_;
+  LineEditor editor_;
+};
+
+}  // namespace
+
+void run_interactive(const ChatOptions& options) { InteractiveChat(options).run(); }
+
+}  // namespace prosa::cli

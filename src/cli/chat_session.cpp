@@ -1,0 +1,123 @@
+// The conversation so far, printing a reply, and the one-shot form of chat.
+#include "cli/chat_session.h"
+
+#include <cstdio>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "cli/terminal.h"
+
+namespace prosa::cli {
+namespace {
+constexpr size_t max_prompt_bytes = size_t{16} << 20;
+constexpr std::string_view dim = "\033[2m";
+constexpr std::string_view plain = "\033[0m";
+}  // namespace
+
+Chat load_chat(const ChatOptions& options) {
+  ProgressLine line;
+  LoadOptions load = options.load;
+  load.progress = [&line](double fraction, std::string_view what) {
+    line.show(fraction, what.empty() ? "loading the model" : what);
+  };
+  return Chat::from_pretrained(options.model, load);
+}
+
+std::vector<Message> Conversation::with_user(const std::string& user) const {
+  std::vector<Message> messages;
+  messages.reserve(turns_.size() + 2);
+  if (!system_.empty()) messages.push_back({Role::system, system_});
+  messages.insert(messages.end(), turns_.begin(), turns_.end());
+  messages.push_back({Role::user, user});
+  return messages;
+}
+
+void Conversation::add_turn(const std::string& user, const Reply& reply) {
+  turns_.push_back({Role::user, user});
+  Message answer{Role::assistant, reply.text};
+  answer.tool_calls = reply.tool_calls;
+  turns_.push_back(std::move(answer));
+}
+
+ReplyPrinter::ReplyPrinter() : terminal_(is_terminal(stdout)), color_(use_color()) {}
+
+void ReplyPrinter::print_thought(const std::string& text) {
+  if (!terminal_ || text.empty()) return;
+  if (!in_thought_) print_output(color_ ? dim : "(thinking) ");
+  in_thought_ = true;
+  const std::string clean = without_controls(text);
+  if (!clean.empty()) line_open_ = clean.back() != '\n';
+  stream_output(clean);
+}
+
+void ReplyPrinter::end_thought() {
+  if (!in_thought_) return;
+  in_thought_ = false;
+  if (color_) print_output(plain);
+  print_output(line_open_ ? "\n\n" : "\n");
+  line_open_ = false;
+}
+
+void ReplyPrinter::print(const Piece& piece) {
+  if (piece.channel == Channel::thought) return print_thought(piece.text);
+  end_thought();
+  std::string text = piece.text;
+  if (piece.channel == Channel::tool_call && piece.call) {
+    text = fmt::format("{}[{}({})]\n", line_open_ ? "\n" : "", piece.call->name, piece.call->arguments);
+  }
+  if (terminal_) text = without_controls(text);
+  if (text.empty()) return;
+  line_open_ = text.back() != '\n';
+  stream_output(text);
+}
+
+void ReplyPrinter::finish() {
+  if (in_thought_ && color_) print_output(plain);
+  in_thought_ = false;
+  if (line_open_) stream_output("\n");
+  line_open_ = false;
+}
+
+void check_prompt(const std::string& text, const std::string& what) {
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
+    throw Error(ErrorCode::invalid_argument, "is empty", what, "give some text");
+  }
+  if (text.size() >= max_prompt_bytes) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("longer than {} bytes", max_prompt_bytes), what);
+  }
+  if (const auto offset = find_invalid_utf8(text)) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("not UTF-8: byte 0x{:02x} at offset {}", static_cast<unsigned char>(text[*offset]), *offset), what,
+        "convert it to UTF-8");
+  }
+}
+
+std::string finish_note(const ReplyStats& stats, int max_tokens) {
+  switch (stats.finish) {
+    case FinishReason::length: return fmt::format("[ended after --max-tokens {}]", max_tokens);
+    case FinishReason::context_full: return "[the context is full: /reset or a larger --context]";
+    case FinishReason::cancelled: return "[stopped]";
+    case FinishReason::stop:
+    case FinishReason::stop_string:
+    case FinishReason::tool_calls: return {};
+  }
+  return {};
+}
+
+void run_once(const ChatOptions& options, const std::string& prompt) {
+  check_prompt(prompt, "prompt");
+  Chat chat = load_chat(options);
+  ReplyPrinter printer;
+  const Reply reply = chat.generate_stream(Conversation(options.system).with_user(prompt), options.sampling,
+                                           [&printer](const Piece& piece) {
+                                             printer.print(piece);
+                                             return true;
+                                           });
+  printer.finish();
+  const std::string note = finish_note(reply.stats, options.sampling.max_tokens);
+  if (!note.empty() && is_terminal(stderr)) fmt::print(stderr, "{}\n", note);
+}
+
+}  // namespace prosa::cli

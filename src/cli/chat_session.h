@@ -1,0 +1,71 @@
+// What the three ways to chat share (one shot, interactive, script): the conversation so far, and printing a reply as
+// it comes.
+//
+// Only public headers: everything here could be written by a user of the library.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "prosa/chat.h"
+
+namespace prosa::cli {
+
+struct ChatOptions {
+  std::string model;   // "": the embedded model
+  std::string system;  // "": no system message
+  SamplingConfig sampling;
+  LoadOptions load;
+};
+
+/// Loads with a progress line on stderr.
+Chat load_chat(const ChatOptions& options);
+
+/// The messages of a conversation: at most one system message, then user and assistant in turn.
+class Conversation {
+ public:
+  explicit Conversation(std::string system) : system_(std::move(system)) {}
+  void set_system(std::string system) { system_ = std::move(system); }
+  void clear() { turns_.clear(); }
+  [[nodiscard]] bool empty() const { return turns_.empty(); }
+
+  /// The messages with `user` as the newest one.
+  [[nodiscard]] std::vector<Message> with_user(const std::string& user) const;
+  /// Keeps a finished turn.
+  void add_turn(const std::string& user, const Reply& reply);
+
+ private:
+  std::string system_;
+  std::vector<Message> turns_;
+};
+
+/// Writes pieces to stdout as they come. On a terminal thoughts are dim (or in parentheses without colour) and control
+/// characters are dropped; elsewhere only the answer is written, byte for byte.
+class ReplyPrinter {
+ public:
+  ReplyPrinter();
+  void print(const Piece& piece);
+  /// Ends the line, if the reply did not.
+  void finish();
+
+ private:
+  void print_thought(const std::string& text);
+  void end_thought();
+
+  bool terminal_;
+  bool color_;
+  bool in_thought_ = false;
+  bool line_open_ = false;  // the last character written was not a newline
+};
+
+/// Error(invalid_argument) for text the model can't be given: empty, not UTF-8 (names the byte), 16 MiB and more.
+void check_prompt(const std::string& text, const std::string& what);
+
+/// A line about a reply that ended otherwise than by itself ("" when it did).
+std::string finish_note(const ReplyStats& stats, int max_tokens);
+
+void run_once(const ChatOptions& options, const std::string& prompt);
+void run_interactive(const ChatOptions& options);
+void run_script(const ChatOptions& options, const std::string& path, bool json);
+
+}  // namespace prosa::cli

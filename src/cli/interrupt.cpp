@@ -1,0 +1,95 @@
+// SIGINT through a pipe to a watcher thread: the handler itself only stores a flag and writes a byte.
+#include "cli/interrupt.h"
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+namespace prosa::cli::interrupt {
+namespace {
+
+constexpr int interrupted_exit_code = 130;
+std::atomic<bool> catching{false};
+std::atomic<bool> pressed{false};
+std::atomic<int> wake_descriptor{-1};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
+
+std::mutex callback_mutex;
+std::function<void()> callback;  // guarded by callback_mutex
+
+void handle_interrupt(int) {
+  const int saved_errno = errno;
+  if (!catching.load()) {
+    if (isatty(STDERR_FILENO) != 0) (void)!write(STDERR_FILENO, "\n", 1);
+    _exit(interrupted_exit_code);
+  }
+  pressed.store(true);
+  (void)!write(wake_descriptor.load(), "!", 1);
+  errno = saved_errno;
+}
+
+void watch(int descriptor) {
+  char byte = 0;
+  while (true) {
+    const ssize_t count = read(descriptor, &byte, 1);
+    if (count == -1 && errno == EINTR) continue;
+    if (count != 1) return;
+    const std::scoped_lock lock(callback_mutex);
+    if (callback) callback();
+  }
+}
+
+void start_watcher() {
+  int ends[2] = {-1, -1};
+  PROSA_CHECK(pipe2(ends, O_CLOEXEC) == 0);
+  wake_descriptor.store(ends[1]);
+  // Blocked here: the signal must reach the main thread, whose read() it has to interrupt.
+  sigset_t only_interrupt;
+  sigset_t previous;
+  sigemptyset(&only_interrupt);
+  sigaddset(&only_interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &only_interrupt, &previous);
+  std::thread(watch, ends[0]).detach();
+  pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+}
+
+}  // namespace
+
+void install() {
+  std::signal(SIGPIPE, SIG_DFL);  // some parents leave it ignored
+  struct sigaction action = {};
+  action.sa_handler = handle_interrupt;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = 0;  // no SA_RESTART: reading a line must end
+  sigaction(SIGINT, &action, nullptr);
+}
+
+Catch::Catch(std::function<void()> on_interrupt) {
+  static std::once_flag started;
+  std::call_once(started, start_watcher);
+  {
+    const std::scoped_lock lock(callback_mutex);
+    callback = std::move(on_interrupt);
+  }
+  pressed.store(false);
+  const bool was_catching = catching.exchange(true);
+  PROSA_CHECK(!was_catching);
+}
+
+Catch::~Catch() {
+  catching.store(false);
+  const std::scoped_lock lock(callback_mutex);
+  callback = nullptr;
+}
+
+bool Catch::interrupted() const noexcept { return pressed.load(); }
+
+}  // namespace prosa::cli::interrupt

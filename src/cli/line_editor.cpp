@@ -1,0 +1,93 @@
+// Line editing and history through libedit.
+#include "cli/line_editor.h"
+
+#include <cerrno>
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <histedit.h>
+#include <langinfo.h>
+
+#include "cli/terminal.h"
+
+namespace prosa::cli {
+namespace {
+
+constexpr int history_lines = 1000;
+
+/// libedit reads characters by the locale. The text is UTF-8 whatever the locale says, so a plain C locale is replaced
+/// by C.UTF-8, which glibc always has. Numbers keep their C form.
+void use_utf8_characters() {
+  if (std::setlocale(LC_CTYPE, "") != nullptr && std::string_view(nl_langinfo(CODESET)) == "UTF-8") return;
+  std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+const char* prompt_of(EditLine* editor) {
+  const char* prompt = nullptr;
+  el_get(editor, EL_CLIENTDATA, &prompt);
+  return prompt;
+}
+
+}  // namespace
+
+std::filesystem::path history_file() {
+  const char* state = std::getenv("XDG_STATE_HOME");
+  if (state != nullptr && *state == '/') return std::filesystem::path(state) / "prosa" / "history";
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && *home == '/') return std::filesystem::path(home) / ".local/state/prosa/history";
+  return {};
+}
+
+struct LineEditor::Impl {
+  std::string prompt;
+  std::string file;  // "": no file
+  EditLine* editor = nullptr;
+  History* history = nullptr;
+  HistEvent event = {};
+};
+
+LineEditor::LineEditor(std::string prompt, std::filesystem::path file) : impl_(std::make_unique<Impl>()) {
+  use_utf8_characters();
+  impl_->prompt = std::move(prompt);
+  impl_->editor = el_init("prosa", stdin, is_terminal(stdout) ? stdout : stderr, stderr);
+  impl_->history = history_init();
+  if (impl_->editor == nullptr || impl_->history == nullptr) throw std::bad_alloc();
+  history(impl_->history, &impl_->event, H_SETSIZE, history_lines);
+  history(impl_->history, &impl_->event, H_SETUNIQUE, 1);
+  el_set(impl_->editor, EL_CLIENTDATA, impl_->prompt.c_str());
+  el_set(impl_->editor, EL_PROMPT, prompt_of);
+  el_set(impl_->editor, EL_EDITOR, "emacs");
+  el_set(impl_->editor, EL_HIST, ::history, impl_->history);
+  el_set(impl_->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  if (file.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(file.parent_path(), error);
+  if (error) return;
+  impl_->file = file.string();
+  history(impl_->history, &impl_->event, H_LOAD, impl_->file.c_str());
+}
+
+LineEditor::~LineEditor() {
+  if (impl_->editor != nullptr) el_end(impl_->editor);  // gives the terminal back as it was
+  if (impl_->history != nullptr) history_end(impl_->history);
+}
+
+LineEditor::Result LineEditor::read(std::string& line) {
+  line.clear();
+  int count = 0;
+  errno = 0;
+  const char* text = el_gets(impl_->editor, &count);
+  if (text == nullptr || count <= 0) return count < 0 && errno == EINTR ? Result::interrupted : Result::end;
+  line.assign(text, static_cast<size_t>(count));
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
+  if (line.find_first_not_of(" \t") == std::string::npos) return Result::line;
+  history(impl_->history, &impl_->event, H_ENTER, line.c_str());
+  if (!impl_->file.empty()) history(impl_->history, &impl_->event, H_SAVE, impl_->file.c_str());
+  return Result::line;
+}
+
+}  // namespace prosa::cli

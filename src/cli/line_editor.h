@@ -1,0 +1,32 @@
+// Lines from a terminal, with editing and a history file (libedit). Nothing about chat.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace prosa::cli {
+
+/// $XDG_STATE_HOME/prosa/history, by default below ~/.local/state; empty when there is no home.
+std::filesystem::path history_file();
+
+class LineEditor {
+ public:
+  enum class Result { line, interrupted, end };
+
+  /// `prompt` is plain ASCII. The history is read from `file` and kept there after each line; without one (or when it
+  /// can't be written) it lives as long as the object.
+  LineEditor(std::string prompt, std::filesystem::path file);
+  ~LineEditor();
+  LineEditor(const LineEditor&) = delete;
+  LineEditor& operator=(const LineEditor&) = delete;
+
+  /// `line`: without its newline. `interrupted`: Ctrl-C (the caller must have a handler without SA_RESTART).
+  Result read(std::string& line);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace prosa::cli

@@ -1,0 +1,26 @@
+// Options that several commands share, under the names of LoadOptions and SamplingConfig.
+#pragma once
+
+#include <string>
+
+#include "prosa/model.h"
+#include "prosa/sampling.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace prosa::cli {
+
+inline constexpr const char* model_help = "a folder, a hub name (owner/name), or nothing: the embedded model";
+
+/// --threads, --isa, --backend, and --context where `with_context`.
+void add_load_options(CLI::App& command, LoadOptions& options, bool with_context);
+/// Every SamplingConfig field with dashes for underscores.
+void add_sampling_options(CLI::App& command, SamplingConfig& config);
+
+/// Whether `text` can only be meant as a model: an existing folder, a path, or owner/name.
+bool looks_like_model(const std::string& text);
+
+}  // namespace prosa::cli

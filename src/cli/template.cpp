@@ -1,0 +1,70 @@
+// prosa template: JSON lines of messages to the prompt the model would get. Needs only the template files of the model.
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "chat/template.h"
+#include "cli/commands.h"
+#include "cli/json_lines.h"
+#include "cli/options.h"
+#include "hub/locate.h"
+
+namespace prosa::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::optional<bool> flag_of(const ordered_json& line, const char* key, const std::string& where) {
+  const auto value = line.find(key);
+  if (value == line.end() || value->is_null()) return std::nullopt;
+  if (!value->is_boolean())
+    throw Error(ErrorCode::invalid_argument, std::string(key) + " is neither true nor false", where);
+  return value->get<bool>();
+}
+
+/// What the official template rejects is an answer here ({"error"}); a line that is no request at all is not.
+ordered_json render_line(const ordered_json& line, const std::string& where, chat::ThinkingDefault thinking_default) {
+  const auto messages = line.find("messages");
+  if (messages == line.end() || !messages->is_array()) {
+    throw Error(ErrorCode::invalid_argument, "no array \"messages\"", where,
+                R"(write {"messages": [{"role": "user", "content": "Hi"}]})");
+  }
+  const auto tools = line.find("tools");
+  chat::TemplateOptions options;
+  options.thinking_default = thinking_default;
+  options.enable_thinking = flag_of(line, "enable_thinking", where);
+  options.add_generation_prompt = flag_of(line, "add_generation_prompt", where).value_or(true);
+  try {
+    return {{"prompt", chat::render(*messages, tools == line.end() ? ordered_json() : *tools, options)}};
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_template) throw;
+    return {{"error", error.message()}};
+  }
+}
+
+void run(const std::string& model) {
+  const auto thinking_default = chat::read_thinking_default(locate_model(model));
+  for_each_json_line(
+      [&](const ordered_json& line, const std::string& where) { return render_line(line, where, thinking_default); });
+}
+
+}  // namespace
+
+void add_template(CLI::App& app) {
+  auto model = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("template", "JSON lines {\"messages\"} on stdin to {\"prompt\"} on stdout");
+  command->add_option("MODEL", *model, model_help);
+  command->footer(
+      "A line: {\"messages\": [...], \"tools\"?: [...], \"enable_thinking\"?: bool, \"add_generation_prompt\"?: "
+      "bool}.\n"
+      "What the official template rejects is answered by {\"error\": ...}.\n"
+      "\n"
+      "Example:\n"
+      "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | prosa template MODEL");
+  command->callback([model] { run(*model); });
+}
+
+}  // namespace prosa::cli

@@ -1,0 +1,134 @@
+// Standard output, standard input and the loading line.
+#include "cli/terminal.h"
+
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+#include "base/utf8.h"
+#include "prosa/error.h"
+
+namespace prosa::cli {
+namespace {
+
+[[noreturn]] void output_failed() {
+  throw Error(ErrorCode::io, fmt::format("cannot write: {}", std::strerror(errno)), "standard output");
+}
+
+}  // namespace
+
+void print_output(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) output_failed();
+}
+
+void stream_output(std::string_view text) {
+  print_output(text);
+  flush_output();
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) output_failed();
+}
+
+bool is_terminal(std::FILE* stream) { return isatty(fileno(stream)) != 0; }
+
+bool use_color() {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  if (no_color != nullptr && *no_color != '\0') return false;
+  if (term != nullptr && std::string_view(term) == "dumb") return false;
+  return is_terminal(stdout);
+}
+
+std::string without_controls(std::string_view text) {
+  std::string kept;
+  kept.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f) continue;
+    // U+0080..U+009F are controls too: C2 80 .. C2 9F.
+    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      ++i;
+      continue;
+    }
+    kept += text[i];
+  }
+  return kept;
+}
+
+std::string read_standard_input(size_t limit) {
+  std::string text;
+  std::array<char, 65536> buffer{};
+  while (const size_t count = std::fread(buffer.data(), 1, buffer.size(), stdin)) {
+    text.append(buffer.data(), count);
+    if (text.size() > limit) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("longer than {} bytes", limit), "standard input");
+    }
+  }
+  if (std::ferror(stdin) != 0) {
+    throw Error(ErrorCode::io, fmt::format("cannot read: {}", std::strerror(errno)), "standard input");
+  }
+  return text;
+}
+
+std::optional<std::string> read_input_line(std::FILE* stream, size_t limit) {
+  std::string line;
+  int c = 0;
+  while ((c = getc_unlocked(stream)) != EOF && c != '\n') {
+    if (line.size() == limit)
+      throw Error(ErrorCode::invalid_argument, fmt::format("a line is longer than {} bytes", limit));
+    line += static_cast<char>(c);
+  }
+  if (c == EOF && line.empty()) return std::nullopt;
+  return line;
+}
+
+std::optional<size_t> find_invalid_utf8(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const utf8::Step step = utf8::step(text, at);
+    if (!step.valid) return at;
+    at += step.size;
+  }
+  return std::nullopt;
+}
+
+std::string human_bytes(double bytes) {
+  constexpr std::array<const char*, 5> units = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (bytes >= 1024 && unit + 1 < units.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
+}
+
+ProgressLine::ProgressLine() : enabled_(is_terminal(stderr)), start_(std::chrono::steady_clock::now()), last_(start_) {}
+
+ProgressLine::~ProgressLine() { clear(); }
+
+void ProgressLine::show(double fraction, std::string_view what) {
+  using namespace std::chrono_literals;
+  const auto now = std::chrono::steady_clock::now();
+  if (!enabled_ || now - start_ < 300ms || (shown_ && now - last_ < 80ms)) return;
+  constexpr std::string_view spinner = "|/-\\";
+  fmt::print(stderr, "\r\033[K{} {} {:.0f} %", spinner[static_cast<size_t>(tick_++) % spinner.size()], what,
+             std::floor(100 * fraction));
+  std::fflush(stderr);
+  shown_ = true;
+  last_ = now;
+}
+
+void ProgressLine::clear() {
+  if (!shown_) return;
+  fmt::print(stderr, "\r\033[K");
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+}  // namespace prosa::cli

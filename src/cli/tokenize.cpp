@@ -1,0 +1,81 @@
+// prosa tokenize: JSON lines of texts to ids, or of ids to texts. Needs only tokenizer.json of the model.
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/core.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "chat/message_json.h"
+#include "cli/commands.h"
+#include "cli/json_lines.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "hub/locate.h"
+#include "tokenizer/tokenizer.h"
+
+namespace prosa::cli {
+namespace {
+
+std::vector<int32_t> ids_of(const nlohmann::ordered_json& line, const std::string& where) {
+  const auto ids = line.find("ids");
+  if (ids == line.end() || !ids->is_array()) {
+    throw Error(ErrorCode::invalid_argument, "no array \"ids\"", where, "write {\"ids\": [1, 2, 3]}");
+  }
+  std::vector<int32_t> result;
+  result.reserve(ids->size());
+  for (const auto& id : *ids) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > std::numeric_limits<int32_t>::max()) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("{} is not a token id", id.dump()), where);
+    }
+    result.push_back(id.get<int32_t>());
+  }
+  return result;
+}
+
+std::string text_of(const nlohmann::ordered_json& line, const std::string& where) {
+  const auto text = line.find("text");
+  if (text == line.end() || !text->is_string()) {
+    throw Error(ErrorCode::invalid_argument, "no string \"text\"", where, "write {\"text\": \"Hello\"}");
+  }
+  return text->get<std::string>();
+}
+
+void run(const std::string& model, bool decode) {
+  const Tokenizer tokenizer = Tokenizer::load(locate_model(model));
+  for_each_json_line([&](const nlohmann::ordered_json& line, const std::string& where) {
+    nlohmann::ordered_json answer;
+    if (decode) {
+      answer["text"] = tokenizer.decode(ids_of(line, where));
+    } else {
+      answer["ids"] = tokenizer.encode(text_of(line, where));
+    }
+    return answer;
+  });
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  struct Arguments {
+    std::string model;
+    bool decode = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* tokenize = app.add_subcommand("tokenize", "JSON lines {\"text\"} on stdin to {\"ids\"} on stdout");
+  tokenize->add_option("MODEL", arguments->model, model_help);
+  tokenize->add_flag("--decode", arguments->decode, "the other way: {\"ids\"} to {\"text\"}");
+  tokenize->footer(
+      "Only tokenizer.json of MODEL is read. Special tokens in a text become their ids.\n"
+      "\n"
+      "Examples:\n"
+      "  echo '{\"text\": \"Hello, world!\"}' | prosa tokenize MODEL\n"
+      "  echo '{\"ids\": [9707, 11, 1879, 0]}' | prosa tokenize MODEL --decode");
+  tokenize->callback([arguments] { run(arguments->model, arguments->decode); });
+}
+
+}  // namespace prosa::cli
