@@ -1,0 +1,83 @@
+// The vector vocabulary of the generic kernels for AVX-512 with VNNI: 16 lanes everywhere, one register each.
+//
+// Included inside the ISA's target region and namespace (kernels.cpp). Every ISA offers the same names: F 16 floats,
+// I 16 int32, B 64 bytes = 16 rows x 4 columns of codes, X four activations repeated for every row.
+#pragma once
+
+struct F {
+  __m512 v;
+};
+struct I {
+  __m512i v;
+};
+struct B {
+  __m512i v;
+};
+struct X {
+  __m512i v;
+};
+
+inline constexpr int kTokenTile = 8;         // tokens that share a loaded weight in matrix-matrix products
+inline constexpr int kRowTiles = 2;          // tiles of 16 rows worked on together
+inline constexpr bool kSignedCodes = false;  // 8-bit codes stay unsigned in dot()
+
+inline F zero() { return {_mm512_setzero_ps()}; }
+inline F set1(float x) { return {_mm512_set1_ps(x)}; }
+inline F load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
+inline F load_bf16(const uint16_t* p) {
+  return {_mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
+}
+inline F load_f16(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline void store_f16(uint16_t* p, F a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F abs(F a) { return {_mm512_abs_ps(a.v)}; }
+inline float sum(F a) { return _mm512_reduce_add_ps(a.v); }
+inline float highest(F a) { return _mm512_reduce_max_ps(a.v); }
+
+inline I izero() { return {_mm512_setzero_si512()}; }
+inline I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline I round(F a) { return {_mm512_cvtps_epi32(a.v)}; }  // to nearest, ties to even
+inline F pow2(I n) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n.v, _mm512_set1_epi32(127)), 23))};
+}
+inline int32_t sum(I a) { return _mm512_reduce_add_epi32(a.v); }
+inline void store_i8(int8_t* p, I a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v)); }
+
+inline B load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void store_bytes(uint8_t* p, B a) { _mm512_storeu_si512(p, a.v); }
+inline B mask(B a, int bits) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(static_cast<char>(bits)))}; }
+inline B flip(B a, int bits) { return {_mm512_xor_si512(a.v, _mm512_set1_epi8(static_cast<char>(bits)))}; }
+inline B operator|(B a, B b) { return {_mm512_or_si512(a.v, b.v)}; }
+// Shifts move bits between neighbouring bytes: mask() afterwards.
+template <int N>
+inline B shift_right(B a) {
+  return {_mm512_srli_epi16(a.v, N)};
+}
+template <int N>
+inline B shift_left(B a) {
+  return {_mm512_slli_epi16(a.v, N)};
+}
+
+inline X repeat4(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return {_mm512_set1_epi32(four)};
+}
+// acc[row] += sum over 4 columns of code * activation.
+inline I dot(I acc, B codes, X x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
+// The same for 8-bit codes (signed ones where kSignedCodes).
+inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }

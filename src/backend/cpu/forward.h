@@ -1,0 +1,104 @@
+// The forward pass over packed weights: what prefill and decode share, and the two of them.
+//
+// A pass is one ThreadPool::run(): every worker walks the layers, does its share of each stage and meets the others at
+// barriers. Rows are tokens: successive ones of one sequence (prefill), or one of each of several sequences (decode).
+// Invariant: which worker computes what, and how many rows stand together, changes no bit of a row in the products,
+// norms and attention; the delta rule runs in chunks in prefill and in steps in decode.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <initializer_list>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/model.h"
+#include "backend/cpu/state.h"
+#include "backend/cpu/workspace.h"
+
+namespace prosa::backend::cpu {
+
+enum class Stage { embed, delta_projections, delta_rule, attention_projections, attention, mlp, head, count };
+
+/// Seconds by stage as worker 0 sees them; off until the first take().
+class StageClock {
+ public:
+  void start();
+  void lap(Stage stage);
+  std::vector<StageTime> take();
+
+ private:
+  bool on_ = false;
+  double last_ = 0;
+  std::array<double, static_cast<size_t>(Stage::count)> seconds_{};
+};
+
+class Forward {
+ public:
+  Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows);
+
+  /// Feeds at most max_rows tokens to one state. False when `cancel` was seen (the state is then in pieces).
+  bool prefill(CpuState& state, std::span<const int32_t> tokens, LogitRows rows, std::span<float> logits,
+               const std::atomic<bool>* cancel);
+  /// One token for each of at most max_rows states; logits [states, vocab].
+  void decode(std::span<CpuState* const> states, std::span<const int32_t> tokens, std::span<float> logits);
+
+  [[nodiscard]] int64_t max_rows() const { return work_.max_rows; }
+  [[nodiscard]] int64_t scratch_bytes() const { return work_.byte_size(); }
+  StageClock& clock() { return clock_; }
+
+ private:
+  // The rows of this pass: row r belongs to states[r] (decode) or to states[0] (prefill).
+  struct Pass {
+    std::span<CpuState* const> states;
+    std::span<const int32_t> tokens;
+    bool prefill = false;
+    [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
+    [[nodiscard]] CpuState& state(int64_t row) const { return *states[prefill ? 0 : static_cast<size_t>(row)]; }
+    [[nodiscard]] int64_t position(int64_t row) const { return state(row).position() + (prefill ? row : 0); }
+  };
+  struct Product {
+    const PackedMatrix& weights;
+    float* y;
+    int64_t ldy;
+    bool add = false;
+  };
+  using FillRow = std::function<void(int64_t row, float* out)>;
+
+  void embed(int worker, const Pass& pass);
+  void layer(int worker, const Pass& pass, size_t index);
+  void delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index);
+  void attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index);
+  void mlp(int worker, const Pass& pass, const PackedLayer& layer);
+  void head(int worker, int64_t first, int64_t rows, float* logits);
+
+  // delta_mixer's parts, for one key head and the value heads it serves
+  void convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels);
+  void gates(const Pass& pass, const PackedDeltaNet& weights, int64_t head);
+  void delta_rule(int worker, const Pass& pass, size_t delta_index, int64_t key_head, int64_t head);
+  // attention_mixer's parts
+  void rotate(float* head, int64_t position) const;
+  void query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head);
+  void append_kv(const Pass& pass, const PackedAttention& weights, size_t attention_index, int64_t row,
+                 int64_t kv_head);
+  void attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows);
+
+  /// Prepares the inputs of a stage (float32 rows and the int8 forms that `products` ask for), then computes this
+  /// worker's share of all rows of all products. Ends without a barrier.
+  void products(int worker, int64_t rows, int64_t width, const FillRow& fill, std::initializer_list<Product> products);
+
+  const PackedModel& model_;
+  const ModelConfig& config_;
+  const Kernels& kernels_;
+  ThreadPool& pool_;
+  Workspace work_;
+  StageClock clock_;
+  std::vector<double> frequency_;  // [rotary_dim / 2]: theta^(-2i / rotary_dim); double keeps late positions exact
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace prosa::backend::cpu

@@ -1,0 +1,74 @@
+// Which kernels this processor can run, and the choice among them.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "prosa/error.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace prosa::backend {
+namespace cpu {
+namespace {
+
+bool processor_has_avx2() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+#else
+  return false;
+#endif
+}
+
+bool processor_has_avx512vnni() {
+#if defined(__x86_64__)
+  return processor_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+bool processor_has_dotprod() {
+#if defined(__aarch64__) && defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
+
+// Best first.
+std::vector<const Kernels*> available_kernels() {
+  std::vector<const Kernels*> tables;
+  if (processor_has_avx512vnni()) tables.push_back(avx512_kernels());
+  if (processor_has_avx2()) tables.push_back(avx2_kernels());
+  if (processor_has_dotprod()) tables.push_back(neon_kernels());
+  tables.push_back(portable_kernels());
+  return tables;
+}
+
+}  // namespace
+
+const Kernels& choose_kernels(std::string_view isa) {
+  const std::vector<const Kernels*> tables = available_kernels();
+  if (isa.empty()) return *tables.front();
+  for (const Kernels* table : tables) {
+    if (table->isa == isa) return *table;
+  }
+  throw Error(ErrorCode::unsupported, fmt::format("this machine can't run the ISA \"{}\"", isa), "isa",
+              fmt::format("choose one of: {}", fmt::join(available_isas(), ", ")));
+}
+
+}  // namespace cpu
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const cpu::Kernels* table : cpu::available_kernels()) names.emplace_back(table->isa);
+  return names;
+}
+
+}  // namespace prosa::backend

@@ -1,0 +1,112 @@
+// The kernels as a table of functions, one table per ISA, chosen once at load.
+//
+// Each is written once in generic/*.inl over the small vocabulary of <isa>/simd.h. Lengths named `n` are padded by the
+// caller to multiples of 16 where the comment says so; buffers have room for it. None allocates, throws or locks.
+// Invariant: a row's result does not depend on the rows computed with it (batch neighbours change no bit).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "backend/cpu/packed.h"
+
+namespace prosa::backend::cpu {
+
+/// Inputs of a product for several tokens, in float32 and, for quantized weights, in int8 by groups of columns:
+/// x = scale * q; sum = scale * (sum of q), the factor of a weight group's bias.
+struct Activations {
+  const float* x = nullptr;  // [tokens, ldx]
+  int64_t ldx = 0;
+  const int8_t* q = nullptr;  // [tokens, ldq]
+  int64_t ldq = 0;
+  const float* scale = nullptr;  // [tokens, ldg]
+  const float* sum = nullptr;    // [tokens, ldg]
+  int64_t ldg = 0;
+};
+
+/// Token rows of the chunked and the stepwise delta rule, one value head.
+/// State layout: [value_dim / 16][key_dim][16], float32.
+struct DeltaArgs {
+  float* state = nullptr;    // the head's matrix
+  const float* q = nullptr;  // [tokens, ld]: L2-normalised, scaled by 1 / sqrt(key_dim)
+  const float* k = nullptr;  // [tokens, ld]: L2-normalised
+  const float* v = nullptr;  // [tokens, ld]
+  int64_t ld = 0;
+  const float* log_decay = nullptr;  // [tokens, ld_gate]: g, at most 0
+  const float* beta = nullptr;       // [tokens, ld_gate]
+  int64_t ld_gate = 0;
+  float* out = nullptr;  // [tokens, ld_out]
+  int64_t ld_out = 0;
+  int64_t key_dim = 0;    // multiple of 16
+  int64_t value_dim = 0;  // multiple of 16
+  int64_t tokens = 0;
+  float* scratch = nullptr;  // delta_chunk: delta_scratch_floats(key_dim)
+};
+
+inline constexpr int64_t kDeltaChunk = 32;  // tokens per chunk of the chunked form
+/// k transposed, decayed k, two [chunk, chunk] matrices, gates, one value block's u and rhs.
+constexpr int64_t delta_scratch_floats(int64_t key_dim) {
+  return 2 * kDeltaChunk * key_dim + 2 * kDeltaChunk * kDeltaChunk + 4 * kDeltaChunk + 4 * kDeltaChunk * 16;
+}
+
+inline constexpr int64_t kKvBlock = 16;    // positions per block of the key cache
+inline constexpr int64_t kAttendRows = 8;  // query rows worked on together
+
+/// Causal attention of query rows of one KV head. Keys lie as [position / 16][head_dim][16], values as
+/// [position][head_dim], both IEEE half; positions behind a row's limit are never weighed.
+struct AttendArgs {
+  const float* const* q = nullptr;  // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
+  float* const* out = nullptr;      // [rows]: [head_dim]
+  const int64_t* limits = nullptr;  // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
+  int64_t rows = 0;                 // 1 .. kAttendRows
+  const uint16_t* keys = nullptr;
+  const uint16_t* values = nullptr;
+  int64_t head_dim = 0;      // multiple of 16
+  float* scratch = nullptr;  // kAttendRows * head_dim floats
+};
+
+struct Kernels {
+  std::string_view isa;
+
+  /// y[t][16 * tile + row] (+)= W x for the tiles of the range and all tokens. `panel`: panel_bytes(cols) scratch.
+  void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
+                 bool add, uint8_t* panel);
+  /// Symmetric int8 by groups; n a multiple of the group.
+  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* q, float* scale, float* sum);
+
+  /// out = x / sqrt(mean(x^2) + eps) * w. x and w are zero behind n up to a multiple of 16.
+  void (*rms_norm)(const float* x, const float* w, int64_t n, float eps, float* out);
+  /// out = silu(gate) * up
+  void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+  /// x *= sigmoid(gate)
+  void (*sigmoid_mul)(float* x, const float* gate, int64_t n);
+  /// out = rms_norm(x) * w * silu(z), in place in x; n a multiple of 16
+  void (*gated_norm)(float* x, const float* w, const float* z, int64_t n, float eps);
+  /// x *= factor / sqrt(sum(x^2) + 1e-6); n a multiple of 16
+  void (*l2_norm)(float* x, int64_t n, float factor);
+  /// One step of the causal depthwise convolution with SiLU for the channels of the range (multiples of 16):
+  /// out[c] = silu(sum over taps of w[tap][c] * rows[tap][c]).
+  void (*conv_silu)(const float* w, int64_t ld, const float* const* rows, int64_t taps, Range channels, float* out);
+  /// One token of the gated delta rule.
+  void (*delta_step)(const DeltaArgs& args);
+  /// Up to kDeltaChunk tokens at once (chunked form).
+  void (*delta_chunk)(const DeltaArgs& args);
+  void (*attend)(const AttendArgs& args);
+  void (*to_f16)(const float* x, int64_t n, uint16_t* out);  // n a multiple of 16
+};
+
+/// Scratch of `linear` for one worker.
+constexpr int64_t panel_bytes(int64_t cols) {
+  // Two tiles: codes as bytes, scales and biases as float32 (groups of at least 32 columns), or dense float32 rows.
+  return 2 * (cols * kTileRows + cols / 32 * 2 * kTileRows * 4) + 4096;
+}
+
+const Kernels* avx512_kernels();  // null where not compiled in
+const Kernels* avx2_kernels();
+const Kernels* neon_kernels();
+const Kernels* portable_kernels();
+
+/// The table for a name of available_isas(), or the best one for "". Error(unsupported) lists what there is.
+const Kernels& choose_kernels(std::string_view isa);
+
+}  // namespace prosa::backend::cpu

@@ -1,0 +1,272 @@
+// The two mixers of a layer: Gated DeltaNet and gated attention. Part of Forward.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "backend/cpu/forward.h"
+
+namespace prosa::backend::cpu {
+
+// ---- Gated DeltaNet
+// --------------------------------------------------------------------------------------------------
+
+// h += out_proj(gated_norm(delta_rule(conv(qkv)), z)). Work is split by key heads: the channels, gates and matrices of
+// a key head and of the value heads it serves belong to one worker from the convolution to the norm.
+void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index) {
+  const PackedDeltaNet& weights = *layer.delta;
+  const int64_t rows = pass.rows();
+  const int64_t hidden = config_.hidden_size;
+  products(worker, rows, hidden,
+           [&](int64_t row, float* out) {
+             kernels_.rms_norm(work_.hidden.data() + row * work_.hidden_width, layer.input_norm.data(), hidden,
+                               config_.rms_norm_eps, out);
+           },
+           {{weights.qkv, work_.qkv.data(), config_.conv_dim()},
+            {weights.z, work_.z.data(), config_.value_dim()},
+            {weights.b, work_.b.data(), work_.head_width},
+            {weights.a, work_.a.data(), work_.head_width}});
+  pool_.barrier();
+  if (worker == 0) clock_.lap(Stage::delta_projections);
+
+  const int64_t key_dim = config_.linear_key_head_dim;
+  const int64_t value_dim = config_.linear_value_head_dim;
+  const int64_t served = config_.linear_num_value_heads / config_.linear_num_key_heads;
+  const Range mine = share(config_.linear_num_key_heads, worker, pool_.size());
+  for (int64_t key_head = mine.begin; key_head < mine.end; ++key_head) {
+    const int64_t q = key_head * key_dim;
+    const int64_t k = config_.key_dim() + q;
+    const int64_t v = 2 * config_.key_dim() + key_head * served * value_dim;
+    convolve(pass, weights, delta_index, {q, q + key_dim});
+    convolve(pass, weights, delta_index, {k, k + key_dim});
+    convolve(pass, weights, delta_index, {v, v + served * value_dim});
+    const float q_factor = 1.0F / std::sqrt(static_cast<float>(key_dim));
+    for (int64_t row = 0; row < rows; ++row) {
+      float* channels = work_.conv.data() + row * config_.conv_dim();
+      kernels_.l2_norm(channels + q, key_dim, q_factor);
+      kernels_.l2_norm(channels + k, key_dim, 1.0F);
+    }
+    for (int64_t head = key_head * served; head < (key_head + 1) * served; ++head) {
+      gates(pass, weights, head);
+      delta_rule(worker, pass, delta_index, key_head, head);
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t at = row * config_.value_dim() + head * value_dim;
+        kernels_.gated_norm(work_.mixed.data() + at, weights.norm.data(), work_.z.data() + at, value_dim,
+                            config_.rms_norm_eps);
+      }
+    }
+  }
+  pool_.barrier();
+  if (worker == 0) clock_.lap(Stage::delta_rule);
+  products(worker, rows, config_.value_dim(),
+           [&](int64_t row, float* out) {
+             std::copy_n(work_.mixed.data() + row * config_.value_dim(), config_.value_dim(), out);
+           },
+           {{weights.out, work_.hidden.data(), work_.hidden_width, true}});
+  if (worker == 0) clock_.lap(Stage::delta_projections);
+}
+
+// The causal convolution of these channels for all rows; the state keeps the newest kernel - 1 inputs.
+void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels) {
+  const int64_t dim = config_.conv_dim();
+  const int64_t past = config_.linear_conv_kernel_dim - 1;
+  std::vector<const float*> taps(static_cast<size_t>(past) + 1);
+  for (int64_t row = 0; row < pass.rows(); ++row) {
+    const float* state = pass.state(row).delta[delta_index].conv.data();
+    const int64_t time = pass.prefill ? row : 0;  // how many rows of this pass are older and of the same sequence
+    for (int64_t tap = 0; tap <= past; ++tap) {
+      const int64_t back = past - tap;
+      taps[static_cast<size_t>(tap)] =
+          back <= time ? work_.qkv.data() + (row - back) * dim : state + (past + time - back) * dim;
+    }
+    kernels_.conv_silu(weights.conv.data(), dim, taps.data(), past + 1, channels, work_.conv.data() + row * dim);
+  }
+  const int64_t width = channels.end - channels.begin;
+  const int64_t sequences = pass.prefill ? 1 : pass.rows();
+  const int64_t fed = pass.prefill ? pass.rows() : 1;
+  for (int64_t sequence = 0; sequence < sequences; ++sequence) {
+    float* state = pass.state(sequence).delta[delta_index].conv.data() + channels.begin;
+    for (int64_t slot = 0; slot < past; ++slot) {  // slot takes the input `past - slot` tokens before the next one
+      const int64_t row = fed - (past - slot);
+      const float* source =
+          row >= 0 ? work_.qkv.data() + (sequence + row) * dim + channels.begin : state + (slot + fed) * dim;
+      std::memmove(state + slot * dim, source, static_cast<size_t>(width) * sizeof(float));
+    }
+  }
+}
+
+// beta = sigmoid(b), g = -exp(A_log) * softplus(a + dt_bias), in place.
+void Forward::gates(const Pass& pass, const PackedDeltaNet& weights, int64_t head) {
+  const auto index = static_cast<size_t>(head);
+  for (int64_t row = 0; row < pass.rows(); ++row) {
+    float& beta = work_.b[row * work_.head_width + head];
+    float& log_decay = work_.a[row * work_.head_width + head];
+    beta = 1.0F / (1.0F + std::exp(-beta));
+    const float x = log_decay + weights.dt_bias[index];
+    const float softplus = x > 20.0F ? x : std::log1p(std::exp(x));
+    log_decay = -weights.decay_rate[index] * softplus;
+  }
+}
+
+void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64_t key_head, int64_t head) {
+  const int64_t key_dim = config_.linear_key_head_dim;
+  const int64_t value_dim = config_.linear_value_head_dim;
+  DeltaArgs args;
+  args.ld = config_.conv_dim();
+  args.ld_gate = work_.head_width;
+  args.ld_out = config_.value_dim();
+  args.key_dim = key_dim;
+  args.value_dim = value_dim;
+  args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
+  const int64_t step = pass.prefill ? kDeltaChunk : 1;
+  for (int64_t row = 0; row < pass.rows(); row += step) {
+    const float* channels = work_.conv.data() + row * args.ld;
+    args.state = pass.state(row).delta[delta_index].recurrent.data() + head * value_dim * key_dim;
+    args.q = channels + key_head * key_dim;
+    args.k = channels + config_.key_dim() + key_head * key_dim;
+    args.v = channels + 2 * config_.key_dim() + head * value_dim;
+    args.log_decay = work_.a.data() + row * args.ld_gate + head;
+    args.beta = work_.b.data() + row * args.ld_gate + head;
+    args.out = work_.mixed.data() + row * args.ld_out + head * value_dim;
+    args.tokens = std::min(step, pass.rows() - row);
+    if (args.tokens == 1)
+      kernels_.delta_step(args);
+    else
+      kernels_.delta_chunk(args);
+  }
+}
+
+// ---- gated attention
+// -------------------------------------------------------------------------------------------------
+
+// h += o_proj(attention(q, k, v) * sigmoid(gate))
+void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index) {
+  const PackedAttention& weights = *layer.attention;
+  const int64_t rows = pass.rows();
+  const int64_t hidden = config_.hidden_size;
+  products(worker, rows, hidden,
+           [&](int64_t row, float* out) {
+             kernels_.rms_norm(work_.hidden.data() + row * work_.hidden_width, layer.input_norm.data(), hidden,
+                               config_.rms_norm_eps, out);
+           },
+           {{weights.q, work_.query.data(), 2 * config_.query_dim()},
+            {weights.k, work_.key.data(), config_.kv_dim()},
+            {weights.v, work_.value.data(), config_.kv_dim()}});
+  pool_.barrier();
+  if (worker == 0) clock_.lap(Stage::attention_projections);
+
+  const int64_t kv_heads = config_.num_key_value_heads;
+  const int64_t heads = config_.num_attention_heads;
+  const Range prepared = share(rows * (heads + kv_heads), worker, pool_.size());
+  for (int64_t item = prepared.begin; item < prepared.end; ++item) {
+    const int64_t row = item / (heads + kv_heads);
+    const int64_t head = item % (heads + kv_heads);
+    if (head < heads)
+      query_head(pass, weights, row, head);
+    else
+      append_kv(pass, weights, attention_index, row, head - heads);
+  }
+  pool_.barrier();
+
+  // Query rows of a KV head: (token, head of the group). Prefill packs several tokens together, decode one sequence's.
+  const int64_t group = heads / kv_heads;
+  const int64_t rows_a_head = rows * group;
+  const int64_t bundle = pass.prefill ? kAttendRows : std::min(group, kAttendRows);
+  const int64_t bundles = pass.prefill ? (rows_a_head + bundle - 1) / bundle : rows * ((group + bundle - 1) / bundle);
+  const Range attended = share(kv_heads * bundles, worker, pool_.size());
+  for (int64_t item = attended.begin; item < attended.end; ++item) {
+    const int64_t kv_head = item % kv_heads;
+    int64_t first = item / kv_heads * bundle;
+    int64_t last = std::min(first + bundle, rows_a_head);
+    if (!pass.prefill) {  // a bundle never spans two sequences
+      const int64_t per_row = (group + bundle - 1) / bundle;
+      const int64_t row = item / kv_heads / per_row;
+      first = row * group + item / kv_heads % per_row * bundle;
+      last = std::min(first + bundle, (row + 1) * group);
+    }
+    attend(worker, pass, attention_index, kv_head, {first, last});
+  }
+  pool_.barrier();
+  if (worker == 0) clock_.lap(Stage::attention);
+  products(worker, rows, config_.query_dim(),
+           [&](int64_t row, float* out) {
+             std::copy_n(work_.mixed.data() + row * config_.query_dim(), config_.query_dim(), out);
+           },
+           {{weights.out, work_.hidden.data(), work_.hidden_width, true}});
+  if (worker == 0) clock_.lap(Stage::attention_projections);
+}
+
+// Rotary embedding of the first rotary_dim dims: pairs (i, i + rotary_dim / 2) turn by position * theta^(-2i /
+// rotary_dim).
+void Forward::rotate(float* head, int64_t position) const {
+  const auto half = static_cast<int64_t>(frequency_.size());
+  for (int64_t i = 0; i < half; ++i) {
+    const double angle = static_cast<double>(position) * frequency_[static_cast<size_t>(i)];
+    const auto cosine = static_cast<float>(std::cos(angle));
+    const auto sine = static_cast<float>(std::sin(angle));
+    const float low = head[i];
+    const float high = head[i + half];
+    head[i] = low * cosine - high * sine;
+    head[i + half] = high * cosine + low * sine;
+  }
+}
+
+void Forward::query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head) {
+  const int64_t dim = config_.head_dim;
+  float* q = work_.query.data() + row * 2 * config_.query_dim() + head * 2 * dim;
+  kernels_.rms_norm(q, weights.q_norm.data(), dim, config_.rms_norm_eps, q);
+  rotate(q, pass.position(row));
+  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  for (int64_t i = 0; i < dim; ++i) q[i] *= scale;
+}
+
+void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t attention_index, int64_t row,
+                        int64_t kv_head) {
+  const int64_t dim = config_.head_dim;
+  const int64_t position = pass.position(row);
+  CpuState& state = pass.state(row);
+  KvCache& cache = state.attention[attention_index];
+  float* k = work_.key.data() + row * config_.kv_dim() + kv_head * dim;
+  kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
+  rotate(k, position);
+  uint16_t half[16];
+  uint16_t* keys = cache.keys.data() + kv_head * state.padded_capacity() * dim + position / kKvBlock * kKvBlock * dim +
+                   position % kKvBlock;
+  for (int64_t i = 0; i < dim; i += 16) {
+    kernels_.to_f16(k + i, 16, half);
+    for (int64_t j = 0; j < 16; ++j) keys[(i + j) * kKvBlock] = half[j];
+  }
+  const float* v = work_.value.data() + row * config_.kv_dim() + kv_head * dim;
+  kernels_.to_f16(v, dim, cache.values.data() + (kv_head * state.padded_capacity() + position) * dim);
+}
+
+void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows) {
+  const int64_t dim = config_.head_dim;
+  const int64_t group = config_.num_attention_heads / config_.num_key_value_heads;
+  std::array<const float*, kAttendRows> q{};
+  std::array<float*, kAttendRows> out{};
+  std::array<int64_t, kAttendRows> limits{};
+  AttendArgs args;
+  for (int64_t item = query_rows.begin; item < query_rows.end; ++item) {
+    const int64_t row = item / group;
+    const int64_t head = kv_head * group + item % group;
+    const auto slot = static_cast<size_t>(args.rows++);
+    q[slot] = work_.query.data() + row * 2 * config_.query_dim() + head * 2 * dim;
+    out[slot] = work_.mixed.data() + row * config_.query_dim() + head * dim;
+    limits[slot] = pass.position(row) + 1;
+  }
+  const CpuState& state = pass.state(query_rows.begin / group);
+  const KvCache& cache = state.attention[attention_index];
+  args.q = q.data();
+  args.out = out.data();
+  args.limits = limits.data();
+  args.keys = cache.keys.data() + kv_head * state.padded_capacity() * dim;
+  args.values = cache.values.data() + kv_head * state.padded_capacity() * dim;
+  args.head_dim = dim;
+  args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
+  kernels_.attend(args);
+  for (int64_t i = 0; i < args.rows; ++i)
+    kernels_.sigmoid_mul(out[static_cast<size_t>(i)], q[static_cast<size_t>(i)] + dim, dim);
+}
+
+}  // namespace prosa::backend::cpu

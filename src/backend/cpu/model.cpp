@@ -1,0 +1,128 @@
+// Packing a checkpoint's weights layer by layer.
+#include "backend/cpu/model.h"
+
+#include <cmath>
+#include <string>
+
+#include "prosa/error.h"
+
+namespace prosa::backend::cpu {
+namespace {
+
+class Packer {
+ public:
+  Packer(ThreadPool& pool, int64_t total_bytes, const std::function<void(double)>& progress)
+      : pool_(pool), total_(total_bytes), progress_(progress) {}
+
+  PackedMatrix matrix(const Matrix& source) {
+    PackedMatrix packed = pack(source, pool_);
+    done_ += source.byte_size();
+    if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
+    return packed;
+  }
+
+  static AlignedBuffer<float> vector(const std::vector<float>& source) {
+    AlignedBuffer<float> buffer(padded(static_cast<int64_t>(source.size())), "a norm");
+    std::copy(source.begin(), source.end(), buffer.data());
+    return buffer;
+  }
+
+  PackedDeltaNet delta(const DeltaNetWeights& source, const ModelConfig& config) {
+    PackedDeltaNet packed;
+    packed.qkv = matrix(source.in_proj_qkv);
+    packed.z = matrix(source.in_proj_z);
+    packed.b = matrix(source.in_proj_b);
+    packed.a = matrix(source.in_proj_a);
+    packed.out = matrix(source.out_proj);
+    const int64_t taps = config.linear_conv_kernel_dim;
+    packed.conv = AlignedBuffer<float>(taps * config.conv_dim(), "conv1d");
+    for (int64_t channel = 0; channel < config.conv_dim(); ++channel) {
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        packed.conv[tap * config.conv_dim() + channel] = source.conv1d[static_cast<size_t>(channel * taps + tap)];
+      }
+    }
+    for (float value : source.a_log) packed.decay_rate.push_back(std::exp(value));
+    packed.dt_bias = source.dt_bias;
+    packed.norm = vector(source.norm);
+    return packed;
+  }
+
+  PackedAttention attention(const AttentionWeights& source) {
+    PackedAttention packed;
+    packed.q = matrix(source.q_proj);
+    packed.k = matrix(source.k_proj);
+    packed.v = matrix(source.v_proj);
+    packed.out = matrix(source.o_proj);
+    packed.q_norm = vector(source.q_norm);
+    packed.k_norm = vector(source.k_norm);
+    return packed;
+  }
+
+  PackedLayer layer(const LayerWeights& source, const ModelConfig& config) {
+    PackedLayer packed;
+    packed.input_norm = vector(source.input_norm);
+    if (source.delta) packed.delta = delta(*source.delta, config);
+    if (source.attention) packed.attention = attention(*source.attention);
+    packed.post_attention_norm = vector(source.post_attention_norm);
+    packed.gate = matrix(source.mlp.gate_proj);
+    packed.up = matrix(source.mlp.up_proj);
+    packed.down = matrix(source.mlp.down_proj);
+    return packed;
+  }
+
+ private:
+  ThreadPool& pool_;
+  int64_t total_;
+  int64_t done_ = 0;
+  const std::function<void(double)>& progress_;
+};
+
+void require_multiple_of_16(int64_t value, const char* key) {
+  if (value % 16 == 0) return;
+  throw Error(ErrorCode::unsupported,
+              std::string(key) + " is " + std::to_string(value) + ", the cpu backend needs a multiple of 16",
+              "config.json", "use --backend reference");
+}
+
+int64_t bytes_of(const PackedDeltaNet& d) {
+  return d.qkv.data.byte_size() + d.z.data.byte_size() + d.b.data.byte_size() + d.a.data.byte_size() +
+         d.out.data.byte_size() + d.conv.byte_size();
+}
+int64_t bytes_of(const PackedAttention& a) {
+  return a.q.data.byte_size() + a.k.data.byte_size() + a.v.data.byte_size() + a.out.data.byte_size();
+}
+
+}  // namespace
+
+int64_t PackedModel::byte_size() const {
+  int64_t total = embed.data.byte_size() + (lm_head ? lm_head->data.byte_size() : 0);
+  for (const PackedLayer& layer : layers) {
+    total += layer.gate.data.byte_size() + layer.up.data.byte_size() + layer.down.data.byte_size();
+    if (layer.delta) total += bytes_of(*layer.delta);
+    if (layer.attention) total += bytes_of(*layer.attention);
+  }
+  return total;
+}
+
+PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::function<void(double)>& progress) {
+  const ModelConfig& config = weights.config;
+  require_multiple_of_16(config.head_dim, "head_dim");
+  require_multiple_of_16(config.linear_key_head_dim, "linear_key_head_dim");
+  require_multiple_of_16(config.linear_value_head_dim, "linear_value_head_dim");
+
+  Packer packer(pool, weights.byte_size(), progress);
+  PackedModel model;
+  model.config = config;
+  model.embed = packer.matrix(weights.embed_tokens);
+  size_t deltas = 0;
+  size_t attentions = 0;
+  for (const LayerWeights& layer : weights.layers) {
+    model.layers.push_back(packer.layer(layer, config));
+    model.layers.back().of_kind = layer.delta ? deltas++ : attentions++;
+  }
+  model.norm = Packer::vector(weights.norm);
+  if (!config.tie_word_embeddings) model.lm_head = packer.matrix(weights.lm_head);
+  return model;
+}
+
+}  // namespace prosa::backend::cpu

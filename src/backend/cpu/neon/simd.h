@@ -1,0 +1,93 @@
+// The vector vocabulary of the generic kernels for arm64 with the int8 dot product (Armv8.2): 16 lanes as 4 registers.
+//
+// Included inside the ISA's target region and namespace (kernels.cpp); see avx512/simd.h for the meaning of the names.
+// sdot takes signed bytes: codes up to 6 bits fit as they are, 8-bit codes go as code - 128.
+#pragma once
+
+struct F {
+  float32x4_t v[4];
+};
+struct I {
+  int32x4_t v[4];
+};
+struct B {
+  uint8x16_t v[4];
+};
+struct X {
+  int8x16_t v;
+};
+
+inline constexpr int kTokenTile = 4;
+inline constexpr int kRowTiles = 1;
+inline constexpr bool kSignedCodes = true;
+
+#define PROSA_EACH(type, expression)                 \
+  type r;                                            \
+  for (int j = 0; j < 4; ++j) r.v[j] = (expression); \
+  return r
+
+inline F zero() { PROSA_EACH(F, vdupq_n_f32(0)); }
+inline F set1(float x) { PROSA_EACH(F, vdupq_n_f32(x)); }
+inline F load(const float* p) { PROSA_EACH(F, vld1q_f32(p + 4 * j)); }
+inline void store(float* p, F a) {
+  for (int j = 0; j < 4; ++j) vst1q_f32(p + 4 * j, a.v[j]);
+}
+inline F load_bf16(const uint16_t* p) {
+  PROSA_EACH(F, vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p + 4 * j)), 16)));
+}
+inline F load_f16(const uint16_t* p) { PROSA_EACH(F, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * j)))); }
+inline void store_f16(uint16_t* p, F a) {
+  for (int j = 0; j < 4; ++j) vst1_u16(p + 4 * j, vreinterpret_u16_f16(vcvt_f16_f32(a.v[j])));
+}
+inline F operator+(F a, F b) { PROSA_EACH(F, vaddq_f32(a.v[j], b.v[j])); }
+inline F operator-(F a, F b) { PROSA_EACH(F, vsubq_f32(a.v[j], b.v[j])); }
+inline F operator*(F a, F b) { PROSA_EACH(F, vmulq_f32(a.v[j], b.v[j])); }
+inline F operator/(F a, F b) { PROSA_EACH(F, vdivq_f32(a.v[j], b.v[j])); }
+inline F fma(F a, F b, F c) { PROSA_EACH(F, vfmaq_f32(c.v[j], a.v[j], b.v[j])); }
+inline F max(F a, F b) { PROSA_EACH(F, vmaxq_f32(a.v[j], b.v[j])); }
+inline F min(F a, F b) { PROSA_EACH(F, vminq_f32(a.v[j], b.v[j])); }
+inline F abs(F a) { PROSA_EACH(F, vabsq_f32(a.v[j])); }
+inline float sum(F a) { return vaddvq_f32(vaddq_f32(vaddq_f32(a.v[0], a.v[1]), vaddq_f32(a.v[2], a.v[3]))); }
+inline float highest(F a) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]), vmaxq_f32(a.v[2], a.v[3]))); }
+
+inline I izero() { PROSA_EACH(I, vdupq_n_s32(0)); }
+inline I add(I a, I b) { PROSA_EACH(I, vaddq_s32(a.v[j], b.v[j])); }
+inline F to_float(I a) { PROSA_EACH(F, vcvtq_f32_s32(a.v[j])); }
+inline I round(F a) { PROSA_EACH(I, vcvtnq_s32_f32(a.v[j])); }
+inline F pow2(I n) { PROSA_EACH(F, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n.v[j], vdupq_n_s32(127)), 23))); }
+inline int32_t sum(I a) { return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]))); }
+inline void store_i8(int8_t* p, I a) {
+  const int16x8_t low = vcombine_s16(vqmovn_s32(a.v[0]), vqmovn_s32(a.v[1]));
+  const int16x8_t high = vcombine_s16(vqmovn_s32(a.v[2]), vqmovn_s32(a.v[3]));
+  vst1q_s8(p, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));
+}
+
+inline B load_bytes(const uint8_t* p) { PROSA_EACH(B, vld1q_u8(p + 16 * j)); }
+inline void store_bytes(uint8_t* p, B a) {
+  for (int j = 0; j < 4; ++j) vst1q_u8(p + 16 * j, a.v[j]);
+}
+inline B mask(B a, int bits) { PROSA_EACH(B, vandq_u8(a.v[j], vdupq_n_u8(static_cast<uint8_t>(bits)))); }
+inline B flip(B a, int bits) { PROSA_EACH(B, veorq_u8(a.v[j], vdupq_n_u8(static_cast<uint8_t>(bits)))); }
+inline B operator|(B a, B b) { PROSA_EACH(B, vorrq_u8(a.v[j], b.v[j])); }
+template <int N>
+inline B shift_right(B a) {
+  if constexpr (N == 0)
+    return a;
+  else {
+    PROSA_EACH(B, vshrq_n_u8(a.v[j], N));
+  }
+}
+template <int N>
+inline B shift_left(B a) {
+  PROSA_EACH(B, vshlq_n_u8(a.v[j], N));
+}
+
+inline X repeat4(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, 4);
+  return {vreinterpretq_s8_s32(vdupq_n_s32(four))};
+}
+inline I dot(I acc, B codes, X x) { PROSA_EACH(I, vdotq_s32(acc.v[j], vreinterpretq_s8_u8(codes.v[j]), x.v)); }
+inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
+
+#undef PROSA_EACH

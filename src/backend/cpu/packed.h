@@ -1,0 +1,50 @@
+// Weights in the order in which the kernels read them: tiles of 16 rows, one sequential stream each.
+//
+// Quantized tile, per group of columns: 16 scales, 16 biases, then for every 32 columns `bits` vectors of 64 bytes. A
+// vector lane (row, j) stands for row `row` and column 4c + j of chunk c (4 columns):
+//   4-bit plane   vector i: low nibble chunk 2i, high nibble chunk 2i+1        (4, 5, 6 bits: the low four)
+//   2-bit plane   vector i: bits 2j..2j+1 chunk 4i+j                           (2, 3 bits: the low two; 6: the high
+//   two) 1-bit plane   bit c: chunk c                                               (3, 5 bits: the highest) 8 bits
+//   vector c: chunk c
+// Dense tile: [cols][16 rows] in the file's dtype.
+// One form for every ISA; it takes no more bytes than the file (rows are padded to 16). Invariant: padding rows have
+// scale, bias and code 0.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/aligned.h"
+#include "base/thread_pool.h"
+#include "model/weights.h"
+
+namespace prosa::backend::cpu {
+
+inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kVector = 64;  // bytes of one plane vector: 16 rows x 4 columns
+
+struct PackedMatrix {
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int bits = 0;                     // 0: dense
+  int group_size = 0;               // columns that share a scale and a bias
+  DType dtype = DType::bf16;        // dense values
+  DType scale_dtype = DType::bf16;  // bf16 or f32
+  int64_t tile_bytes = 0;
+  AlignedBuffer<uint8_t> data;  // [tiles][tile_bytes]
+
+  [[nodiscard]] int64_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
+  [[nodiscard]] int64_t groups() const { return bits == 0 ? 0 : cols / group_size; }
+  [[nodiscard]] int64_t header_bytes() const { return 2 * kTileRows * static_cast<int64_t>(dtype_size(scale_dtype)); }
+  /// Bytes of one group of one tile: scales, biases, planes.
+  [[nodiscard]] int64_t group_bytes() const { return header_bytes() + group_size / 32 * bits * kVector; }
+  [[nodiscard]] const uint8_t* tile(int64_t index) const { return data.data() + index * tile_bytes; }
+};
+
+/// Packs on all workers of the pool. Not thread-safe against other uses of the pool.
+PackedMatrix pack(const Matrix& matrix, ThreadPool& pool);
+
+/// One row as float32 [cols]: the embedding look-up.
+void unpack_row(const PackedMatrix& matrix, int64_t row, float* out);
+
+}  // namespace prosa::backend::cpu

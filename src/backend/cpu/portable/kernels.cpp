@@ -1,0 +1,30 @@
+// The kernels for any processor: generic/*.inl compiled over portable/simd.h.
+//
+// No instruction set beyond the compiler's default.
+#include "backend/cpu/kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "base/bf16.h"
+
+namespace prosa::backend::cpu {
+namespace {
+namespace portable {
+#include "backend/cpu/portable/simd.h"
+
+#include "backend/cpu/generic/math.inl"
+
+#include "backend/cpu/generic/attend.inl"
+#include "backend/cpu/generic/delta.inl"
+#include "backend/cpu/generic/linear.inl"
+#include "backend/cpu/generic/table.inl"
+}  // namespace portable
+}  // namespace
+
+const Kernels* portable_kernels() { return &portable::table("portable"); }
+
+}  // namespace prosa::backend::cpu

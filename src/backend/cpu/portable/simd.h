@@ -1,0 +1,105 @@
+// The vector vocabulary of the generic kernels in plain C++: 16 lanes as arrays, for any processor.
+//
+// Included inside the namespace of kernels.cpp; see avx512/simd.h for the meaning of the names. A product and a sum are
+// two roundings here: a fused one would call a library function on processors without it.
+#pragma once
+
+struct F {
+  float v[16];
+};
+struct I {
+  int32_t v[16];
+};
+struct B {
+  uint8_t v[64];
+};
+struct X {
+  int8_t v[4];
+};
+
+inline constexpr int kTokenTile = 4;
+inline constexpr int kRowTiles = 1;
+inline constexpr bool kSignedCodes = false;
+
+#define PROSA_EACH(type, expression)                  \
+  type r;                                             \
+  for (int j = 0; j < 16; ++j) r.v[j] = (expression); \
+  return r
+
+inline F zero() { PROSA_EACH(F, 0.0F); }
+inline F set1(float x) { PROSA_EACH(F, x); }
+inline F load(const float* p) { PROSA_EACH(F, p[j]); }
+inline void store(float* p, F a) { std::memcpy(p, a.v, sizeof a.v); }
+inline F load_bf16(const uint16_t* p) { PROSA_EACH(F, bf16_to_float(p[j])); }
+inline F load_f16(const uint16_t* p) { PROSA_EACH(F, f16_to_float(p[j])); }
+inline void store_f16(uint16_t* p, F a) {
+  for (int j = 0; j < 16; ++j) p[j] = float_to_f16(a.v[j]);
+}
+inline F operator+(F a, F b) { PROSA_EACH(F, a.v[j] + b.v[j]); }
+inline F operator-(F a, F b) { PROSA_EACH(F, a.v[j] - b.v[j]); }
+inline F operator*(F a, F b) { PROSA_EACH(F, a.v[j] * b.v[j]); }
+inline F operator/(F a, F b) { PROSA_EACH(F, a.v[j] / b.v[j]); }
+inline F fma(F a, F b, F c) { PROSA_EACH(F, a.v[j] * b.v[j] + c.v[j]); }
+inline F max(F a, F b) { PROSA_EACH(F, a.v[j] > b.v[j] ? a.v[j] : b.v[j]); }
+inline F min(F a, F b) { PROSA_EACH(F, a.v[j] < b.v[j] ? a.v[j] : b.v[j]); }
+inline F abs(F a) { PROSA_EACH(F, a.v[j] < 0 ? -a.v[j] : a.v[j]); }
+inline float sum(F a) {
+  float total = 0;
+  for (float x : a.v) total += x;
+  return total;
+}
+inline float highest(F a) {
+  float best = a.v[0];
+  for (float x : a.v) best = x > best ? x : best;
+  return best;
+}
+
+inline I izero() { PROSA_EACH(I, 0); }
+inline I add(I a, I b) { PROSA_EACH(I, a.v[j] + b.v[j]); }
+inline F to_float(I a) { PROSA_EACH(F, static_cast<float>(a.v[j])); }
+// Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| < 2^22, which is all the kernels ask.
+inline I round(F a) { PROSA_EACH(I, static_cast<int32_t>((a.v[j] + 12582912.0F) - 12582912.0F)); }
+inline F pow2(I n) { PROSA_EACH(F, std::bit_cast<float>((n.v[j] + 127) << 23)); }
+inline int32_t sum(I a) {
+  int32_t total = 0;
+  for (int32_t x : a.v) total += x;
+  return total;
+}
+inline void store_i8(int8_t* p, I a) {
+  for (int j = 0; j < 16; ++j) p[j] = static_cast<int8_t>(a.v[j] < -128 ? -128 : a.v[j] > 127 ? 127 : a.v[j]);
+}
+
+#undef PROSA_EACH
+#define PROSA_EACH_BYTE(expression)                                       \
+  B r;                                                                    \
+  for (int j = 0; j < 64; ++j) r.v[j] = static_cast<uint8_t>(expression); \
+  return r
+
+inline B load_bytes(const uint8_t* p) {
+  B r;
+  std::memcpy(r.v, p, sizeof r.v);
+  return r;
+}
+inline void store_bytes(uint8_t* p, B a) { std::memcpy(p, a.v, sizeof a.v); }
+inline B mask(B a, int bits) { PROSA_EACH_BYTE(a.v[j] & bits); }
+inline B flip(B a, int bits) { PROSA_EACH_BYTE(a.v[j] ^ bits); }
+inline B operator|(B a, B b) { PROSA_EACH_BYTE(a.v[j] | b.v[j]); }
+template <int N>
+inline B shift_right(B a) {
+  PROSA_EACH_BYTE(a.v[j] >> N);
+}
+template <int N>
+inline B shift_left(B a) {
+  PROSA_EACH_BYTE(a.v[j] << N);
+}
+
+#undef PROSA_EACH_BYTE
+
+inline X repeat4(const int8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline I dot(I acc, B codes, X x) {
+  for (int row = 0; row < 16; ++row) {
+    for (int j = 0; j < 4; ++j) acc.v[row] += static_cast<int32_t>(codes.v[4 * row + j]) * x.v[j];
+  }
+  return acc;
+}
+inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }

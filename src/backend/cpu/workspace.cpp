@@ -1,0 +1,83 @@
+// Sizes of the buffers of a pass.
+#include "backend/cpu/workspace.h"
+
+#include <algorithm>
+
+namespace prosa::backend::cpu {
+
+InputRows::InputRows(int64_t rows, int64_t width) : width_(padded(width, 128)), x_(rows * width_, "activations") {
+  for (size_t i = 0; i < kGroupSizes.size(); ++i) {
+    quantized_[i].q = AlignedBuffer<int8_t>(rows * width_, "activations");
+    quantized_[i].scale = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
+    quantized_[i].sum = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
+  }
+}
+
+void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
+  Quantized& form = quantized_[group_index(group_size)];
+  const int64_t groups = width_ / group_size;
+  kernels.quantize(row(index), n, group_size, form.q.data() + index * width_, form.scale.data() + index * groups,
+                   form.sum.data() + index * groups);
+}
+
+Activations InputRows::view(int64_t group_size, int64_t first) const {
+  Activations view;
+  view.x = x_.data() + first * width_;
+  view.ldx = width_;
+  if (group_size == 0) return view;
+  const Quantized& form = quantized_[group_index(group_size)];
+  view.q = form.q.data() + first * width_;
+  view.ldq = width_;
+  view.ldg = width_ / group_size;
+  view.scale = form.scale.data() + first * view.ldg;
+  view.sum = form.sum.data() + first * view.ldg;
+  return view;
+}
+
+int64_t InputRows::byte_size() const {
+  int64_t total = x_.byte_size();
+  for (const Quantized& form : quantized_) total += form.q.byte_size() + form.scale.byte_size() + form.sum.byte_size();
+  return total;
+}
+
+Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers)
+    : max_rows(rows),
+      hidden_width(padded(config.hidden_size)),
+      intermediate_width(padded(config.intermediate_size)),
+      head_width(padded(config.linear_num_value_heads)),
+      hidden(rows * hidden_width, "activations"),
+      qkv(rows * config.conv_dim(), "activations"),
+      conv(rows * config.conv_dim(), "activations"),
+      z(rows * config.value_dim(), "activations"),
+      b(rows * head_width, "activations"),
+      a(rows * head_width, "activations"),
+      mixed(rows * std::max(config.value_dim(), config.query_dim()), "activations"),
+      query(rows * 2 * config.query_dim(), "activations"),
+      key(rows * config.kv_dim(), "activations"),
+      value(rows * config.kv_dim(), "activations"),
+      gate(rows * intermediate_width, "activations"),
+      up(rows * intermediate_width, "activations") {
+  const int64_t width =
+      std::max({config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()});
+  shared = InputRows(rows, width);
+  const int64_t mixer_floats =
+      std::max(delta_scratch_floats(config.linear_key_head_dim), kAttendRows * config.head_dim);
+  for (int worker = 0; worker < workers; ++worker) {
+    own.emplace_back(kOwnRows, width);
+    panels.emplace_back(panel_bytes(padded(width, 128)), "a weight panel");
+    scratch.emplace_back(mixer_floats, "mixer scratch");
+  }
+}
+
+int64_t Workspace::byte_size() const {
+  int64_t total = shared.byte_size();
+  for (const auto* buffer : {&hidden, &qkv, &conv, &z, &b, &a, &mixed, &query, &key, &value, &gate, &up}) {
+    total += buffer->byte_size();
+  }
+  for (const InputRows& rows : own) total += rows.byte_size();
+  for (const auto& panel : panels) total += panel.byte_size();
+  for (const auto& floats : scratch) total += floats.byte_size();
+  return total;
+}
+
+}  // namespace prosa::backend::cpu

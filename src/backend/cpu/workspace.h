@@ -1,0 +1,71 @@
+// The activations of one pass: allocated once for the largest number of token rows, shared by prefill and decode.
+//
+// Rows are [max_rows][width], widths padded to 16 with zeros that stay zero.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/model.h"
+
+namespace prosa::backend::cpu {
+
+inline constexpr std::array<int64_t, 3> kGroupSizes{32, 64, 128};
+constexpr size_t group_index(int64_t group_size) { return group_size == 32 ? 0 : group_size == 64 ? 1 : 2; }
+
+/// A product's inputs: float32 rows and, per group size some matrix asks for, their int8 form.
+class InputRows {
+ public:
+  InputRows() = default;
+  InputRows(int64_t rows, int64_t width);
+  [[nodiscard]] float* row(int64_t index) { return x_.data() + index * width_; }
+  void quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size);
+  /// As seen by a matrix of this group size (any for dense ones), from row `first` on.
+  [[nodiscard]] Activations view(int64_t group_size, int64_t first = 0) const;
+  [[nodiscard]] int64_t byte_size() const;
+
+ private:
+  struct Quantized {
+    AlignedBuffer<int8_t> q;     // [rows, width]
+    AlignedBuffer<float> scale;  // [rows, width / group]
+    AlignedBuffer<float> sum;    // [rows, width / group]
+  };
+  int64_t width_ = 0;
+  AlignedBuffer<float> x_;  // [rows, width]
+  std::array<Quantized, kGroupSizes.size()> quantized_;
+};
+
+struct Workspace {
+  Workspace(const ModelConfig& config, int64_t max_rows, int workers);
+
+  int64_t max_rows;
+  int64_t hidden_width;        // padded hidden_size
+  int64_t intermediate_width;  // padded intermediate_size
+  int64_t head_width;          // padded linear_num_value_heads
+
+  AlignedBuffer<float> hidden;  // [rows, hidden]: the residual stream
+  AlignedBuffer<float> qkv;     // [rows, conv_dim]: before the convolution
+  AlignedBuffer<float> conv;    // [rows, conv_dim]: after it
+  AlignedBuffer<float> z;       // [rows, value_dim]
+  AlignedBuffer<float> b;       // [rows, head_width]: beta after the sigmoid
+  AlignedBuffer<float> a;       // [rows, head_width]: log decay g after its formula
+  AlignedBuffer<float> mixed;   // [rows, max(value_dim, query_dim)]: the mixer's output before out_proj
+  AlignedBuffer<float> query;   // [rows, 2 * query_dim]: per head [q | gate]
+  AlignedBuffer<float> key;     // [rows, kv_dim]
+  AlignedBuffer<float> value;   // [rows, kv_dim]
+  AlignedBuffer<float> gate;    // [rows, intermediate]
+  AlignedBuffer<float> up;      // [rows, intermediate]
+
+  InputRows shared;                            // inputs of products over many rows, filled by all workers
+  std::vector<InputRows> own;                  // [workers]: inputs of kOwnRows rows, filled by each worker for itself
+  std::vector<AlignedBuffer<uint8_t>> panels;  // [workers]: scratch of `linear`
+  std::vector<AlignedBuffer<float>> scratch;   // [workers]: scratch of the mixers
+
+  [[nodiscard]] int64_t byte_size() const;
+};
+
+/// Up to so many rows every worker prepares inputs for itself: cheaper than waiting for the others.
+inline constexpr int64_t kOwnRows = 4;
+
+}  // namespace prosa::backend::cpu

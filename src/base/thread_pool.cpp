@@ -1,0 +1,115 @@
+// ThreadPool: generation counter to start a run, sense counter for barriers; both spin, then yield, then sleep.
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace prosa {
+namespace {
+
+inline void pause_cpu() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield" ::: "memory");
+#endif
+}
+
+constexpr int kSpins = 4000;  // about 50-150 us: longer than the longest stage imbalance of a small model
+constexpr int kYields = 200;
+
+// Returns when `word` no longer holds `old`.
+void wait_while(const std::atomic<uint32_t>& word, uint32_t old) noexcept {
+  for (int i = 0; i < kSpins; ++i) {
+    if (word.load(std::memory_order_acquire) != old) return;
+    pause_cpu();
+  }
+  for (int i = 0; i < kYields; ++i) {
+    if (word.load(std::memory_order_acquire) != old) return;
+    std::this_thread::yield();
+  }
+  word.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) : size_(threads) {
+  PROSA_CHECK(threads >= 1);
+  threads_.reserve(static_cast<size_t>(threads - 1));
+  for (int worker = 1; worker < threads; ++worker) threads_.emplace_back([this, worker] { worker_loop(worker); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadPool::worker_loop(int worker) {
+  uint32_t seen = 0;
+  for (;;) {
+    wait_while(generation_, seen);
+    seen = generation_.load(std::memory_order_acquire);
+    if (stop_.load(std::memory_order_relaxed)) return;
+    (*job_)(worker);
+    barrier();
+  }
+}
+
+void ThreadPool::run(const std::function<void(int)>& job) {
+  if (size_ == 1) {
+    job(0);
+    return;
+  }
+  job_ = &job;
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  job(0);
+  barrier();
+}
+
+void ThreadPool::barrier() noexcept {
+  if (size_ == 1) return;
+  const uint32_t phase = phase_.load(std::memory_order_acquire);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
+    arrived_.store(0, std::memory_order_relaxed);
+    phase_.store(phase + 1, std::memory_order_release);
+    phase_.notify_all();
+    return;
+  }
+  wait_while(phase_, phase);
+}
+
+int physical_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
+  // Siblings of one core share the list that the kernel prints for them.
+  std::set<std::string> cores;
+  int logical = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    ++logical;
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::string siblings;
+    if (!std::getline(file, siblings)) siblings = std::to_string(cpu);
+    cores.insert(std::move(siblings));
+  }
+  return std::max(1, std::min<int>(logical, static_cast<int>(cores.size())));
+}
+
+}  // namespace prosa

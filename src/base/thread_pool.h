@@ -1,0 +1,59 @@
+// A few threads that run one function together, with a barrier inside: the shape of a forward pass, where every stage
+// is split over the same workers and ends when all have arrived.
+//
+// Not a task queue. Waiting spins first (stages are microseconds apart), then yields, then sleeps, so that a busy
+// machine and an idle process both behave. Invariant: which worker does what never changes a result.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace prosa {
+
+/// A half-open range of work items.
+struct Range {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+/// The share of `worker` when `items` are split as evenly as possible, in order, between `workers`.
+inline Range share(int64_t items, int worker, int workers) noexcept {
+  return {items * worker / workers, items * (worker + 1) / workers};
+}
+
+class ThreadPool {
+ public:
+  /// `threads` workers, the caller of run() being worker 0. threads >= 1.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  [[nodiscard]] int size() const noexcept { return size_; }
+
+  /// Calls job(worker) on every worker and returns when all have returned. `job` must not throw.
+  /// One run at a time.
+  void run(const std::function<void(int worker)>& job);
+
+  /// Inside a job: waits until every worker has arrived; what each wrote before is seen by all after.
+  void barrier() noexcept;
+
+ private:
+  void worker_loop(int worker);
+
+  int size_;
+  std::vector<std::thread> threads_;
+  const std::function<void(int)>* job_ = nullptr;
+  alignas(64) std::atomic<uint32_t> generation_{0};  // counts runs
+  alignas(64) std::atomic<uint32_t> arrived_{0};
+  alignas(64) std::atomic<uint32_t> phase_{0};
+  std::atomic<bool> stop_{false};
+};
+
+/// Cores, not hyper-threads, that this process may use (at least 1).
+int physical_cores();
+
+}  // namespace prosa
