@@ -40,7 +40,8 @@ GroupCode group_code(std::span<const float> group, float levels) {
   const auto [low, high] = std::ranges::minmax(group);
   const bool low_is_edge = std::fabs(low) > std::fabs(high);
   const float edge = low_is_edge ? low : high;
-  float scale = std::max((high - low) / levels, 1e-7F);
+  // Times the rounded reciprocal, not divided: only so do groups with low = -high come out as MLX makes them.
+  float scale = std::max((high - low) * (1.0F / levels), 1e-7F);
   if (!low_is_edge) scale = -scale;
   const float steps = std::nearbyint(edge / scale);
   if (steps == 0.0F) return {scale, 0.0F};
