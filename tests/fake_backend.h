@@ -1,0 +1,113 @@
+// A backend for tests of what stands above backends: its state is a hash of the tokens fed, its logits show that hash.
+//
+// No model. Whoever feeds other tokens than he believes gets other logits; calls and cuts are recorded.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "prosa/error.h"
+
+namespace prosa::test {
+
+class FakeBackend final : public backend::Backend {
+ public:
+  explicit FakeBackend(int64_t vocab, int64_t snapshot_bytes = 1000) : snapshot_bytes_(snapshot_bytes) {
+    config_.vocab_size = vocab;
+  }
+
+  static uint64_t step(uint64_t hash, int32_t token) {
+    return (hash ^ static_cast<uint64_t>(token + 1)) * 0x100000001B3ULL + 0x9E3779B9ULL;
+  }
+  /// The logits after `tokens`.
+  [[nodiscard]] std::vector<float> expected(std::span<const int32_t> tokens) const {
+    uint64_t hash = 0;
+    for (const int32_t token : tokens) hash = step(hash, token);
+    std::vector<float> logits(static_cast<size_t>(config_.vocab_size));
+    write(hash, logits);
+    return logits;
+  }
+
+  std::vector<int64_t> prefills;  // sizes, in order
+  int64_t decodes = 0;
+  int64_t fail_after = -1;     // prefill throws Error(cancelled) after this many more tokens, the state half-way
+  bool out_of_memory = false;  // of snapshot()
+
+  [[nodiscard]] std::string_view name() const noexcept override { return "fake"; }
+  [[nodiscard]] std::string_view isa() const noexcept override { return "none"; }
+  [[nodiscard]] int threads() const noexcept override { return 1; }
+  [[nodiscard]] const ModelConfig& config() const noexcept override { return config_; }
+
+  std::unique_ptr<backend::State> new_state(int64_t capacity) override { return std::make_unique<FakeState>(capacity); }
+  void reset(backend::State& state) override { as_fake(state).set(0, 0); }
+
+  void prefill(backend::State& state, const backend::PrefillRequest& request) override {
+    FakeState& fake = as_fake(state);
+    if (!fake.valid()) throw Error(ErrorCode::invalid_argument, "prefill of an invalid state");
+    prefills.push_back(static_cast<int64_t>(request.tokens.size()));
+    for (const int32_t token : request.tokens) {
+      if ((request.cancel != nullptr && *request.cancel) || fail_after == 0) {
+        fail_after = -1;
+        fake.invalidate();
+        throw Error(ErrorCode::cancelled, "cancelled");
+      }
+      if (fail_after > 0) --fail_after;
+      fake.set(fake.position() + 1, step(fake.hash, token));
+    }
+    if (request.rows == backend::LogitRows::last) write(fake.hash, request.logits);
+  }
+
+  void decode(backend::State& state, int32_t token, std::span<float> logits) override {
+    FakeState& fake = as_fake(state);
+    if (!fake.valid()) throw Error(ErrorCode::invalid_argument, "decode of an invalid state");
+    ++decodes;
+    fake.set(fake.position() + 1, step(fake.hash, token));
+    write(fake.hash, logits);
+  }
+  void decode_batch(std::span<backend::State* const> states, std::span<const int32_t> tokens,
+                    std::span<float> logits) override {
+    const auto vocab = static_cast<size_t>(config_.vocab_size);
+    for (size_t i = 0; i < states.size(); ++i) decode(*states[i], tokens[i], logits.subspan(i * vocab, vocab));
+  }
+
+  std::unique_ptr<backend::Snapshot> snapshot(const backend::State& state) override {
+    if (out_of_memory) throw Error(ErrorCode::out_of_memory, "no room for a snapshot");
+    return std::make_unique<FakeSnapshot>(state.position(), static_cast<const FakeState&>(state).hash, snapshot_bytes_);
+  }
+  void restore(backend::State& state, const backend::Snapshot& snapshot) override {
+    as_fake(state).set(snapshot.position(), static_cast<const FakeSnapshot&>(snapshot).hash);
+  }
+  [[nodiscard]] backend::MemoryReport memory() const noexcept override { return {}; }
+
+ private:
+  struct FakeState final : backend::State {
+    explicit FakeState(int64_t capacity) : State(capacity) {}
+    [[nodiscard]] int64_t byte_size() const noexcept override { return 4000; }
+    void set(int64_t position, uint64_t value) {
+      position_ = position;
+      hash = value;
+      valid_ = true;
+    }
+    void invalidate() { valid_ = false; }
+    uint64_t hash = 0;
+  };
+  struct FakeSnapshot final : backend::Snapshot {
+    FakeSnapshot(int64_t position, uint64_t value, int64_t bytes) : Snapshot(position), hash(value), size(bytes) {}
+    [[nodiscard]] int64_t byte_size() const noexcept override { return size; }
+    uint64_t hash;
+    int64_t size;
+  };
+  static FakeState& as_fake(backend::State& state) { return static_cast<FakeState&>(state); }
+  static void write(uint64_t hash, std::span<float> logits) {
+    for (size_t i = 0; i < logits.size(); ++i) {
+      logits[i] = static_cast<float>((hash >> (i % 48)) & 0xffff) / 4096.0F;
+    }
+  }
+
+  ModelConfig config_;
+  int64_t snapshot_bytes_;
+};
+
+}  // namespace prosa::test
