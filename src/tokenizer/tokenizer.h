@@ -21,12 +21,16 @@ class Tokenizer {
   /// From the folder's tokenizer.json. Errors: not_found, bad_tokenizer (names file and key), unsupported.
   static Tokenizer load(const std::filesystem::path& folder);
   static Tokenizer load_file(const std::filesystem::path& tokenizer_json);
+  /// From the text of such a file; `where` names it in errors.
+  static Tokenizer load_json(std::string_view text, const std::string& where);
 
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  /// With `parse_special`, special tokens in the text become their ids; without, they are plain text.
+  /// With `parse_special`, special tokens in the text become their ids; without, they are plain text. Added tokens that
+  /// the file does not flag as special (<think>, <tool_call>) become their ids in both cases, as in the official
+  /// library. Error(invalid_argument) for more than 1 GiB.
   [[nodiscard]] std::vector<int32_t> encode(std::string_view text, bool parse_special = true) const;
   void encode(std::string_view text, std::vector<int32_t>& out, bool parse_special = true) const;
 
@@ -37,7 +41,7 @@ class Tokenizer {
   /// The raw bytes of one token (may be part of a character); empty for an unknown id.
   [[nodiscard]] std::string_view token_bytes(int32_t id) const noexcept;
   [[nodiscard]] bool is_special(int32_t id) const noexcept;
-  /// Id of a token by its literal text ("<|im_end|>"), added tokens first.
+  /// Id of a token by its literal text ("<|im_end|>", " the"), added tokens first.
   [[nodiscard]] std::optional<int32_t> token_id(std::string_view token) const;
   [[nodiscard]] int64_t vocab_size() const noexcept;  // highest id + 1
 

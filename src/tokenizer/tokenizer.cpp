@@ -1,0 +1,189 @@
+// Tokenizer: the steps of encode in order, decoding, and the streaming decoder. The steps themselves are next door:
+// tokenizer_file (reading), added_tokens, unicode (NFC), pretokenizer, bpe.
+#include "tokenizer/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include "base/utf8.h"
+#include "prosa/error.h"
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/pretokenizer.h"
+#include "tokenizer/tokenizer_file.h"
+#include "tokenizer/unicode.h"
+
+namespace prosa {
+namespace {
+
+constexpr uintmax_t kMaxFileBytes = uintmax_t{1} << 29;  // the largest real ones have some 30 MB
+constexpr size_t kMaxTextBytes = size_t{1} << 30;        // keeps every position within 32 bits, NFC's growth included
+
+std::string read_file(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  std::error_code trouble;
+  const auto status = std::filesystem::status(path, trouble);
+  if (!std::filesystem::exists(status)) {
+    throw Error(ErrorCode::not_found, "no such file", name, "a model folder needs its tokenizer.json");
+  }
+  if (!std::filesystem::is_regular_file(status)) throw Error(ErrorCode::io, "not a regular file", name);
+  const uintmax_t size = std::filesystem::file_size(path, trouble);
+  if (trouble) throw Error(ErrorCode::io, trouble.message(), name);
+  if (size > kMaxFileBytes) {
+    throw Error(ErrorCode::bad_tokenizer, fmt::format("{} bytes are too many for a tokenizer.json", size), name);
+  }
+  std::string text(static_cast<size_t>(size), '\0');
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
+    throw Error(ErrorCode::io, "can't be read", name, "check the file's permissions");
+  }
+  return text;
+}
+
+std::vector<AddedToken> pick_added(const TokenizerFile& file, bool normalized) {
+  std::vector<AddedToken> picked;
+  for (const AddedToken& token : file.added) {
+    if (token.normalized != normalized) continue;
+    picked.push_back(token);
+    if (normalized && file.nfc) picked.back().content = unicode::to_nfc(token.content);
+  }
+  return picked;
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  explicit Impl(TokenizerFile file)
+      : tokens(std::move(file.tokens)),
+        bpe(tokens, file.merges, file.byte_ids),
+        raw_added(pick_added(file, false)),
+        normalized_added(pick_added(file, true)),
+        special(tokens.size()),
+        pretokenizer(file.pretokenizer),
+        nfc(file.nfc),
+        contents_index(file.added.size()) {
+    for (const AddedToken& token : file.added) {
+      if (token.special) special[static_cast<size_t>(token.id)] = true;
+      contents.add(token.content);
+      contents_index.insert(contents, static_cast<int32_t>(contents.size()) - 1);
+      content_ids.push_back(token.id);
+    }
+  }
+  Impl(const Impl&) = delete;  // bpe points to tokens
+  Impl& operator=(const Impl&) = delete;
+
+  /// `text`: valid UTF-8, no added tokens to be cut out any more.
+  void encode_pieces(std::string_view text, Bpe::Scratch& scratch, std::vector<int32_t>& out) const {
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = piece_end(pretokenizer, text, begin);
+      bpe.encode(text.substr(begin, end - begin), scratch, out);
+      begin = end;
+    }
+  }
+
+  /// Cuts `added` out of `text`, whose stretches between them go to `plain`.
+  static void cut_out(const AddedTokens& added, std::string_view text, bool parse_special, std::vector<int32_t>& out,
+                      const std::function<void(std::string_view)>& plain) {
+    for (size_t at = 0; at < text.size();) {
+      const AddedTokens::Found found = added.next(text, at, parse_special);
+      if (found.plain) plain(text.substr(found.plain->begin, found.plain->end - found.plain->begin));
+      if (found.token) out.push_back(found.token->id);
+      at = found.token ? found.token->end : found.plain->end;
+    }
+  }
+
+  StringPool tokens;  // [vocab] bytes by id
+  Bpe bpe;
+  AddedTokens raw_added;         // matched before normalization
+  AddedTokens normalized_added;  // and after it
+  std::vector<bool> special;     // [vocab]
+  PreTokenizer pretokenizer;
+  bool nfc;
+  StringPool contents;  // [added] texts of added tokens, for token_id
+  StringIndex contents_index;
+  std::vector<int32_t> content_ids;  // [added]
+};
+
+Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+Tokenizer Tokenizer::load(const std::filesystem::path& folder) { return load_file(folder / "tokenizer.json"); }
+
+Tokenizer Tokenizer::load_file(const std::filesystem::path& tokenizer_json) {
+  return load_json(read_file(tokenizer_json), tokenizer_json.string());
+}
+
+Tokenizer Tokenizer::load_json(std::string_view text, const std::string& where) {
+  return Tokenizer(std::make_unique<Impl>(parse_tokenizer_json(text, where)));
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special) const {
+  std::vector<int32_t> out;
+  encode(text, out, parse_special);
+  return out;
+}
+
+void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out, bool parse_special) const {
+  if (text.size() > kMaxTextBytes) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} bytes are too many to encode at once", text.size()),
+                "text", fmt::format("give at most {}", kMaxTextBytes));
+  }
+  std::string repaired;
+  if (!utf8::is_valid(text)) text = repaired = utf8::replace_invalid(text);
+  out.reserve(out.size() + text.size() / 4 + 1);
+  Bpe::Scratch scratch;
+  std::string normal;
+  const auto pieces = [&](std::string_view part) { impl_->encode_pieces(part, scratch, out); };
+  Impl::cut_out(impl_->raw_added, text, parse_special, out, [&](std::string_view part) {
+    if (impl_->nfc && !unicode::is_surely_nfc(part)) part = normal = unicode::to_nfc(part);
+    Impl::cut_out(impl_->normalized_added, part, parse_special, out, pieces);
+  });
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  std::string bytes;
+  for (const int32_t id : ids) {
+    if (skip_special && is_special(id)) continue;
+    bytes += token_bytes(id);
+  }
+  return utf8::is_valid(bytes) ? bytes : utf8::replace_invalid(bytes);
+}
+
+std::string_view Tokenizer::token_bytes(int32_t id) const noexcept {
+  if (id < 0 || static_cast<size_t>(id) >= impl_->tokens.size()) return {};
+  return impl_->tokens[static_cast<size_t>(id)];
+}
+
+bool Tokenizer::is_special(int32_t id) const noexcept {
+  return id >= 0 && static_cast<size_t>(id) < impl_->special.size() && impl_->special[static_cast<size_t>(id)];
+}
+
+std::optional<int32_t> Tokenizer::token_id(std::string_view token) const {
+  if (const int32_t added = impl_->contents_index.find(impl_->contents, token); added != StringIndex::kNone) {
+    return impl_->content_ids[static_cast<size_t>(added)];
+  }
+  if (const int32_t id = impl_->bpe.whole(token); id != StringIndex::kNone) return id;
+  return std::nullopt;
+}
+
+int64_t Tokenizer::vocab_size() const noexcept { return static_cast<int64_t>(impl_->tokens.size()); }
+
+std::string StreamDecoder::push(int32_t id) {
+  if (skip_special_ && tokenizer_->is_special(id)) return {};
+  pending_ += tokenizer_->token_bytes(id);
+  std::string text;
+  pending_.erase(0, utf8::append_complete(text, pending_));
+  return text;
+}
+
+std::string StreamDecoder::flush() {
+  const std::string rest = std::exchange(pending_, {});
+  return utf8::replace_invalid(rest);
+}
+
+}  // namespace prosa

@@ -1,0 +1,48 @@
+// tokenizer.json, read and checked: what it says in the terms of byte-level BPE, nothing computed from it yet.
+//
+// Whatever the file holds, the result is consistent: ids are dense, every byte has a token, every merge joins two known
+// tokens to a known one, and the file asks for nothing that prosa does not do. Otherwise an Error that names the key.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/pretokenizer.h"
+#include "tokenizer/string_pool.h"
+
+namespace prosa {
+
+/// Two neighbours become one; the place in the list is the rank (0 merges first).
+struct Merge {
+  int32_t left = 0;
+  int32_t right = 0;
+  int32_t result = 0;
+};
+
+/// A token that is cut out of the text before anything else happens to it.
+struct AddedToken {
+  std::string content;
+  int32_t id = 0;
+  bool special = false;      // a control token, not text
+  bool normalized = false;   // matched in the normalized text, not in the raw one
+  bool single_word = false;  // only where no word character touches it
+  bool lstrip = false;       // swallows white space to its left
+  bool rstrip = false;       // and to its right
+};
+
+struct TokenizerFile {
+  StringPool tokens;                    // [vocab] bytes by id; added tokens as their text
+  std::array<int32_t, 256> byte_ids{};  // byte -> id of the token that is that byte
+  std::vector<Merge> merges;
+  std::vector<AddedToken> added;
+  PreTokenizer pretokenizer = PreTokenizer::qwen35;
+  bool nfc = false;
+};
+
+/// `where` names the text in errors. Errors: bad_tokenizer, unsupported.
+TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& where);
+
+}  // namespace prosa
