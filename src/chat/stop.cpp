@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "prosa/error.h"
 
 namespace prosa::chat {
@@ -13,21 +14,6 @@ namespace {
 
 constexpr size_t max_strings = 64;
 constexpr size_t max_bytes = 4096;
-
-/// Whether `text` is whole UTF-8 characters by their lead and continuation bytes; a stop string that is not could end
-/// a piece inside a character.
-bool is_whole_utf8(std::string_view text) noexcept {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    for (size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xC0U) != 0x80U) return false;
-    }
-    i += length;
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -46,7 +32,7 @@ void validate_stop_strings(std::span<const std::string> stop) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("a stop string of {} bytes, at most {} allowed", stop[i].size(), max_bytes), where);
     }
-    if (!is_whole_utf8(stop[i])) {
+    if (!utf8::is_valid(stop[i])) {
       throw Error(ErrorCode::invalid_argument, "the stop string is not valid UTF-8", where);
     }
   }
