@@ -32,7 +32,7 @@ namespace fs = std::filesystem;
 using backend::LogitRows;
 using test::Golden;
 
-constexpr double kLogitBound = 1e-3;
+constexpr double kLogitBound = 2e-4;
 constexpr double kHiddenBound = 2e-4;
 
 std::unique_ptr<backend::Backend> make_reference(std::shared_ptr<const Weights> weights) {

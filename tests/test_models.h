@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <regex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_writer.h"
+#include "checkpoint/synth.h"
 #include "golden.h"
 #include "model/weights.h"
 #include "prosa/error.h"
@@ -96,8 +98,56 @@ inline void make_tiny_dense(const std::filesystem::path& folder, checkpoint::Ten
   checkpoint::write_safetensors(folder / "model.safetensors", tensors);
 }
 
-/// Quantizations and float types that no golden folder has.
-inline std::vector<std::string> made_models() { return {"tiny-f16", "tiny-f32"}; }
+/// Dimensions that divide by nothing convenient: tails of rows, tiles and rotary parts; key heads narrower than value
+/// heads; a kernel of 3.
+inline ModelConfig odd_config() {
+  ModelConfig config = checkpoint::synth_preset("tiny");
+  config.vocab_size = 515;
+  config.hidden_size = 96;
+  config.intermediate_size = 208;
+  config.num_attention_heads = 3;
+  config.num_key_value_heads = 1;
+  config.head_dim = 48;
+  config.rotary_dim = 12;
+  config.linear_num_key_heads = 1;
+  config.linear_num_value_heads = 3;
+  config.linear_key_head_dim = 32;
+  config.linear_value_head_dim = 48;
+  config.linear_conv_kernel_dim = 3;
+  config.tie_word_embeddings = false;
+  return config;
+}
+
+/// What no golden folder has, by name: "tiny-<float type>", "odd", and "<config>-<bits>bit-g<group size>".
+inline std::vector<std::string> made_models() {
+  return {"tiny-f16",       "tiny-f32",       "odd",
+          "odd-4bit-g32",   "odd-3bit-g32",   "tiny-2bit-g32",
+          "tiny-3bit-g32",  "tiny-5bit-g32",  "tiny-6bit-g32",
+          "tiny-8bit-g32",  "tiny-2bit-g64",  "tiny-3bit-g64",
+          "tiny-2bit-g128", "tiny-3bit-g128", "tiny-4bit-g128",
+          "tiny-5bit-g128", "tiny-6bit-g128", "tiny-8bit-g128"};
+}
+
+/// By the synthetic rule; the columns that a group size does not divide stay bfloat16.
+inline void make_synthetic(const std::filesystem::path& folder, const std::string& name) {
+  checkpoint::SynthOptions options;
+  options.threads = 1;
+  if (name == "grouped-hf") {
+    options.seed = 2;
+    checkpoint::synthesize(checkpoint::synth_preset("grouped"), folder, options);
+    return;
+  }
+  std::smatch parts;
+  if (!std::regex_match(name, parts, std::regex("(tiny|odd)(-([0-9])bit-g([0-9]+))?"))) {
+    throw std::runtime_error("no test model named " + name);
+  }
+  options.seed = 5;
+  if (parts[2].matched) {
+    options.bits = std::stoi(parts[3]);
+    options.group_size = std::stoi(parts[4]);
+  }
+  checkpoint::synthesize(parts[1] == "odd" ? odd_config() : checkpoint::synth_preset("tiny"), folder, options);
+}
 
 /// By name; throws for an unknown one.
 inline std::shared_ptr<const Weights> load_model(const std::string& name) {
@@ -116,12 +166,18 @@ inline std::shared_ptr<const Weights> load_model(const std::string& name) {
     } else if (name == "tiny-f32") {
       make_tiny_dense(folder, checkpoint::TensorType::f32);
     } else {
-      throw std::runtime_error("no test model named " + name);
+      make_synthetic(folder, name);
     }
   }
   return model = checkpoint::load_weights(folder);
 }
 
-inline void synthesize_full_size(const std::filesystem::path&) {}
+/// qwen3.5-0.8b by the synthetic rule, seed 1, in `folder`: 1.5 GB, made once and kept.
+inline void synthesize_full_size(const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder)) return;
+  const std::filesystem::path unfinished = folder.string() + "." + std::to_string(getpid());
+  checkpoint::synthesize(checkpoint::synth_preset("qwen3.5-0.8b"), unfinished, {});
+  std::filesystem::rename(unfinished, folder);
+}
 
 }  // namespace prosa::test
