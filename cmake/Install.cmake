@@ -1,2 +1,17 @@
-# Install rules and the exported target prosa::prosa.
+# Install rules: the library with its headers and the exported target prosa::prosa, the program, the embedded model.
 include(CMakePackageConfigHelpers)
+
+install(TARGETS prosa EXPORT prosa-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS prosa_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+set(prosa_models ${CMAKE_INSTALL_DATADIR}/prosa/models)
+install(DIRECTORY models/ DESTINATION ${prosa_models})
+
+set(prosa_cmake ${CMAKE_INSTALL_LIBDIR}/cmake/prosa)
+install(EXPORT prosa-targets NAMESPACE prosa:: DESTINATION ${prosa_cmake})
+configure_package_config_file(cmake/prosa-config.cmake.in ${PROJECT_BINARY_DIR}/prosa-config.cmake
+                              INSTALL_DESTINATION ${prosa_cmake} PATH_VARS prosa_models)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/prosa-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/prosa-config.cmake ${PROJECT_BINARY_DIR}/prosa-config-version.cmake
+        DESTINATION ${prosa_cmake})

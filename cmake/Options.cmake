@@ -4,6 +4,9 @@
 # on how the compiler unrolled it.
 add_library(prosa_options INTERFACE)
 target_compile_options(prosa_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(prosa_options INTERFACE -Wno-restrict)  # GCC 12 warns of std::string's own code (PR 105329)
+endif()
 if(PROSA_WERROR)
   target_compile_options(prosa_options INTERFACE -Werror)
 endif()

@@ -10,7 +10,9 @@
 
 #include <unistd.h>
 
+#if __has_include("backend/cpu/cpu.h")
 #include "backend/cpu/cpu.h"
+#endif
 #include "base/thread_pool.h"
 
 namespace prosa::cli {
@@ -59,6 +61,10 @@ double measure_read_gbps(int threads) {
   return total.load() == count * read_passes ? best : 0;
 }
 
+#if __has_include("backend/cpu/cpu.h")
 double measure_int8_gmacs(std::string_view isa, int threads) { return backend::measure_int8_gmacs(isa, threads); }
+#else
+double measure_int8_gmacs(std::string_view, int) { return 0; }
+#endif
 
 }  // namespace prosa::cli

@@ -2,14 +2,14 @@
 //
 // Teacher-forced logits of the prompt, then K greedy steps one by one. The tensor names are fixed.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
 #include "checkpoint/safetensors_writer.h"
@@ -31,6 +31,25 @@ struct ForwardArguments {
 
 int32_t argmax(std::span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+using checkpoint::TensorBytes;
+using checkpoint::TensorType;
+
+TensorBytes tensor(const char* name, TensorType type, std::vector<int64_t> shape, std::span<const std::byte> data) {
+  return {{name, type, std::move(shape)}, data};
+}
+
+void write_result(const ForwardArguments& arguments, const Logits& logits, const std::vector<int32_t>& greedy_ids,
+                  const std::vector<float>& greedy_logits) {
+  std::vector<TensorBytes> tensors = {
+      tensor("logits", TensorType::f32, {logits.rows, logits.vocab}, std::as_bytes(std::span(logits.values)))};
+  if (arguments.greedy > 0) {
+    tensors.push_back(tensor("greedy_ids", TensorType::i32, {arguments.greedy}, std::as_bytes(std::span(greedy_ids))));
+    tensors.push_back(tensor("greedy_logits", TensorType::f32, {arguments.greedy, logits.vocab},
+                             std::as_bytes(std::span(greedy_logits))));
+  }
+  checkpoint::write_safetensors(arguments.out, tensors);
 }
 
 void run(const ForwardArguments& arguments) {
