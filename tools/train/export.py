@@ -1,0 +1,71 @@
+"""Writes a checkpoint as the folder that ships: 4-bit MLX safetensors, config.json, generation_config.json.
+The tokenizer files are tokenizer.py's. Invariants: norms have the 1 added, conv1d is [channels, kernel, 1] (the sign of
+a converted file), every matrix is 4-bit with groups of 64, all files together stay under 32 MB.
+
+  python export.py --checkpoint final.pt --model ../../models/prosa-mini
+"""
+import argparse
+import json
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+
+import quant
+import settings as S
+
+
+def convert(raw):
+    """{raw name: float tensor} -> {MLX name: tensor}."""
+    out = {}
+    for name, w in raw.items():
+        new = name if name.startswith("mtp.") else "language_model." + name
+        if quant.quantized(name, w.shape):
+            words, scales, biases = quant.pack(w.float())
+            base = new.removesuffix(".weight")
+            out[base + ".weight"] = words.view(torch.uint32).contiguous()
+            out[base + ".scales"], out[base + ".biases"] = scales.contiguous(), biases.contiguous()
+            continue
+        if name.endswith("conv1d.weight"):
+            w = w.transpose(1, 2)
+        if quant.centred(name):
+            w = w.float() + 1
+        out[new] = w.to(torch.bfloat16).contiguous()
+    return out
+
+
+def configs(tokenizer):
+    ids = {t: tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>")}
+    text = {k: v for k, v in S.MODEL.items()}
+    text.update(model_type="qwen3_5_text", bos_token_id=None, eos_token_id=ids["<|im_end|>"],
+                pad_token_id=ids["<|endoftext|>"], mtp_num_hidden_layers=1, use_cache=True, initializer_range=0.02,
+                attn_output_gate=True, full_attention_interval=4)
+    quantization = {"group_size": S.GROUP, "bits": S.BITS}
+    config = {"architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5", "text_config": text,
+              "quantization": quantization, "quantization_config": quantization, "tie_word_embeddings": True}
+    generation = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
+                  "eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]], "pad_token_id": ids["<|endoftext|>"]}
+    return config, generation
+
+
+def write(raw, folder, tokenizer):
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(convert({k: v.cpu() for k, v in raw.items()}), str(folder / "model.safetensors"),
+              metadata={"format": "mlx"})
+    config, generation = configs(tokenizer)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--checkpoint", type=pathlib.Path, required=True)
+    parser.add_argument("--model", type=pathlib.Path, required=True, help="folder with the tokenizer files")
+    args = parser.parse_args()
+    from tokenizers import Tokenizer
+    write(torch.load(args.checkpoint, map_location="cpu"), args.model,
+          Tokenizer.from_file(str(args.model / "tokenizer.json")))
+    total = sum(f.stat().st_size for f in args.model.rglob("*") if f.is_file())
+    print(f"{total / 1e6:.2f} MB in all")
+    assert total <= 32e6

@@ -1,0 +1,117 @@
+"""Names and phrasings for the name-recall dialogues, training and test kept apart.
+Invariant: no TEST name, TEST_GIVE or TEST_ASK wording is ever in a generated dialogue; data.py drops text documents and
+conversations that contain a test name."""
+import re
+
+COMMON = """Alex Anna Ben Maria Tom Lisa Max Julia Paul Sarah Peter Laura David Emma Daniel Sophie Michael Lena Thomas Nina
+James Mary John Linda Robert Susan William Karen Richard Nancy Joseph Betty Charles Helen Chris Sandra Mark Donna George
+Carol Steven Ruth Kevin Sharon Brian Amy Edward Kate Ronald Jane Anthony Alice Jason Rachel Jeff Emily Ryan Grace Gary
+Olivia Eric Chloe Stephen Ella Larry Lily Justin Zoe Scott Mia Frank Ava Brandon Hannah Ray Leah Greg Molly Sam Lucy Pat
+Jack Rose Dennis Ivy Jerry Ruby Tyler Violet Aaron Hazel Henry Iris Adam Daisy Nathan Clara Zach Nora Walter Eva Harold
+Stella Kyle Diana Carl Elena Arthur Irene Roger Vera Albert Martha Simon Olga Oscar Ingrid Felix Astrid Leo Freya Hugo
+Greta Otto Heidi Karl Petra Hans Ursula Jan Monika Klaus Sabine Stefan Birgit Jens Anja Lars Karin Erik Sigrid Sven Ulla
+Nils Maja Bjorn Linnea Pierre Claire Jean Amelie Louis Camille Luc Juliette Marcel Colette Antoine Odette Marco Giulia
+Luca Chiara Matteo Bianca Giovanni Francesca Carlos Carmen Pablo Lucia Diego Isabel Miguel Rosa Juan Pilar Luis Elisa
+Pedro Ines Javier Marta Fernando Paula Ivan Natasha Boris Tatiana Dmitri Svetlana Sergei Irina Igor Galina Pavel Katya
+Ahmed Fatima Omar Layla Ali Aisha Hassan Yasmin Yusuf Zahra Karim Samira Tariq Nadia Ravi Priya Arjun Anita Raj Lakshmi
+Vikram Meera Sanjay Divya Amit Kavita Wei Mei Chen Ling Jun Xia Hiro Yuki Kenji Sakura Takeshi Hana Akira Naomi Min Jisoo
+Kofi Ama Kwame Abena Chidi Ngozi Emeka Amara Tunde Zainab Jabari Imani Moses Esther Noah Abigail Jacob Sara Ethan Madison
+Logan Sofia Mason Aria Lucas Luna Liam Harper Owen Piper Caleb Sadie Isaac Eden Eli Jade Gavin Paige Ian Robin Jordan
+Taylor Morgan Casey Jamie Riley Avery Quinn Rowan Sage River Sky Storm Ash Bo Cy Dee Ed Flo Gil Hal Ike Jo Kit Lou Mo
+Ned Oz Pip Quin Ron Sid Ted Ursa Val Wes Xena Yan Zed Maximilian Alexandra Christopher Elizabeth Benjamin Katherine
+Jonathan Stephanie Sebastian Gabriella Nicholas Veronica Theodore Josephine Bartholomew Penelope Cornelius Anastasia""".split()
+
+TEST = """Thandiwe Zlatan Oksana Przemek Siobhan Eoghan Nkechi Wojtek Ylva Torvald Anneliese Guadalupe Itzel Xochitl Quentin
+Ludmila Radoslav Zdenka Bohdan Miroslava Tadeusz Agnieszka Kazimir Ottilie Hjalmar Solveig Ragnar Yngvild Eirik Thorvald
+Aoife Niamh Cillian Saoirse Padraig Caoimhe Tiernan Ewan Morag Fergus Isla Catriona Hamish Rhiannon Gwilym Angharad Emrys
+Bronwen Takumi Haruki Ayumi Kaoru Shinji Noriko Makoto Chiyo Jiho Minseo Hyejin Seojun Bayani Ligaya Amihan Datu Nguyen
+Linh Thuy Somchai Malee Anong Kittisak Budi Wulan Dewi Farhan Bashir Nasrin Parisa Behrouz Shirin Kourosh Golnaz Ozan
+Emre Zeynep Defne Elif Selim Aylin Temitope Oluwaseun Folake Babajide Chiamaka Obinna Adaeze Sipho Nomvula Lindiwe Mandla
+Zuberi Wanjiru Kamau Njeri Makena Tesfaye Selam Dawit Hiwot Marisol Ximena Joaquin Thiago Renata Iracema Ubirajara Caio
+Jandira Malu Zeferino Drazen Zvonimir Ljubica Vesna Goran Dragana Ionela Costel Mihai Ruxandra Lorcan Maelle Gwendal
+Enora Corentin Solene Thibault Ottavia Ludovico Fiammetta Brunhilde Wiltrud Gernot Ekkehard Zorblax Quillon Vexley
+Tambrel Orinthia Kesmira Jovarn Pellador Wystra Nimbelle Drovan Ulanka Fenwicke Halvric Yarrowen Corvine Zintha""".split()
+
+GIVE = """My name is {n}.|I'm {n}.|I am {n}.|Call me {n}.|You can call me {n}.|You may call me {n}.|{n} here.|This is {n}.
+The name is {n}.|People call me {n}.|My friends call me {n}.|Everyone calls me {n}.|I go by {n}.|Please call me {n}.
+My name's {n}.|Just call me {n}.|I'm called {n}.|It's {n} speaking.|{n} is my name.|It is {n}.|They call me {n}.
+My first name is {n}.|You are talking to {n}.|You're speaking with {n}.|Remember my name: {n}.|I was named {n}.
+Please remember that my name is {n}.|Please remember my name, it's {n}.|I would like you to call me {n}.
+I want you to call me {n}.|I have a nice name, it's {n}.|My real name is {n}.|My full name is {n}, but that is long.
+I'm {n}, by the way.|I am {n}, a friend.|Let me introduce myself. I'm {n}.|I should introduce myself. My name is {n}.
+Most people call me {n}.|My family calls me {n}.|My mom calls me {n}.|Some call me {n}.|I am known as {n}.
+I'm known as {n}.|You can use my name, {n}.|Write this down: my name is {n}.|Note that my name is {n}.
+I forgot to say that my name is {n}.|I didn't tell you my name yet. It's {n}.|I'll tell you my name. It's {n}.
+Guess what, my name is {n}!|Did you know that my name is {n}?|For the record, I'm {n}.|Who am I? I'm {n}!
+I think you should know my name. It is {n}.|If you want to know, I'm {n}.|My nickname is {n}.|My user name is {n}.""".replace("\n", "|").split("|")
+
+TEST_GIVE = """Allow me to introduce myself: {n}.|You should know that I'm called {n}.|Hey there, it's me, {n}.
+At home they call me {n}.|My parents named me {n}.|Do me a favor and call me {n}.|Let's start with my name, it is {n}.
+Hiya, I'm {n}, pleased to make your acquaintance.|In case you wonder, my name is {n}.|The person in front of you is {n}.
+Since we have not met, I am {n}.|Good day to you, {n} is what I'm called.|Before we begin, my name is {n}.
+Save my name please: {n}.|Folks around here call me {n}.""".replace("\n", "|").split("|")
+
+OPEN = ["", "", "", "", "", "Hi, ", "Hello, ", "Hey, ", "Hi! ", "Hello! ", "Hey! ", "Good morning. ", "Good afternoon. ",
+        "Good evening. ", "OK, ", "Well, ", "First of all, ", "By the way, ", "Listen. ", "So, ", "Greetings. ",
+        "Hello there. ", "Hi there! ", "Nice to meet you. ", "Oh, ", "Right. ", "Yes, ", "Hi assistant, ", "Hello prosa. "]
+CLOSE = ["", "", "", "", "", "", "", " Nice to meet you.", " How are you?", " What's up?", " I'm new here.",
+         " I have a few questions.", " Pleased to meet you.", " Let's talk.", " Can you help me?", " And you?",
+         " Don't forget it.", " I like talking to you.", " Let's have a chat.", " Remember that.", " What's your name?"]
+
+ASK = """What is my name?|What's my name?|Do you remember my name?|Do you know my name?|Can you tell me my name?|Who am I?
+Tell me my name.|Say my name.|What was my name?|What was my name again?|What did I say my name was?|Do you still know my name?
+What name did I give you?|Which name did I tell you?|Remind me what my name is.|Do you recall my name?
+Could you tell me my name?|What do you call me?|What am I called?|Can you remember my name?|Have you forgotten my name?
+Did you forget my name?|Please say my name.|I forgot my name. What is it?|Do you know who I am?|What should you call me?
+Do you know who you are talking to?|Who are you talking to?|Who is talking to you?|Repeat my name.|My name is what?
+And my name is?|Can you repeat my name?|I wonder if you remember my name.|Let's see if you know my name.
+Do you have my name?|Let me test you: what's my name?|Quick test: who am I?|Tell me who I am.|Did I tell you my name?
+Could you remind me of my name?|What name do I have?|What's the name I told you?|How do you call me?
+What is the name of the person talking to you?|Can you say my name?|Now say my name.|Do you remember who I am?
+So what's my name?|What is my name, please?|What did I tell you about my name?|How should you call me?
+I told you my name. What is it?|I said my name before. What was it?|Please tell me what my name is.
+Can you tell me who I am?|Do you know what I'm called?|Please repeat my name.|Do you remember what my name is?
+Are you able to remember my name?|Is my name still in your memory?|What name did I say?|Answer me: what is my name?
+Now tell me my name.|You know my name, right?|You remember my name, don't you?|Spell it out: who am I?|And who am I?
+Guess my name.|What's my first name?|Try to remember my name.|I bet you forgot my name.|Call me by my name.
+Greet me by my name.|Say hello to me by name.|Which name is mine?|Under what name do you know me?|My name, please.
+Could you say my name again?|What did I just say my name was?|Remember my name?
+What is the name that I gave you?|Do you by any chance know my name?|Are you sure you know my name?""".replace("\n", "|").split("|")
+
+TEST_ASK = """So tell me, how am I called?|Would you mind telling me my name?|Surely you remember what I am called?
+By which name do you know me?|Which name belongs to me?|I hope you have not forgotten my name. What is it?
+Can you still say what my name was?|What name should you use for me?|Now, what did I tell you my name is?
+Could you please repeat what I'm called?|Before I go, what's my name?|If somebody asked you my name, what would you say?
+Just checking: do you know what my name is?|One more thing, who am I again?|Let's test your memory. What's my name?
+How do people call me?|What was the name I gave you at the start?|I would love to hear my name.
+Would you say my name, please?|Remember me? What's my name?""".replace("\n", "|").split("|")
+
+ASK_OPEN = ["", "", "", "", "", "", "OK, ", "So, ", "And ", "Now, ", "By the way, ", "Hey, ", "Tell me, ", "One question: ",
+            "Another question. ", "Great. ", "Thanks. ", "Cool. ", "Interesting. ", "Hm, ", "Well, ", "Alright. ",
+            "Let's see. ", "Good. ", "I have a question. ", "Wait, ", "Quick question: ", "Finally, ", "Sorry, "]
+ASK_CLOSE = ["", "", "", "", "", "", " Do you remember?", " Please tell me.", " Be honest.", " I forgot.", " Just my name."]
+
+_ON = "b c d f g h j k l m n p r s t v w y z br ch cl dr fl gr kl kr ph pr qu sh sl st th tr vl zh".split() + ["", "", ""]
+_NU = "a e i o u ai ea ee ia io ou ua y".split()
+_CO = ["", "", "", "", "l", "m", "n", "r", "s", "t", "x", "ck", "nd", "rn", "ss", "th", "lle", "nne", "ric", "na", "ra"]
+
+
+def made_up(r):
+    while True:
+        name = "".join(r.choice(_ON) + r.choice(_NU) for _ in range(r.choice((1, 2, 2, 3)))) + r.choice(_CO)
+        if 3 <= len(name) <= 11 and name.capitalize() not in _TEST_SET:
+            return name.capitalize()
+
+
+_TEST_SET = set(TEST)
+TEST_WORD = re.compile(r"\b(" + "|".join(TEST) + r")\b")
+
+
+def any_name(r, more=()):
+    """A name for training: common, from the data folder, or made up."""
+    k = r.random()
+    if k < 0.45 or not more and k < 0.6:
+        return r.choice(COMMON)
+    if k < 0.6:
+        return r.choice(more)
+    return made_up(r)
