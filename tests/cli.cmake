@@ -1,0 +1,14 @@
+# What the tests of the whole program need besides the library: where the program lies, and what starts it when it was
+# built for another machine. And the test of an installed prosa.
+find_program(PROSA_BASH bash REQUIRED)
+list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " prosa_emulator)
+foreach(name IN ITEMS cli_test cli_chat_test)
+  target_compile_definitions(${name} PRIVATE PROSA_PROGRAM="$<TARGET_FILE:prosa_cli>" PROSA_EMULATOR="${prosa_emulator}")
+  target_link_libraries(${name} PRIVATE util)  # forkpty
+  add_dependencies(${name} prosa_cli)
+endforeach()
+
+if(NOT CMAKE_CROSSCOMPILING AND NOT PROSA_SANITIZE)
+  add_test(NAME Install.ConsumerBuildsAndRuns
+           COMMAND ${PROSA_BASH} ${CMAKE_CURRENT_SOURCE_DIR}/install_test.sh ${PROJECT_BINARY_DIR})
+endif()

@@ -1,0 +1,281 @@
+// prosa chat end to end: one shot, script, and the conversation on a (pseudo) terminal.
+//
+// The model is synthetic: it speaks nonsense, as long as it is asked to. What is tested is everything around the words.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pty.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli_process.h"
+
+namespace prosa::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+namespace fs = std::filesystem;
+
+/// One model for all tests of this program.
+const std::string& chat_model() {
+  static const TempFolder folder;
+  static const std::string model = [] {
+    const fs::path path = folder.path() / "model";
+    make_chat_model(path);
+    return path.string();
+  }();
+  return model;
+}
+
+Outcome chat(std::vector<std::string> arguments, const std::string& input = {}) {
+  arguments.insert(arguments.begin(), {"chat", "--model", chat_model(), "--threads", "1"});
+  return run_prosa(arguments, input);
+}
+
+void expect_bad_input(const Outcome& outcome, const std::string& fragment) {
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_TRUE(outcome.err.starts_with("prosa: ")) << outcome.err;
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr(fragment));
+}
+
+TEST(CliChat, OneAnswerIsTheSameForTheSameSeed) {
+  const Outcome first = chat({"What is Swift?", "--max-tokens", "12", "--seed", "7"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_TRUE(first.out.ends_with("\n"));
+  EXPECT_GT(first.out.size(), 1U);
+  EXPECT_EQ(first.err, "");
+  EXPECT_EQ(chat({"What is Swift?", "--max-tokens", "12", "--seed", "7"}).out, first.out);
+  EXPECT_NE(chat({"What is Swift?", "--max-tokens", "12", "--seed", "8"}).out, first.out);
+  // The model as a positional, the prompt from standard input, and from "-".
+  EXPECT_EQ(
+      run_prosa({"chat", chat_model(), "What is Swift?", "--max-tokens", "12", "--seed", "7", "--threads", "1"}).out,
+      first.out);
+  EXPECT_EQ(chat({"--max-tokens", "12", "--seed", "7"}, "What is Swift?\n").out, first.out);
+  EXPECT_EQ(chat({"-", "--max-tokens", "12", "--seed", "7"}, "What is Swift?\n").out, first.out);
+}
+
+TEST(CliChat, PlainLocaleTakesEveryLanguage) {
+  const std::string line =
+      shell_words({"chat", "--model", chat_model(), "naïve 東京 🎉", "--max-tokens", "4", "--seed", "1"});
+  const Outcome outcome = run_command({"sh", "-c", "env -i PATH=\"$PATH\" LC_ALL=C " + line});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
+TEST(CliChat, StopStringEndsTheReply) {
+  const Outcome whole = chat({"hi", "--max-tokens", "24", "--temperature", "0"});
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  // A stop string from the middle of that very reply, at a character's border.
+  size_t middle = whole.out.size() / 2;
+  while (middle > 0 && (static_cast<unsigned char>(whole.out[middle]) & 0xc0) == 0x80) --middle;
+  size_t end = middle + 1;
+  while (end < whole.out.size() && (static_cast<unsigned char>(whole.out[end]) & 0xc0) == 0x80) ++end;
+  const std::string stop = whole.out.substr(middle, end - middle);
+  const Outcome cut = chat({"hi", "--max-tokens", "24", "--temperature", "0", "--stop", stop});
+  ASSERT_EQ(cut.exit_code, 0) << cut.err;
+  EXPECT_LT(cut.out.size(), whole.out.size());
+  EXPECT_THAT(cut.out, Not(HasSubstr(stop == "\n" ? "\n\n" : stop)));
+}
+
+TEST(CliChat, BadPrompts) {
+  expect_bad_input(chat({""}), "empty");
+  expect_bad_input(chat({" \n"}), "empty");
+  expect_bad_input(chat({}, "\n"), "empty");
+  expect_bad_input(chat({"caf\xc3\xa9 \xff!"}), "offset 6");
+  expect_bad_input(chat({"hi", "--system", "\xc0\x80"}), "offset 0");
+  expect_bad_input(chat({}, "abc\xed\xa0\x80"), "offset 3");  // a surrogate
+}
+
+TEST(CliChat, PromptLongerThanTheContext) {
+  std::string prompt;
+  for (int i = 0; i < 200; ++i) prompt += "word ";
+  expect_bad_input(chat({prompt, "--context", "64"}), "64");
+}
+
+TEST(CliChat, ReaderThatGoesAwayEndsTheProgram) {
+  // More tokens than the test's patience: it ends because nobody reads.
+  const std::string line = shell_words({"chat", "--model", chat_model(), "hi", "--max-tokens", "900000", "--context",
+                                        "1000000", "--temperature", "0", "--threads", "1"});
+  const Outcome outcome = run_command({"bash", "-c", line + "| head -c 20 >/dev/null; echo ${PIPESTATUS[0]}"});
+  EXPECT_EQ(outcome.out, "141\n") << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST(CliChat, ScriptPlaysTurnsAndReusesTheConversation) {
+  const TempFolder folder;
+  const fs::path script = folder.path() / "turns.txt";
+  write_file(script, "My name is Alex.\r\n\nWhat is my name?\nThank you.\n");
+  const Outcome outcome = run_prosa(
+      {"chat", chat_model(), "--script", script, "--json", "--max-tokens", "8", "--seed", "5", "--threads", "1"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::vector<json> turns;
+  std::istringstream stream(outcome.out);
+  for (std::string line; std::getline(stream, line);) turns.push_back(json::parse(line));
+  ASSERT_EQ(turns.size(), 3U);
+  EXPECT_EQ(turns[0]["user"], "My name is Alex.");
+  EXPECT_EQ(turns[0]["reused"], 0);
+  for (const json& turn : turns) {
+    EXPECT_EQ(turn["reused"].get<int64_t>() + turn["computed"].get<int64_t>(), turn["prompt_tokens"]);
+    EXPECT_GT(turn["generated"], 0);
+    EXPECT_GT(turn["ttft_ms"], 0.0);
+    EXPECT_GT(turn["prefill_ms"], 0.0);
+    EXPECT_GE(turn["decode_tok_s"], 0.0);
+    EXPECT_TRUE(turn["reply"].is_string());
+    EXPECT_THAT((std::vector<std::string>{"stop", "length"}), testing::Contains(turn["finish"]));
+  }
+  EXPECT_GT(turns[1]["reused"], 0);
+  EXPECT_GT(turns[2]["reused"], turns[1]["reused"]);
+
+  const Outcome missing = run_prosa({"chat", chat_model(), "--script", folder.path() / "none", "--json"});
+  EXPECT_EQ(missing.exit_code, 3) << missing.err;
+}
+
+/// The program on a terminal of its own.
+class Terminal {
+ public:
+  explicit Terminal(std::vector<std::string> words) {
+    child_ = forkpty(&master_, nullptr, nullptr, nullptr);
+    if (child_ == 0) {
+      setenv("TERM", "xterm", 1);
+      setenv("XDG_STATE_HOME", state_.path().c_str(), 1);
+      unsetenv("NO_COLOR");
+      const std::vector<char*> argv = to_argv(words);
+      execvp(argv.front(), argv.data());
+      _exit(127);
+    }
+    if (child_ < 0) throw std::runtime_error("no pseudo terminal");
+  }
+  ~Terminal() {
+    if (child_ > 0) {
+      kill(child_, SIGKILL);
+      waitpid(child_, nullptr, 0);
+    }
+    close(master_);
+  }
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  void type(std::string_view text) {
+    ASSERT_EQ(write(master_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+
+  /// Reads until `text` was shown (after what earlier calls found); false when it does not come.
+  bool shows(std::string_view text, std::chrono::seconds limit = std::chrono::seconds(60)) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (true) {
+      const size_t at = screen_.find(text, seen_);
+      if (at != std::string::npos) {
+        seen_ = at + text.size();
+        return true;
+      }
+      if (std::chrono::steady_clock::now() > deadline || !read_some()) return false;
+    }
+  }
+  /// At least `bytes` more than what was found so far.
+  bool shows_more(size_t bytes) {
+    while (screen_.size() < seen_ + bytes) {
+      if (!read_some()) return false;
+    }
+    seen_ = screen_.size();
+    return true;
+  }
+  int exit_code() {
+    while (read_some()) {
+    }
+    const pid_t child = std::exchange(child_, -1);
+    return wait_for(child);
+  }
+  [[nodiscard]] const std::string& screen() const { return screen_; }
+  [[nodiscard]] fs::path history() const { return state_.path() / "prosa/history"; }
+
+ private:
+  bool read_some() {
+    pollfd ready = {master_, POLLIN, 0};
+    if (poll(&ready, 1, 60'000) <= 0) return false;
+    char buffer[4096];
+    const ssize_t count = read(master_, buffer, sizeof buffer);
+    if (count <= 0) return false;
+    screen_.append(buffer, static_cast<size_t>(count));
+    return true;
+  }
+
+  TempFolder state_;
+  int master_ = -1;
+  pid_t child_ = -1;
+  std::string screen_;
+  size_t seen_ = 0;
+};
+
+std::vector<std::string> endless_chat() {
+  std::vector<std::string> words = program_words();
+  for (const char* word :
+       {"chat", "--threads", "1", "--temperature", "0", "--max-tokens", "90000", "--context", "100000"}) {
+    words.emplace_back(word);
+  }
+  words.insert(words.end(), {"--model", chat_model()});
+  return words;
+}
+
+TEST(CliChatTerminal, CtrlCStopsTheReplyAndNotTheProgram) {
+  Terminal terminal(endless_chat());
+  ASSERT_TRUE(terminal.shows("/help")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+  terminal.type("hello\n");
+  ASSERT_TRUE(terminal.shows("hello")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows_more(200)) << terminal.screen();
+  terminal.type("\x03");
+  ASSERT_TRUE(terminal.shows("[stopped]")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+  // The conversation goes on: the next turn reuses the first one.
+  terminal.type("/stats\n");
+  ASSERT_TRUE(terminal.shows("cancelled")) << terminal.screen();
+  terminal.type("again\n");
+  ASSERT_TRUE(terminal.shows("again")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows_more(200)) << terminal.screen();
+  terminal.type("\x03");
+  ASSERT_TRUE(terminal.shows("[stopped]")) << terminal.screen();
+  terminal.type("/quit\n");
+  EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
+  EXPECT_THAT(read_file(terminal.history()), HasSubstr("again"));
+}
+
+TEST(CliChatTerminal, CommandsAndEndOfInput) {
+  Terminal terminal(endless_chat());
+  ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+  terminal.type("half a line\x03");  // Ctrl-C at the prompt clears the line
+  ASSERT_TRUE(terminal.shows("\n> ")) << terminal.screen();
+  terminal.type("/help\n");
+  ASSERT_TRUE(terminal.shows("/system TEXT")) << terminal.screen();
+  terminal.type("/nonsense\n");
+  ASSERT_TRUE(terminal.shows("[no command /nonsense")) << terminal.screen();
+  terminal.type("/system Be brief.\n");
+  ASSERT_TRUE(terminal.shows("[system message set")) << terminal.screen();
+  terminal.type("/think maybe\n");
+  ASSERT_TRUE(terminal.shows("[/think on or /think off]")) << terminal.screen();
+  terminal.type("/think on\n");
+  ASSERT_TRUE(terminal.shows("[thinking on]")) << terminal.screen();
+  terminal.type("/stats\n");
+  ASSERT_TRUE(terminal.shows("[no reply yet]")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows("weights")) << terminal.screen();
+  terminal.type("/reset\n");
+  ASSERT_TRUE(terminal.shows("[new conversation]")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+  terminal.type("\x04");
+  EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
+}
+
+TEST(CliChatTerminal, CtrlCEndsAOneShot) {
+  std::vector<std::string> words = endless_chat();
+  words.emplace_back("hello");
+  Terminal terminal(words);
+  ASSERT_TRUE(terminal.shows_more(200)) << terminal.screen();
+  terminal.type("\x03");
+  EXPECT_EQ(terminal.exit_code(), 130) << terminal.screen();
+}
+
+}  // namespace
+}  // namespace prosa::test
