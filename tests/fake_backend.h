@@ -1,8 +1,11 @@
-// A backend for tests of what stands above backends: its state is a hash of the tokens fed, its logits show that hash.
+// A backend for tests of what stands above backends: its state is the list of tokens fed, its logits show a hash of it,
+// or, with a script, the token that the test wants next.
 //
 // No model. Whoever feeds other tokens than he believes gets other logits; calls and cuts are recorded.
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,12 +26,14 @@ class FakeBackend final : public backend::Backend {
   }
   /// The logits after `tokens`.
   [[nodiscard]] std::vector<float> expected(std::span<const int32_t> tokens) const {
-    uint64_t hash = 0;
-    for (const int32_t token : tokens) hash = step(hash, token);
     std::vector<float> logits(static_cast<size_t>(config_.vocab_size));
-    write(hash, logits);
+    write(tokens, logits);
     return logits;
   }
+
+  /// The token the logits point to after those fed so far; unset: hashed logits.
+  std::function<int32_t(std::span<const int32_t> fed)> script;
+  std::function<void(int64_t decodes)> on_decode;  // called at the begin of every decode
 
   std::vector<int64_t> prefills;  // sizes, in order
   int64_t decodes = 0;
@@ -41,7 +46,7 @@ class FakeBackend final : public backend::Backend {
   [[nodiscard]] const ModelConfig& config() const noexcept override { return config_; }
 
   std::unique_ptr<backend::State> new_state(int64_t capacity) override { return std::make_unique<FakeState>(capacity); }
-  void reset(backend::State& state) override { as_fake(state).set(0, 0); }
+  void reset(backend::State& state) override { as_fake(state).set({}); }
 
   void prefill(backend::State& state, const backend::PrefillRequest& request) override {
     FakeState& fake = as_fake(state);
@@ -54,17 +59,18 @@ class FakeBackend final : public backend::Backend {
         throw Error(ErrorCode::cancelled, "cancelled");
       }
       if (fail_after > 0) --fail_after;
-      fake.set(fake.position() + 1, step(fake.hash, token));
+      fake.feed(token);
     }
-    if (request.rows == backend::LogitRows::last) write(fake.hash, request.logits);
+    if (request.rows == backend::LogitRows::last) write(fake.tokens, request.logits);
   }
 
   void decode(backend::State& state, int32_t token, std::span<float> logits) override {
     FakeState& fake = as_fake(state);
     if (!fake.valid()) throw Error(ErrorCode::invalid_argument, "decode of an invalid state");
     ++decodes;
-    fake.set(fake.position() + 1, step(fake.hash, token));
-    write(fake.hash, logits);
+    if (on_decode) on_decode(decodes);
+    fake.feed(token);
+    write(fake.tokens, logits);
   }
   void decode_batch(std::span<backend::State* const> states, std::span<const int32_t> tokens,
                     std::span<float> logits) override {
@@ -74,10 +80,10 @@ class FakeBackend final : public backend::Backend {
 
   std::unique_ptr<backend::Snapshot> snapshot(const backend::State& state) override {
     if (out_of_memory) throw Error(ErrorCode::out_of_memory, "no room for a snapshot");
-    return std::make_unique<FakeSnapshot>(state.position(), static_cast<const FakeState&>(state).hash, snapshot_bytes_);
+    return std::make_unique<FakeSnapshot>(static_cast<const FakeState&>(state).tokens, snapshot_bytes_);
   }
   void restore(backend::State& state, const backend::Snapshot& snapshot) override {
-    as_fake(state).set(snapshot.position(), static_cast<const FakeSnapshot&>(snapshot).hash);
+    as_fake(state).set(static_cast<const FakeSnapshot&>(snapshot).tokens);
   }
   [[nodiscard]] backend::MemoryReport memory() const noexcept override { return {}; }
 
@@ -85,22 +91,34 @@ class FakeBackend final : public backend::Backend {
   struct FakeState final : backend::State {
     explicit FakeState(int64_t capacity) : State(capacity) {}
     [[nodiscard]] int64_t byte_size() const noexcept override { return 4000; }
-    void set(int64_t position, uint64_t value) {
-      position_ = position;
-      hash = value;
+    void set(std::vector<int32_t> fed) {
+      tokens = std::move(fed);
+      position_ = static_cast<int64_t>(tokens.size());
       valid_ = true;
     }
+    void feed(int32_t token) {
+      tokens.push_back(token);
+      ++position_;
+    }
     void invalidate() { valid_ = false; }
-    uint64_t hash = 0;
+    std::vector<int32_t> tokens;
   };
   struct FakeSnapshot final : backend::Snapshot {
-    FakeSnapshot(int64_t position, uint64_t value, int64_t bytes) : Snapshot(position), hash(value), size(bytes) {}
+    FakeSnapshot(std::vector<int32_t> fed, int64_t bytes)
+        : Snapshot(static_cast<int64_t>(fed.size())), tokens(std::move(fed)), size(bytes) {}
     [[nodiscard]] int64_t byte_size() const noexcept override { return size; }
-    uint64_t hash;
+    std::vector<int32_t> tokens;
     int64_t size;
   };
   static FakeState& as_fake(backend::State& state) { return static_cast<FakeState&>(state); }
-  static void write(uint64_t hash, std::span<float> logits) {
+  void write(std::span<const int32_t> tokens, std::span<float> logits) const {
+    if (script) {
+      std::fill(logits.begin(), logits.end(), 0.0F);
+      logits[static_cast<size_t>(script(tokens))] = 100.0F;
+      return;
+    }
+    uint64_t hash = 0;
+    for (const int32_t token : tokens) hash = step(hash, token);
     for (size_t i = 0; i < logits.size(); ++i) {
       logits[i] = static_cast<float>((hash >> (i % 48)) & 0xffff) / 4096.0F;
     }
