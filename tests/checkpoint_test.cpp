@@ -1,0 +1,644 @@
+// Model folders end to end: config dialects, names, conventions, quantization, and every way they can be wrong.
+//
+// Built from the golden folders, changed in one place each. Formats of single files are in safetensors_test.cpp.
+#include "checkpoint/checkpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+#include "base/bf16.h"
+#include "checkpoint/names.h"
+#include "checkpoint_fixture.h"
+
+namespace prosa::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::vector<float> row_of(const Matrix& matrix, int64_t row) {
+  std::vector<float> values(static_cast<size_t>(matrix.cols));
+  dequantize_row(matrix, row, values.data());
+  return values;
+}
+
+ModelConfig config_from(const json& document, const json& generation = nullptr) {
+  const TempFolder folder;
+  write_bytes(folder.path() / "config.json", document.dump());
+  if (!generation.is_null()) write_bytes(folder.path() / "generation_config.json", generation.dump());
+  return read_config(folder.path());
+}
+
+json golden_config(const std::string& name) { return json::parse(read_bytes(golden(name) / "config.json")); }
+
+// ---- config.json
+
+TEST(ReadConfig, GivesTheSameForAllDialects) {
+  const ModelConfig wrapper = read_config(golden("tiny-hf"));
+  json bare = golden_config("tiny-hf")["text_config"];
+  const ModelConfig text_only = config_from(bare);
+  const ModelConfig flat = read_config(golden("tiny-flat-5bit"));
+  for (const ModelConfig& config : {wrapper, text_only, flat}) {
+    EXPECT_EQ(config.vocab_size, 512);
+    EXPECT_EQ(config.hidden_size, 128);
+    EXPECT_EQ(config.intermediate_size, 320);
+    EXPECT_EQ(config.layer_types, (std::vector{LayerType::linear_attention, LayerType::linear_attention,
+                                               LayerType::linear_attention, LayerType::full_attention}));
+    EXPECT_EQ(config.num_attention_heads, 4);
+    EXPECT_EQ(config.num_key_value_heads, 2);
+    EXPECT_EQ(config.head_dim, 64);
+    EXPECT_EQ(config.rotary_dim, 16);
+    EXPECT_EQ(config.rope_theta, 1e7);
+    EXPECT_EQ(config.conv_dim(), 384);
+    EXPECT_EQ(config.linear_conv_kernel_dim, 4);
+    EXPECT_TRUE(config.tie_word_embeddings);
+  }
+  EXPECT_EQ(wrapper.max_position_embeddings, 262144);
+  EXPECT_EQ(flat.max_position_embeddings, 2048);
+  EXPECT_EQ(flat.eos_token_ids, std::vector<int32_t>{1});
+  EXPECT_FALSE(wrapper.quantized);
+}
+
+TEST(ReadConfig, MakesLayerTypesFromTheInterval) {
+  json document = golden_config("tiny-flat-5bit");
+  document.erase("layer_types");
+  EXPECT_EQ(config_from(document).layer_types, read_config(golden("tiny-flat-5bit")).layer_types);
+  document.erase("full_attention_interval");
+  expect_error(ErrorCode::bad_checkpoint, {"config.json", "full_attention_interval"}, [&] { config_from(document); });
+}
+
+TEST(ReadConfig, TakesEndTokensFromGenerationConfigFirst) {
+  const json document = golden_config("tiny-flat-5bit");
+  EXPECT_EQ(config_from(document, json{{"eos_token_id", {5, 7}}}).eos_token_ids, (std::vector<int32_t>{5, 7}));
+  EXPECT_EQ(config_from(document, json{{"eos_token_id", 9}}).eos_token_ids, std::vector<int32_t>{9});
+  EXPECT_EQ(config_from(document, json::object()).eos_token_ids, std::vector<int32_t>{1});
+  expect_error(ErrorCode::bad_checkpoint, {"generation_config.json", "eos_token_id", "512"}, [&] {
+    config_from(document, json{{"eos_token_id", {5, 512}}});
+  });
+  expect_error(ErrorCode::bad_checkpoint, {"generation_config.json"}, [&] { config_from(document, json::array({1})); });
+}
+
+TEST(ReadConfig, UnderstandsEveryWayToStateQuantization) {
+  const auto spec = [](const json& changes) {
+    json document = golden_config("tiny-flat-5bit");
+    for (const char* key : {"quantization", "quantization_bits", "quantization_group_size"}) document.erase(key);
+    document.update(changes);
+    const ModelConfig config = config_from(document);
+    return config.quantized ? config.quantization : QuantizationSpec{};
+  };
+  EXPECT_EQ(spec(json::object()), QuantizationSpec{});
+  EXPECT_EQ(spec({{"quantization_bits", 4}}), (QuantizationSpec{4, 64}));
+  EXPECT_EQ(spec({{"quantization_bits", 6}, {"quantization_group_size", 128}}), (QuantizationSpec{6, 128}));
+  EXPECT_EQ(spec({{"quantization", "int4"}}), (QuantizationSpec{4, 64}));
+  EXPECT_EQ(spec({{"quantization", "8bit"}, {"quantization_group_size", 32}}), (QuantizationSpec{8, 32}));
+  EXPECT_EQ(spec({{"quantization", "none"}}), QuantizationSpec{});
+  EXPECT_EQ(spec({{"quantization", {{"bits", 3}, {"group_size", 32}}}}), (QuantizationSpec{3, 32}));
+  EXPECT_EQ(spec({{"quantization_config", {{"bits", 2}, {"mode", "affine"}}}}), (QuantizationSpec{2, 64}));
+}
+
+TEST(ReadConfig, KeepsPerTensorEntries) {
+  const json entries{
+      {"bits", 4}, {"group_size", 64}, {"a.b", {{"bits", 8}, {"group_size", 32}}}, {"c.d", false}, {"e.f", true}};
+  json document = golden_config("tiny-hf");
+  document["quantization"] = entries;
+  const ModelConfig config = config_from(document);
+  EXPECT_EQ(config.quantization_overrides.at("a.b"), (QuantizationSpec{8, 32}));
+  EXPECT_EQ(config.quantization_overrides.at("c.d"), QuantizationSpec{});
+  EXPECT_EQ(config.quantization_overrides.at("e.f"), config.quantization);
+}
+
+struct BadValue {
+  const char* key;
+  json value;
+  ErrorCode code;
+  const char* part;
+};
+
+TEST(ReadConfig, NamesFileKeyAndValueOfWhatIsWrong) {
+  const std::vector<BadValue> cases{
+      {"vocab_size", 0, ErrorCode::bad_checkpoint, "0"},
+      {"vocab_size", nullptr, ErrorCode::bad_checkpoint, "missing"},
+      {"hidden_size", -128, ErrorCode::bad_checkpoint, "-128"},
+      {"hidden_size", 1e30, ErrorCode::bad_checkpoint, "integer"},
+      {"hidden_size", 18446744073709551615ULL, ErrorCode::bad_checkpoint, "18446744073709551615"},
+      {"intermediate_size", "320", ErrorCode::bad_checkpoint, "\"320\""},
+      {"num_hidden_layers", 2000000000, ErrorCode::bad_checkpoint, "2000000000"},
+      {"num_hidden_layers", 5, ErrorCode::bad_checkpoint, "layer_types"},
+      {"layer_types", {"linear_attention", "x", "x", "x"}, ErrorCode::unsupported, "linear_attention"},
+      {"num_key_value_heads", 3, ErrorCode::bad_checkpoint, "divisor"},
+      {"head_dim", 12, ErrorCode::bad_checkpoint, "partial_rotary_factor"},
+      {"partial_rotary_factor", 1.5, ErrorCode::bad_checkpoint, "1.5"},
+      {"partial_rotary_factor", 0.0, ErrorCode::bad_checkpoint, "even"},
+      {"rope_theta", nullptr, ErrorCode::bad_checkpoint, "missing"},
+      {"rope_theta", 0, ErrorCode::bad_checkpoint, "0"},
+      {"rope_scaling", {{"rope_type", "yarn"}}, ErrorCode::unsupported, "yarn"},
+      {"rope_parameters", {{"type", "linear"}}, ErrorCode::unsupported, "linear"},
+      {"rope_parameters", 7, ErrorCode::bad_checkpoint, "an object"},
+      {"linear_num_value_heads", 3, ErrorCode::bad_checkpoint, "multiple"},
+      {"linear_key_head_dim", 0, ErrorCode::bad_checkpoint, "0"},
+      {"linear_conv_kernel_dim", 65, ErrorCode::bad_checkpoint, "65"},
+      {"rms_norm_eps", -1, ErrorCode::bad_checkpoint, "-1"},
+      {"tie_word_embeddings", "yes", ErrorCode::bad_checkpoint, "yes"},
+      {"hidden_act", "gelu", ErrorCode::unsupported, "gelu"},
+      {"attention_bias", true, ErrorCode::unsupported, "true"},
+      {"attn_output_gate", false, ErrorCode::unsupported, "false"},
+      {"num_experts", 64, ErrorCode::unsupported, "64"},
+      {"model_type", "llama", ErrorCode::unsupported, "llama"},
+      {"model_type", nullptr, ErrorCode::bad_checkpoint, "missing"},
+      {"eos_token_id", -1, ErrorCode::bad_checkpoint, "-1"},
+      {"quantization_bits", 7, ErrorCode::bad_checkpoint, "7"},
+      {"quantization_bits", 4, ErrorCode::bad_checkpoint, "4"},
+      {"quantization_group_size", 48, ErrorCode::unsupported, "48"},
+      {"quantization", "gguf", ErrorCode::unsupported, "gguf"},
+      {"quantization", "int7", ErrorCode::unsupported, "int7"},
+      {"quantization", {{"bits", 5}, {"mode", "mxfp4"}}, ErrorCode::unsupported, "mxfp4"},
+      {"quantization", {{"group_size", 64}}, ErrorCode::bad_checkpoint, "bits"},
+      {"quantization", {{"bits", 5}, {"a.b", {{"bits", 9}}}}, ErrorCode::unsupported, "a.b"},
+      {"quantization_config", {{"quant_method", "gptq"}, {"bits", 5}}, ErrorCode::unsupported, "gptq"},
+  };
+  for (const BadValue& item : cases) {
+    SCOPED_TRACE(std::string(item.key) + " = " + item.value.dump());
+    json document = golden_config("tiny-flat-5bit");
+    document[item.key] = item.value;
+    std::vector<std::string> parts{"config.json", item.part};
+    if (std::string(item.key) != "num_hidden_layers" && std::string(item.key) != "head_dim") parts.push_back(item.key);
+    if (std::string(item.key).starts_with("quantization")) parts.pop_back();
+    expect_error(item.code, parts, [&] { config_from(document); });
+  }
+}
+
+TEST(ReadConfig, RefusesWhatIsNoConfig) {
+  const TempFolder folder;
+  expect_error(ErrorCode::not_found, {"no-such"}, [&] { read_config(folder.path() / "no-such"); });
+  expect_error(ErrorCode::not_found, {"config.json"}, [&] { read_config(folder.path()); });
+  for (const std::string& text : {std::string(), std::string("[]"), std::string("{"), std::string("{\"a\": \xff}"),
+                                  std::string(100000, '['), "{\"a\":" + std::string(100000, '[')}) {
+    write_bytes(folder.path() / "config.json", text);
+    expect_error(ErrorCode::bad_checkpoint, {"config.json"}, [&] { read_config(folder.path()); });
+  }
+}
+
+TEST(ReadConfig, SurvivesMutations) {
+  const TempFolder folder;
+  std::mt19937 random(5);
+  int refused = 0;
+  for (const char* name : {"tiny-mlx-mixed", "tiny-flat-5bit"}) {
+    const std::string valid = golden_config(name).dump();
+    write_bytes(folder.path() / "config.json", valid);
+    std::fstream file(folder.path() / "config.json", std::ios::binary | std::ios::in | std::ios::out);
+    for (int round = 0; round < 2000; ++round) {
+      std::string text = valid;
+      for (unsigned i = 0; i <= random() % 2; ++i) {
+        const std::string alphabet = "{}[]\",:0123456789-.e";
+        char& byte = text[random() % text.size()];
+        byte = random() % 2 == 0 ? static_cast<char>(random()) : alphabet[random() % alphabet.size()];
+      }
+      file.seekp(0).write(text.data(), static_cast<std::streamsize>(text.size())).flush();
+      try {
+        EXPECT_GT(read_config(folder.path()).hidden_size, 0);
+      } catch (const Error&) {
+        ++refused;
+      }
+    }
+  }
+  EXPECT_GT(refused, 1000);
+}
+
+// ---- names
+
+TEST(CanonicalName, KnowsEveryPrefix) {
+  for (const char* prefix : {"model.language_model.", "language_model.model.", "model.", ""}) {
+    const CanonicalName name = canonical_name(std::string(prefix) + "layers.0.mlp.up_proj.weight");
+    EXPECT_EQ(name.role, TensorRole::text) << prefix;
+    EXPECT_EQ(name.name, "layers.0.mlp.up_proj.weight") << prefix;
+  }
+  EXPECT_EQ(canonical_name("language_model.lm_head.weight").name, "lm_head.weight");
+  EXPECT_EQ(canonical_name("language_model.mtp.fc.weight").name, "mtp.fc.weight");
+  EXPECT_EQ(canonical_name("mtp.layers.0.input_layernorm.weight").role, TensorRole::mtp);
+  for (const char* name : {"visual.blocks.0.x", "model.visual.patch_embed.weight", "vision_tower.x"}) {
+    EXPECT_EQ(canonical_name(name).role, TensorRole::vision) << name;
+  }
+  for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "normal.weight", "something"}) {
+    EXPECT_EQ(canonical_name(name).role, TensorRole::ignored) << name;
+  }
+}
+
+// ---- weights
+
+TEST(LoadWeights, CountsParametersAndBytesOnce) {
+  const auto tiny = load_weights(golden("tiny-hf"));
+  EXPECT_EQ(tiny->parameter_count(), 941516);
+  EXPECT_EQ(tiny->byte_size(), 2 * 941516);
+  EXPECT_EQ(tiny->lm_head.data, tiny->embed_tokens.data);
+  const auto mixed = load_weights(golden("tiny-mlx-mixed"));
+  EXPECT_EQ(mixed->parameter_count(), 941516);
+  EXPECT_EQ(mixed->byte_size(), 680792);  // all of the data section
+  const auto grouped = load_weights(golden("grouped-mlx-4bit"));
+  EXPECT_EQ(grouped->byte_size(), 4712288);
+  EXPECT_NE(grouped->lm_head.data, grouped->embed_tokens.data);
+}
+
+/// Two views of the same model: vectors equal up to bf16 of the added 1, matrices up to quantization.
+void expect_same_model(const Weights& raw, const Weights& other, float matrix_bound) {
+  const auto near = [](const std::vector<float>& a, const std::vector<float>& b, float bound, const char* what) {
+    ASSERT_EQ(a.size(), b.size()) << what;
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], bound) << what << " " << i;
+  };
+  near(raw.norm, other.norm, 4e-3F, "norm");
+  for (size_t i = 0; i < raw.layers.size(); ++i) {
+    const LayerWeights& a = raw.layers[i];
+    const LayerWeights& b = other.layers[i];
+    near(a.input_norm, b.input_norm, 4e-3F, "input_norm");
+    near(a.post_attention_norm, b.post_attention_norm, 4e-3F, "post_attention_norm");
+    near(row_of(a.mlp.down_proj, 7), row_of(b.mlp.down_proj, 7), matrix_bound, "down_proj");
+    ASSERT_EQ(a.delta.has_value(), b.delta.has_value());
+    if (a.delta) {
+      EXPECT_EQ(a.delta->conv1d, b.delta->conv1d);
+      EXPECT_EQ(a.delta->a_log, b.delta->a_log);
+      EXPECT_EQ(a.delta->dt_bias, b.delta->dt_bias);
+      EXPECT_EQ(a.delta->norm, b.delta->norm);
+      near(row_of(a.delta->in_proj_qkv, 9), row_of(b.delta->in_proj_qkv, 9), matrix_bound, "in_proj_qkv");
+    } else {
+      near(a.attention->q_norm, b.attention->q_norm, 4e-3F, "q_norm");
+      near(a.attention->k_norm, b.attention->k_norm, 4e-3F, "k_norm");
+      near(row_of(a.attention->q_proj, 3), row_of(b.attention->q_proj, 3), matrix_bound, "q_proj");
+    }
+  }
+  near(row_of(raw.embed_tokens, 11), row_of(other.embed_tokens, 11), matrix_bound, "embed_tokens");
+}
+
+TEST(LoadWeights, RawAndConvertedFoldersAreTheSameModel) {
+  const auto raw = load_weights(golden("tiny-hf"));
+  EXPECT_EQ(raw->layers[0].delta->conv1d.size(), 384U * 4U);
+  EXPECT_NEAR(raw->norm[0], 1.0F, 0.11F);
+  expect_same_model(*raw, *load_weights(golden("tiny-mlx-4bit")), 0.03F);
+  expect_same_model(*raw, *load_weights(golden("tiny-mlx-mixed")), 0.03F);
+  expect_same_model(*raw, *load_weights(golden("tiny-flat-5bit")), 0.015F);
+  expect_same_model(*raw, *load_weights(golden("tiny-flat-8bit")), 0.002F);
+}
+
+TEST(LoadWeights, FlatConvKeepsTheConventionOfTheNorms) {
+  for (const char* name : {"tiny-hf", "tiny-flat-8bit"}) {
+    EditableModel model(name);
+    for (auto& tensor : model.tensors) {
+      if (tensor.spec.name.ends_with("conv1d.weight")) tensor.spec.shape = {384, 4};
+    }
+    EXPECT_EQ(model.load()->norm, load_weights(golden(name))->norm) << name;
+  }
+}
+
+TEST(LoadWeights, RefusesAMixOfConventions) {
+  EditableModel model("tiny-hf");
+  model.tensor("layers.1.linear_attn.conv1d.weight").spec.shape = {384, 4, 1};
+  expect_error(ErrorCode::bad_checkpoint, {"conv1d.weight", "mixed"}, [&] { model.load(); });
+}
+
+TEST(LoadWeights, TakesEveryPrefix) {
+  const auto expected = load_weights(golden("tiny-hf"));
+  for (const char* prefix : {"language_model.model.", "model.", ""}) {
+    EditableModel model("tiny-hf");
+    model.rename("model.language_model.", prefix);
+    const auto weights = model.load();
+    EXPECT_EQ(weights->norm, expected->norm) << prefix;
+    EXPECT_EQ(row_of(weights->embed_tokens, 5), row_of(expected->embed_tokens, 5)) << prefix;
+  }
+}
+
+TEST(LoadWeights, SkipsVisionAndUnknownTensorsAndLetsThemBeListed) {
+  EditableModel model("tiny-hf");
+  for (const char* name : {"model.visual.patch_embed.weight", "vision_tower.blocks.0.norm1.bias", "unheard.of",
+                           "model.layers.0.self_attn.rotary_emb.inv_freq"}) {
+    model.tensors.push_back({{name, TensorType::i64, {1}}, std::string(8, '\1')});
+  }
+  const TempFolder folder;
+  model.write(folder.path());
+  EXPECT_EQ(load_weights(folder.path())->parameter_count(), 941516);
+  std::map<std::string, std::string> roles;
+  for (const TensorListing& listing : list_tensors(folder.path())) roles[listing.name] = listing.role;
+  EXPECT_EQ(roles.at("model.visual.patch_embed.weight"), "vision");
+  EXPECT_EQ(roles.at("vision_tower.blocks.0.norm1.bias"), "vision");
+  EXPECT_EQ(roles.at("unheard.of"), "ignored");
+  EXPECT_EQ(roles.at("model.language_model.norm.weight"), "text");
+}
+
+TEST(ListTensors, StatesBitsOfPackedWeights) {
+  for (const TensorListing& listing : list_tensors(golden("tiny-mlx-mixed"))) {
+    const bool down = listing.name.ends_with("down_proj.weight");
+    const bool embedding = listing.name.ends_with("embed_tokens.weight");
+    const bool packed = listing.dtype == "U32";
+    EXPECT_EQ(listing.bits, !packed ? 0 : down ? 8 : embedding ? 6 : 4) << listing.name;
+    EXPECT_EQ(listing.group_size, !packed ? 0 : down || embedding ? 64 : 32) << listing.name;
+    EXPECT_EQ(listing.file, "model.safetensors");
+    EXPECT_GT(listing.bytes, 0);
+  }
+}
+
+TEST(LoadWeights, ReadsF16AndF32Tensors) {
+  const auto expected = load_weights(golden("tiny-hf"));
+  for (const TensorType type : {TensorType::f16, TensorType::f32}) {
+    EditableModel model("tiny-hf");
+    for (auto& tensor : model.tensors) {
+      std::string bytes;
+      for (size_t i = 0; i < tensor.bytes.size(); i += 2) {
+        uint16_t bits = 0;
+        std::memcpy(&bits, &tensor.bytes[i], 2);
+        const float value = bf16_to_float(bits);
+        const uint16_t half = float_to_f16(value);
+        if (type == TensorType::f32) bytes.append(reinterpret_cast<const char*>(&value), 4);
+        if (type == TensorType::f16) bytes.append(reinterpret_cast<const char*>(&half), 2);
+      }
+      tensor.bytes = bytes;
+      tensor.spec.type = type;
+    }
+    expect_same_model(*expected, *model.load(), 1e-6F);
+    EXPECT_EQ(model.load()->embed_tokens.dtype, type == TensorType::f32 ? DType::f32 : DType::f16);
+  }
+}
+
+struct Damage {
+  const char* what;
+  const char* folder;
+  std::function<void(EditableModel&)> apply;
+  ErrorCode code;
+  std::vector<std::string> parts;
+};
+
+TEST(LoadWeights, NamesTheTensorThatIsWrong) {
+  const auto reshape = [](const char* name, std::vector<int64_t> shape) {
+    return [=](EditableModel& model) { model.tensor(name).spec.shape = shape; };
+  };
+  const auto poison = [](const char* name, float value) {
+    return [=](EditableModel& model) {
+      const uint16_t bits = float_to_bf16(value);
+      std::memcpy(&model.tensor(name).bytes[6], &bits, 2);
+    };
+  };
+  const auto erase = [](const char* name) { return [=](EditableModel& model) { model.erase(name); }; };
+  const std::string qkv = "layers.0.linear_attn.in_proj_qkv.weight";
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<Damage> cases{
+      {"transposed",
+       "tiny-hf",
+       reshape(qkv.c_str(), {128, 384}),
+       ErrorCode::shape_mismatch,
+       {qkv, "[384, 128]", "[128, 384]"}},
+      {"vector", "tiny-hf", reshape(".norm.weight", {32, 2}), ErrorCode::shape_mismatch, {"[64]", "[32, 2]"}},
+      {"conv", "tiny-hf", reshape("conv1d.weight", {4, 1, 384}), ErrorCode::shape_mismatch, {"[384, 1, 4]"}},
+      {"nan",
+       "tiny-hf",
+       poison("layers.2.input_layernorm.weight", nan),
+       ErrorCode::bad_checkpoint,
+       {"layers.2.input_layernorm.weight", "value 3"}},
+      {"infinity", "tiny-hf", poison("self_attn.q_norm.weight", infinity), ErrorCode::bad_checkpoint, {"q_norm"}},
+      {"no layer", "tiny-hf", erase("layers.3.mlp.up_proj.weight"), ErrorCode::not_found, {"layers.3.mlp.up_proj"}},
+      {"no head",
+       "tiny-hf",
+       [](EditableModel& model) { model.config["text_config"]["tie_word_embeddings"] = false; },
+       ErrorCode::not_found,
+       {"lm_head"}},
+      {"other width",
+       "tiny-hf",
+       [](EditableModel& model) { model.config["text_config"]["hidden_size"] = 256; },
+       ErrorCode::shape_mismatch,
+       {"embed_tokens", "[512, 256]", "[512, 128]"}},
+      {"integers",
+       "tiny-hf",
+       [](EditableModel& model) { model.tensor("norm.weight").spec.type = TensorType::i16; },
+       ErrorCode::unsupported,
+       {"I16"}},
+      {"twice",
+       "tiny-hf",
+       [](EditableModel& model) {
+         auto copy = model.tensor("language_model.norm.weight");
+         copy.spec.name = "model.norm.weight";
+         model.tensors.push_back(copy);
+       },
+       ErrorCode::bad_checkpoint,
+       {"model.norm.weight", "same tensor"}},
+      {"bits contradict",
+       "tiny-flat-5bit",
+       [](EditableModel& model) {
+         model.config["quantization_bits"] = 4;
+         model.config.erase("quantization");
+       },
+       ErrorCode::shape_mismatch,
+       {"embed_tokens.weight", "[512, 16]", "[512, 20]", "4 bits"}},
+      {"group contradicts",
+       "tiny-flat-5bit",
+       [](EditableModel& model) { model.config["quantization_group_size"] = 32; },
+       ErrorCode::shape_mismatch,
+       {"scales", "[512, 4]", "[512, 2]"}},
+      {"override contradicts",
+       "tiny-mlx-mixed",
+       [](EditableModel& model) {
+         model.config["quantization"]["language_model.model.layers.2.mlp.down_proj"]["bits"] = 6;
+       },
+       ErrorCode::shape_mismatch,
+       {"layers.2.mlp.down_proj", "6 bits"}},
+      {"declared dense",
+       "tiny-mlx-4bit",
+       [](EditableModel& model) { model.config["quantization"]["model.layers.0.mlp.up_proj"] = false; },
+       ErrorCode::shape_mismatch,
+       {"layers.0.mlp.up_proj", "not quantized"}},
+      {"config says dense",
+       "tiny-mlx-4bit",
+       [](EditableModel& model) {
+         model.config.erase("quantization");
+         model.config.erase("quantization_config");
+       },
+       ErrorCode::shape_mismatch,
+       {"not quantized"}},
+      {"no scales", "tiny-mlx-4bit", erase("layers.0.mlp.up_proj.scales"), ErrorCode::not_found, {"up_proj.scales"}},
+      {"no biases", "tiny-mlx-4bit", erase("layers.0.mlp.up_proj.biases"), ErrorCode::not_found, {"up_proj.biases"}},
+      {"group wider than row",
+       "tiny-mlx-4bit",
+       [](EditableModel& model) { model.config["quantization"]["group_size"] = 128; },
+       ErrorCode::shape_mismatch,
+       {"128"}},
+      {"scales of words",
+       "tiny-mlx-4bit",
+       [](EditableModel& model) { model.tensor("up_proj.scales").spec.type = TensorType::u16; },
+       ErrorCode::unsupported,
+       {"U16"}},
+  };
+  for (const Damage& item : cases) {
+    SCOPED_TRACE(item.what);
+    EditableModel model(item.folder);
+    item.apply(model);
+    expect_error(item.code, item.parts, [&] { model.load(); });
+  }
+}
+
+TEST(LoadWeights, TakesATensorWithoutScalesAsDense) {
+  EditableModel model("tiny-mlx-4bit");
+  const EditableModel raw("tiny-hf");
+  for (const char* part : {"weight", "scales", "biases"}) model.erase(std::string("layers.1.mlp.gate_proj.") + part);
+  for (const auto& tensor : raw.tensors) {
+    if (!tensor.spec.name.ends_with("layers.1.mlp.gate_proj.weight")) continue;
+    model.tensors.push_back(
+        {{"language_model.model.layers.1.mlp.gate_proj.weight", tensor.spec.type, tensor.spec.shape}, tensor.bytes});
+  }
+  const auto weights = model.load();
+  EXPECT_FALSE(weights->layers[1].mlp.gate_proj.quantized());
+  EXPECT_EQ(weights->layers[0].mlp.gate_proj.bits, 4);
+}
+
+TEST(LoadWeights, TiedConfigWinsOverAStoredHead) {
+  EditableModel model("tiny-hf");
+  auto head = model.tensor("embed_tokens.weight");
+  head.spec.name = "lm_head.weight";
+  model.tensors.push_back(head);
+  const auto tied = model.load();
+  EXPECT_EQ(tied->lm_head.data, tied->embed_tokens.data);
+  model.config["text_config"]["tie_word_embeddings"] = false;
+  const auto untied = model.load();
+  EXPECT_NE(untied->lm_head.data, untied->embed_tokens.data);
+  EXPECT_EQ(untied->parameter_count(), 941516 + 512 * 128);
+}
+
+// ---- the MTP head
+
+TEST(LoadWeights, KeepsTheMtpHeadAside) {
+  for (const char* trunk : {"tiny-hf", "tiny-mlx-4bit"}) {  // the sidecar is raw, whatever the trunk is
+    const TempFolder folder;
+    for (const char* name : {"config.json", "model.safetensors"}) fs::copy(golden(trunk) / name, folder.path() / name);
+    EXPECT_FALSE(load_weights(folder.path())->mtp.has_value());
+    fs::copy(golden("tiny-mtp") / "mtp.safetensors", folder.path() / "mtp.safetensors");
+    const auto weights = load_weights(folder.path());
+    ASSERT_TRUE(weights->mtp.has_value()) << trunk;
+    EXPECT_EQ(weights->config.mtp_num_layers, 1);
+    EXPECT_EQ(weights->mtp->fc.cols, 256);
+    EXPECT_NEAR(weights->mtp->norm[0], 1.0F, 0.5F);
+    EXPECT_NEAR(weights->mtp->layers.at(0).attention->q_norm[0], 1.0F, 0.5F);
+    EXPECT_EQ(weights->parameter_count(), 941516);
+    EXPECT_EQ(weights->byte_size(), load_weights(golden(trunk))->byte_size());
+  }
+}
+
+/// The MTP tensors in the trunk's own file follow its convention, even when their values look like the other one.
+TEST(LoadWeights, MtpInTheTrunksFileFollowsItsConvention) {
+  const auto mtp = SafetensorsFile::open(golden("tiny-mtp") / "mtp.safetensors");
+  for (const char* trunk : {"tiny-hf", "tiny-mlx-4bit"}) {
+    EditableModel model(trunk);
+    for (const TensorEntry& entry : mtp.entries()) {
+      const auto data = mtp.data(entry);
+      model.tensors.push_back({{entry.name, entry.type, entry.shape},
+                               std::string(reinterpret_cast<const char*>(data.data()), data.size())});
+    }
+    const auto weights = model.load();
+    ASSERT_TRUE(weights->mtp.has_value());
+    EXPECT_NEAR(weights->mtp->norm[0], std::string(trunk) == "tiny-hf" ? 1.0F : 0.0F, 0.5F);
+    model.erase("mtp.layers.0.mlp.up_proj.weight");
+    EXPECT_FALSE(model.load()->mtp.has_value());  // incomplete: left alone
+    EXPECT_EQ(model.load()->config.mtp_num_layers, 0);
+  }
+}
+
+// ---- shards
+
+class Shards : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_bytes(folder_.path() / "config.json", model_.config.dump());
+    const size_t half = model_.tensors.size() / 2;
+    model_.write_file(folder_.path() / "model-1.safetensors", 0, half);
+    model_.write_file(folder_.path() / "model-2.safetensors", half, model_.tensors.size());
+    for (size_t i = 0; i < model_.tensors.size(); ++i) {
+      index_["weight_map"][model_.tensors[i].spec.name] = i < half ? "model-1.safetensors" : "model-2.safetensors";
+    }
+    write_index();
+  }
+  void write_index() { write_bytes(folder_.path() / "model.safetensors.index.json", index_.dump()); }
+  void expect(ErrorCode code, const std::vector<std::string>& parts) {
+    expect_error(code, parts, [&] { load_weights(folder_.path()); });
+  }
+
+  EditableModel model_{"tiny-hf"};
+  TempFolder folder_;
+  json index_;
+};
+
+TEST_F(Shards, LoadAsOneModel) {
+  const auto weights = load_weights(folder_.path());
+  EXPECT_EQ(weights->byte_size(), 2 * 941516);
+  expect_same_model(*load_weights(golden("tiny-hf")), *weights, 0.0F);
+}
+
+TEST_F(Shards, NamesAMissingShard) {
+  fs::remove(folder_.path() / "model-2.safetensors");
+  expect(ErrorCode::not_found, {"model-2.safetensors", folder_.path().string()});
+}
+
+TEST_F(Shards, StayInTheFolder) {
+  for (const char* name : {"../model.safetensors", "/etc/passwd", "sub/model.safetensors", "..", "", "a\\b"}) {
+    index_["weight_map"]["model.language_model.norm.weight"] = name;
+    write_index();
+    expect(ErrorCode::bad_checkpoint, {"model.language_model.norm.weight", "index.json"});
+  }
+}
+
+TEST_F(Shards, IndexAndFilesMustAgree) {
+  index_["weight_map"]["not.there"] = "model-1.safetensors";
+  write_index();
+  expect(ErrorCode::not_found, {"not.there", "model-1.safetensors"});
+  index_ = json{{"metadata", {{"total_size", 1}}}};
+  write_index();
+  expect(ErrorCode::bad_checkpoint, {"weight_map"});
+  index_ = json{{"weight_map", json::object()}};
+  write_index();
+  expect(ErrorCode::bad_checkpoint, {"weight_map"});
+}
+
+TEST_F(Shards, ATensorInTwoShardsIsRefused) {
+  model_.write_file(folder_.path() / "model-2.safetensors", 0, model_.tensors.size());
+  expect(ErrorCode::bad_checkpoint, {"model-1.safetensors", "model-2.safetensors", "same tensor"});
+}
+
+TEST_F(Shards, WithoutAnIndexAreAmbiguous) {
+  fs::remove(folder_.path() / "model.safetensors.index.json");
+  expect(ErrorCode::bad_checkpoint, {"2 safetensors files", "index"});
+  fs::remove(folder_.path() / "model-1.safetensors");
+  fs::remove(folder_.path() / "model-2.safetensors");
+  expect(ErrorCode::not_found, {"no safetensors file"});
+  model_.write_file(folder_.path() / "other-name.safetensors", 0, model_.tensors.size());
+  EXPECT_EQ(load_weights(folder_.path())->parameter_count(), 941516);
+}
+
+/// Bytes of a whole small folder's header changed: it loads or throws prosa::Error, and what loads can be read.
+TEST(LoadWeights, SurvivesMutatedFiles) {
+  const TempFolder folder;
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    fs::copy(golden("tiny-flat-5bit") / name, folder.path() / name);
+  }
+  fs::permissions(folder.path() / "model.safetensors", fs::perms::owner_all);
+  std::fstream file(folder.path() / "model.safetensors", std::ios::binary | std::ios::in | std::ios::out);
+  std::string header(12480, '\0');
+  file.read(header.data(), static_cast<std::streamsize>(header.size()));
+  std::mt19937 random(7);
+  int loaded = 0;
+  for (int round = 0; round < 1500; ++round) {
+    const size_t at = random() % header.size();
+    const std::string digits = "0123456789";
+    char byte = random() % 4 == 0 ? static_cast<char>(random()) : digits[random() % digits.size()];
+    file.seekp(static_cast<std::streamoff>(at)).put(byte).flush();
+    try {
+      const auto weights = load_weights(folder.path());
+      for (const int64_t row : {int64_t{0}, weights->embed_tokens.rows - 1}) row_of(weights->embed_tokens, row);
+      for (const LayerWeights& layer : weights->layers) {
+        row_of(layer.mlp.down_proj, layer.mlp.down_proj.rows - 1);
+      }
+      ++loaded;
+    } catch (const Error&) {
+    }
+    file.seekp(static_cast<std::streamoff>(at)).put(header[at]).flush();
+  }
+  EXPECT_LT(loaded, 750);
+  EXPECT_EQ(load_weights(folder.path())->parameter_count(), 941516);  // restored
+}
+
+}  // namespace
+}  // namespace prosa::checkpoint
