@@ -1,0 +1,422 @@
+// Every kernel of the CPU backend against plain double-precision formulas, for every ISA this machine can run.
+//
+// The backend as a whole is tested in backend_test.cpp; here a wrong kernel shows by name.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/workspace.h"
+#include "base/bf16.h"
+#include "checkpoint/checkpoint.h"
+
+namespace prosa::backend::cpu {
+namespace {
+
+std::vector<float> random_floats(int64_t count, uint32_t seed, float low = -1, float high = 1) {
+  std::mt19937 engine(seed);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = low + (high - low) * static_cast<float>(engine() >> 8) * 0x1p-24F;
+  return values;
+}
+
+// A random matrix in the file's form, with the bytes it points to.
+struct TestMatrix {
+  Matrix matrix;
+  std::vector<std::byte> data, scales, biases;
+  TestMatrix() = default;
+  TestMatrix(const TestMatrix&) = delete;
+  TestMatrix(TestMatrix&&) = default;  // vectors keep their addresses when moved
+};
+
+void put_values(std::vector<std::byte>& out, DType dtype, const std::vector<float>& values) {
+  out.resize(values.size() * dtype_size(dtype));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t half = dtype == DType::bf16 ? float_to_bf16(values[i]) : float_to_f16(values[i]);
+    if (dtype == DType::f32)
+      std::memcpy(out.data() + i * 4, &values[i], 4);
+    else
+      std::memcpy(out.data() + i * 2, &half, 2);
+  }
+}
+
+TestMatrix quantized_matrix(int64_t rows, int64_t cols, int bits, int group, DType scale_dtype, uint32_t seed) {
+  TestMatrix test;
+  std::mt19937 engine(seed);
+  test.data.resize(static_cast<size_t>(rows * cols * bits / 8));
+  for (std::byte& byte : test.data) byte = static_cast<std::byte>(engine());
+  put_values(test.scales, scale_dtype, random_floats(rows * cols / group, seed + 1, 0.01F, 0.02F));
+  put_values(test.biases, scale_dtype, random_floats(rows * cols / group, seed + 2, -0.2F, 0.0F));
+  Matrix& m = test.matrix;
+  m.name = "test";
+  m.rows = rows;
+  m.cols = cols;
+  m.data = test.data.data();
+  m.bits = bits;
+  m.group_size = group;
+  m.scale_dtype = scale_dtype;
+  m.scales = test.scales.data();
+  m.biases = test.biases.data();
+  return test;
+}
+
+TestMatrix dense_matrix(int64_t rows, int64_t cols, DType dtype, uint32_t seed) {
+  TestMatrix test;
+  put_values(test.data, dtype, random_floats(rows * cols, seed));
+  test.matrix.name = "test";
+  test.matrix.rows = rows;
+  test.matrix.cols = cols;
+  test.matrix.dtype = dtype;
+  test.matrix.data = test.data.data();
+  return test;
+}
+
+class KernelsTest : public testing::TestWithParam<std::string> {
+ protected:
+  const Kernels& kernels = choose_kernels(GetParam());
+  ThreadPool pool{2};
+
+  // y = W x of the kernel for `tokens` rows against double sums over the int8 form (quantized) or x itself (dense).
+  void check_linear(const TestMatrix& test, int64_t tokens) {
+    const Matrix& m = test.matrix;
+    const PackedMatrix packed = pack(m, pool);
+    InputRows input(tokens, m.cols);
+    const std::vector<float> x = random_floats(tokens * m.cols, 7);
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::copy_n(x.data() + t * m.cols, m.cols, input.row(t));
+      if (m.quantized()) input.quantize(kernels, t, m.cols, m.group_size);
+    }
+    const Activations view = input.view(m.group_size);
+    const int64_t ldy = m.rows + 3;
+    std::vector<float> y(static_cast<size_t>(tokens * ldy), 0.5F);
+    AlignedBuffer<uint8_t> panel(panel_bytes(padded(m.cols, 128)));
+    kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), ldy, true, panel.data());
+
+    std::vector<float> row(static_cast<size_t>(m.cols));
+    for (int64_t r = 0; r < m.rows; ++r) {
+      checkpoint::dequantize_row(m, r, row.data());
+      for (int64_t t = 0; t < tokens; ++t) {
+        double expected = 0.5;
+        for (int64_t c = 0; c < m.cols; ++c) {
+          const double value = m.quantized() ? static_cast<double>(view.scale[t * view.ldg + c / m.group_size]) *
+                                                   view.q[t * view.ldq + c]
+                                             : x[static_cast<size_t>(t * m.cols + c)];
+          expected += value * row[static_cast<size_t>(c)];
+        }
+        ASSERT_NEAR(y[static_cast<size_t>(t * ldy + r)], expected, 2e-4)
+            << m.bits << " bits, row " << r << ", token " << t;
+      }
+    }
+    for (int64_t t = 0; t < tokens; ++t) {  // nothing is written behind a row
+      for (int64_t r = m.rows; r < ldy; ++r) ASSERT_EQ(y[static_cast<size_t>(t * ldy + r)], 0.5F);
+    }
+
+    // One token alone has the bits it has among others.
+    std::vector<float> alone(static_cast<size_t>(m.rows), 0.5F);
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::fill(alone.begin(), alone.end(), 0.5F);
+      kernels.linear(packed, {0, packed.tiles()}, input.view(m.group_size, t), 1, alone.data(), m.rows, true,
+                     panel.data());
+      for (int64_t r = 0; r < m.rows; ++r)
+        ASSERT_EQ(alone[static_cast<size_t>(r)], y[static_cast<size_t>(t * ldy + r)]);
+    }
+  }
+};
+
+TEST_P(KernelsTest, UnpackRowGivesTheFilesValues) {
+  for (int bits : {2, 3, 4, 5, 6, 8}) {
+    for (int group : {32, 64, 128}) {
+      const TestMatrix test = quantized_matrix(19, 256, bits, group, DType::bf16, static_cast<uint32_t>(bits));
+      const PackedMatrix packed = pack(test.matrix, pool);
+      std::vector<float> ours(256), file(256);
+      for (int64_t row = 0; row < 19; ++row) {
+        unpack_row(packed, row, ours.data());
+        checkpoint::dequantize_row(test.matrix, row, file.data());
+        ASSERT_EQ(ours, file) << bits << " bits, group " << group << ", row " << row;
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, QuantizedLinear) {
+  for (int bits : {2, 3, 4, 5, 6, 8}) {
+    for (int group : {32, 64, 128}) {
+      for (int64_t rows : {2, 16, 35, 64}) {
+        for (int64_t tokens : {1, 2, 3, 13})
+          check_linear(quantized_matrix(rows, 256, bits, group, DType::bf16, 11), tokens);
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, QuantizedLinearWithWideScales) {
+  for (DType dtype : {DType::f16, DType::f32}) {
+    for (int bits : {4, 8}) check_linear(quantized_matrix(40, 384, bits, 64, dtype, 5), 5);
+  }
+}
+
+TEST_P(KernelsTest, DenseLinear) {
+  for (DType dtype : {DType::bf16, DType::f16, DType::f32}) {
+    for (int64_t rows : {2, 16, 100}) {
+      for (int64_t cols : {48, 100, 256}) {
+        for (int64_t tokens : {1, 2, 13}) check_linear(dense_matrix(rows, cols, dtype, 3), tokens);
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, ExtremeCodesAndActivationsDoNotSaturate) {
+  for (int bits : {4, 6, 8}) {
+    TestMatrix test = quantized_matrix(16, 128, bits, 64, DType::f32, 1);
+    std::fill(test.data.begin(), test.data.end(), std::byte{0xff});
+    const PackedMatrix packed = pack(test.matrix, pool);
+    for (float sign : {1.0F, -1.0F}) {
+      InputRows input(1, 128);
+      std::fill_n(input.row(0), 128, sign);
+      input.quantize(kernels, 0, 128, 64);
+      std::vector<float> y(16);
+      AlignedBuffer<uint8_t> panel(panel_bytes(128));
+      kernels.linear(packed, {0, 1}, input.view(64), 1, y.data(), 16, false, panel.data());
+      std::vector<float> row(128);
+      for (int64_t r = 0; r < 16; ++r) {
+        checkpoint::dequantize_row(test.matrix, r, row.data());
+        double expected = 0;
+        for (float value : row) expected += sign * value;
+        EXPECT_NEAR(y[static_cast<size_t>(r)] / expected, 1.0, 1e-5) << bits;
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, QuantizeRoundsToTheNearestStep) {
+  const int64_t n = 256;
+  std::vector<float> x = random_floats(n, 3, -4, 4);
+  std::fill_n(x.begin() + 64, 64, 0.0F);  // a group of zeros
+  std::vector<int8_t> q(static_cast<size_t>(n));
+  std::vector<float> scale(4), sum(4);
+  kernels.quantize(x.data(), n, 64, q.data(), scale.data(), sum.data());
+  for (int64_t g = 0; g < 4; ++g) {
+    float total = 0;
+    for (int64_t i = g * 64; i < (g + 1) * 64; ++i) {
+      const auto at = static_cast<size_t>(i);
+      EXPECT_NEAR(scale[static_cast<size_t>(g)] * static_cast<float>(q[at]), x[at],
+                  scale[static_cast<size_t>(g)] * 0.5001F);
+      total += static_cast<float>(q[at]);
+    }
+    EXPECT_FLOAT_EQ(sum[static_cast<size_t>(g)], total * scale[static_cast<size_t>(g)]);
+  }
+  EXPECT_EQ(scale[1], 0.0F);
+}
+
+TEST_P(KernelsTest, RowFunctions) {
+  const int64_t n = 96;
+  const std::vector<float> x = random_floats(n, 1, -6, 6), w = random_floats(n, 2), z = random_floats(n, 3, -30, 30);
+  std::vector<float> out(static_cast<size_t>(n));
+  double squares = 0;
+  for (float value : x) squares += static_cast<double>(value) * value;
+  const double rms = std::sqrt(squares / static_cast<double>(n) + 1e-6);
+  const auto silu = [](double value) { return value / (1 + std::exp(-value)); };
+
+  kernels.rms_norm(x.data(), w.data(), n, 1e-6F, out.data());
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], x[i] / rms * w[i], 2e-6);
+  kernels.silu_mul(z.data(), x.data(), n, out.data());
+  for (size_t i = 0; i < out.size(); ++i)
+    EXPECT_NEAR(out[i], silu(z[i]) * x[i], 2e-5 * (1 + std::abs(silu(z[i]) * x[i])));
+  out = x;
+  kernels.sigmoid_mul(out.data(), z.data(), n);
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], x[i] / (1 + std::exp(-static_cast<double>(z[i]))), 2e-6);
+  out = x;
+  kernels.gated_norm(out.data(), w.data(), z.data(), n, 1e-6F);
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], x[i] / rms * w[i] * silu(z[i]), 5e-5);
+  out = x;
+  kernels.l2_norm(out.data(), n, 0.25F);
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], 0.25 * x[i] / std::sqrt(squares + 1e-6), 1e-6);
+}
+
+TEST_P(KernelsTest, ConvolutionWithSilu) {
+  const int64_t channels = 64;
+  const std::vector<float> w = random_floats(4 * channels, 1), x = random_floats(4 * channels, 2);
+  const float* rows[] = {x.data(), x.data() + channels, x.data() + 2 * channels, x.data() + 3 * channels};
+  std::vector<float> out(static_cast<size_t>(channels), -9.0F);
+  kernels.conv_silu(w.data(), channels, rows, 4, {16, 48}, out.data());
+  for (int64_t c = 0; c < channels; ++c) {
+    double total = 0;
+    for (int64_t tap = 0; tap < 4; ++tap)
+      total += static_cast<double>(w[static_cast<size_t>(tap * channels + c)]) * rows[tap][c];
+    const double expected = c >= 16 && c < 48 ? total / (1 + std::exp(-total)) : -9.0;
+    EXPECT_NEAR(out[static_cast<size_t>(c)], expected, 2e-6);
+  }
+}
+
+// The delta rule as written in the paper, S [key_dim][value_dim], in double.
+struct NaiveDelta {
+  int64_t key_dim, value_dim;
+  std::vector<double> state = std::vector<double>(static_cast<size_t>(key_dim * value_dim));
+  std::vector<double> step(const float* q, const float* k, const float* v, double log_decay, double beta) {
+    const auto at = [&](int64_t i, int64_t j) -> double& { return state[static_cast<size_t>(i * value_dim + j)]; };
+    std::vector<double> out(static_cast<size_t>(value_dim));
+    for (int64_t j = 0; j < value_dim; ++j) {
+      double memory = 0;
+      for (int64_t i = 0; i < key_dim; ++i) memory += (at(i, j) *= std::exp(log_decay)) * k[i];
+      const double delta = beta * (v[j] - memory);
+      for (int64_t i = 0; i < key_dim; ++i) out[static_cast<size_t>(j)] += (at(i, j) += k[i] * delta) * q[i];
+    }
+    return out;
+  }
+};
+
+TEST_P(KernelsTest, DeltaRuleInStepsAndInChunks) {
+  for (const auto& [key_dim, value_dim] : {std::pair<int64_t, int64_t>{64, 64}, {128, 128}, {32, 48}}) {
+    for (int64_t tokens : {1, 2, 7, 31, 32}) {
+      const int64_t total = tokens + 5;  // five steps first, so that the chunk meets a state
+      std::vector<float> q = random_floats(total * key_dim, 1), k = random_floats(total * key_dim, 2);
+      const std::vector<float> v = random_floats(total * value_dim, 3), beta = random_floats(total, 4, 0, 1);
+      std::vector<float> log_decay = random_floats(total, 5, -1, 0);
+      log_decay[6 % static_cast<size_t>(total)] = -60;  // a head that forgets everything at once
+      for (int64_t t = 0; t < total; ++t) {
+        kernels.l2_norm(q.data() + t * key_dim, key_dim, 0.125F);
+        kernels.l2_norm(k.data() + t * key_dim, key_dim, 1);
+      }
+      // One row of [q | k | v] a token, as the convolution leaves it.
+      const int64_t ld = 2 * key_dim + value_dim;
+      std::vector<float> rows(static_cast<size_t>(total * ld));
+      for (int64_t t = 0; t < total; ++t) {
+        std::copy_n(q.data() + t * key_dim, key_dim, rows.data() + t * ld);
+        std::copy_n(k.data() + t * key_dim, key_dim, rows.data() + t * ld + key_dim);
+        std::copy_n(v.data() + t * value_dim, value_dim, rows.data() + t * ld + 2 * key_dim);
+      }
+      std::vector<float> state(static_cast<size_t>(key_dim * value_dim)), out(static_cast<size_t>(total * value_dim));
+      std::vector<float> scratch(static_cast<size_t>(delta_scratch_floats(key_dim)));
+      const auto args = [&](int64_t first, int64_t count) {
+        DeltaArgs a;
+        a.state = state.data();
+        a.q = rows.data() + first * ld;
+        a.k = a.q + key_dim;
+        a.v = a.q + 2 * key_dim;
+        a.ld = ld;
+        a.log_decay = log_decay.data() + first;
+        a.beta = beta.data() + first;
+        a.ld_gate = 1;
+        a.out = out.data() + first * value_dim;
+        a.ld_out = value_dim;
+        a.key_dim = key_dim;
+        a.value_dim = value_dim;
+        a.tokens = count;
+        a.scratch = scratch.data();
+        return a;
+      };
+      for (int64_t t = 0; t < 5; ++t) kernels.delta_step(args(t, 1));
+      kernels.delta_chunk(args(5, tokens));
+
+      NaiveDelta naive{key_dim, value_dim};
+      for (int64_t t = 0; t < total; ++t) {
+        const auto expected =
+            naive.step(rows.data() + t * ld, rows.data() + t * ld + key_dim, rows.data() + t * ld + 2 * key_dim,
+                       log_decay[static_cast<size_t>(t)], beta[static_cast<size_t>(t)]);
+        for (int64_t j = 0; j < value_dim; ++j) {
+          ASSERT_NEAR(out[static_cast<size_t>(t * value_dim + j)], expected[static_cast<size_t>(j)], 2e-6)
+              << "token " << t << " of " << total;
+        }
+      }
+      for (int64_t i = 0; i < key_dim; ++i) {
+        for (int64_t j = 0; j < value_dim; ++j) {
+          ASSERT_NEAR(state[static_cast<size_t>(j / 16 * key_dim * 16 + i * 16 + j % 16)],
+                      naive.state[static_cast<size_t>(i * value_dim + j)], 3e-6);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, Attention) {
+  const int64_t dim = 64;
+  const int64_t positions = 150;
+  const int64_t room = 192;
+  const std::vector<float> k = random_floats(positions * dim, 1, -2, 2), v = random_floats(positions * dim, 2);
+  std::vector<uint16_t> keys(static_cast<size_t>(room * dim)), values(static_cast<size_t>(room * dim));
+  for (int64_t p = 0; p < positions; ++p) {
+    for (int64_t d = 0; d < dim; ++d) {
+      keys[static_cast<size_t>(p / 16 * 16 * dim + d * 16 + p % 16)] =
+          float_to_f16(k[static_cast<size_t>(p * dim + d)]);
+    }
+    kernels.to_f16(v.data() + p * dim, dim, values.data() + p * dim);
+  }
+  const std::vector<float> q = random_floats(8 * dim, 3);
+  const std::vector<int64_t> limits{150, 1, 64, 65, 63, 128, 16, 149};
+  std::vector<float> out(static_cast<size_t>(8 * dim)), alone(static_cast<size_t>(dim)),
+      scratch(static_cast<size_t>(8 * dim));
+  std::vector<const float*> queries;
+  std::vector<float*> outs;
+  for (int64_t r = 0; r < 8; ++r) {
+    queries.push_back(q.data() + r * dim);
+    outs.push_back(out.data() + r * dim);
+  }
+  AttendArgs args;
+  args.keys = keys.data();
+  args.values = values.data();
+  args.head_dim = dim;
+  args.scratch = scratch.data();
+  args.q = queries.data();
+  args.out = outs.data();
+  args.limits = limits.data();
+  args.rows = 8;
+  kernels.attend(args);
+  for (size_t r = 0; r < 8; ++r) {
+    std::vector<double> weight;
+    double total = 0;
+    for (int64_t p = 0; p < limits[r]; ++p) {
+      double score = 0;
+      for (int64_t d = 0; d < dim; ++d) {
+        score += static_cast<double>(queries[r][d]) * f16_to_float(float_to_f16(k[static_cast<size_t>(p * dim + d)]));
+      }
+      weight.push_back(std::exp(score));
+      total += weight.back();
+    }
+    for (int64_t d = 0; d < dim; ++d) {
+      double expected = 0;
+      for (int64_t p = 0; p < limits[r]; ++p) {
+        expected += weight[static_cast<size_t>(p)] / total * f16_to_float(values[static_cast<size_t>(p * dim + d)]);
+      }
+      ASSERT_NEAR(outs[r][d], expected, 3e-6) << "row " << r;
+    }
+    float* single = alone.data();
+    AttendArgs one = args;
+    one.q = queries.data() + r;
+    one.out = &single;
+    one.limits = limits.data() + r;
+    one.rows = 1;
+    kernels.attend(one);
+    for (int64_t d = 0; d < dim; ++d) ASSERT_EQ(alone[static_cast<size_t>(d)], outs[r][d]) << "row " << r << " alone";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, KernelsTest, testing::ValuesIn(available_isas()),
+                         [](const auto& param) { return param.param; });
+
+TEST(ThreadPoolTest, RunsEveryWorkerAndBarriersOrderTheirWrites) {
+  for (int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    std::vector<int> counts(static_cast<size_t>(threads));
+    std::atomic<bool> ordered{true};
+    for (int round = 0; round < 200; ++round) {
+      pool.run([&](int worker) {
+        counts[static_cast<size_t>(worker)] = round;
+        pool.barrier();
+        for (int count : counts) {
+          if (count != round) ordered = false;
+        }
+        pool.barrier();
+      });
+    }
+    EXPECT_TRUE(ordered);
+  }
+}
+
+}  // namespace
+}  // namespace prosa::backend::cpu
