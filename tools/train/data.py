@@ -57,7 +57,8 @@ def documents(data, generated):
     rng = random.Random(S.SEED)
     for line in lzma.open(data / "text.jsonl.xz", "rt", encoding="utf-8"):
         d = json.loads(line)
-        if N.TEST_WORD.search(d["text"]):
+        kept = zlib.crc32(d["text"].encode()) // 100 % 1000 < 1000 * S.KEEP.get(d["source"], 1)
+        if not kept or N.TEST_WORD.search(d["text"]):
             continue
         yield ("factbook_text" if d["source"] == "factbook" else d["source"]), d["text"], False
     for line in lzma.open(data / "chat.jsonl.xz", "rt", encoding="utf-8"):
@@ -183,7 +184,7 @@ class Store:
         """Endless packed rows: ids uint16, pos int16, weight uint8, each [ROW]."""
         rng = np.random.default_rng(seed)
         mix = np.array([S.MIX[n][stage - 1] for n in self.names], float)
-        p = mix[self.sources] * ~self.held
+        p = mix[self.sources] * ~self.held * (self.lengths <= S.ROW - 8)
         docs = np.flatnonzero(p)
         whole, part = np.divmod(p[docs], 1)
         pool = []

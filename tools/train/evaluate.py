@@ -6,7 +6,6 @@ elsewhere. Invariant: nothing here is in a training row (data.py holds it out; n
       --names ../../tests/data/name_recall.jsonl --out report.json
 """
 import argparse
-import contextlib
 import json
 import math
 import pathlib
@@ -36,7 +35,7 @@ SAMPLES = [  # turns of a user; "@" opens a system prompt
 
 
 def autocast(device):
-    return torch.autocast("cuda", torch.bfloat16) if device == "cuda" else contextlib.nullcontext()
+    return torch.autocast(device, torch.bfloat16)
 
 
 def prompt_of(turns, replies, system=None, thinking=False):
@@ -50,8 +49,17 @@ def prompt_of(turns, replies, system=None, thinking=False):
 
 @torch.no_grad()
 def generate(model, tokenizer, prompts, device, limit=48):
-    """Greedy, without a cache: whole rows each step."""
+    """Greedy. On a GPU without a cache, whole rows each step; on a CPU one by one with transformers' own cache."""
     end = {tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")}
+    if device == "cpu":
+        out = []
+        for prompt in prompts:
+            ids = torch.tensor([tokenizer.encode(prompt).ids])
+            made = model.lm.generate(ids, max_new_tokens=limit, do_sample=False, eos_token_id=sorted(end),
+                                     pad_token_id=max(end), attention_mask=torch.ones_like(ids))
+            out.append(tokenizer.decode([t for t in made[0, ids.shape[1]:].tolist() if t not in end],
+                                        skip_special_tokens=False))
+        return out
     rows = [tokenizer.encode(p).ids for p in prompts]
     starts, live = [len(r) for r in rows], set(range(len(rows)))
     for _ in range(limit):

@@ -53,6 +53,7 @@ def write(raw, folder, tokenizer):
     folder.mkdir(parents=True, exist_ok=True)
     save_file(convert({k: v.cpu() for k, v in raw.items()}), str(folder / "model.safetensors"),
               metadata={"format": "mlx"})
+    (folder / "model.safetensors").chmod(0o644)
     config, generation = configs(tokenizer)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")

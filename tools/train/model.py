@@ -172,19 +172,23 @@ class Mini(nn.Module):
         table = self.lm.model.embed_tokens.weight
         weight = weight * (pos > 0)
 
-        def loss(x, target):
-            step = 16384 if x.is_cuda else 4096
+        def loss(x, target, weight):
+            step = 16384
+            if not x.is_cuda:  # the head is dear on a CPU: only where it counts
+                at = weight.flatten().nonzero().squeeze(-1)
+                out = torch.zeros(target.numel())
+                return out.index_put((at,), token_losses(x.flatten(0, 1)[at], table, target.flatten()[at]))
             return torch.cat([self.blocks["token_losses"](a, table, b)
                               for a, b in zip(x.flatten(0, 1).split(step), target.flatten().split(step))])
 
         shift = lambda t, n: F.pad(t[:, n:], (0, n))
-        one = loss(h, shift(ids, 1))
         w1 = shift(weight, 1).flatten()
+        one = loss(h, shift(ids, 1), w1)
         if not mtp:
             return one, w1, None, None
         m = self.mtp_hidden(h.detach(), shift(ids, 1), pos, places)
         w2 = (shift(weight, 2) * (shift(pos, 2) > 1)).flatten()
-        return one, w1, loss(m, shift(ids, 2)), w2
+        return one, w1, loss(m, shift(ids, 2), w2), w2
 
 
 def named(model):

@@ -1,6 +1,8 @@
 """Settings of prosa-mini: sizes, special tokens, data weights. It holds numbers only, no code that trains.
 Invariant: every other file of the recipe reads these values from here; the exported config.json is made from MODEL."""
 
+import os
+
 SEED = 20260
 VOCAB = 12288  # byte-level BPE pieces and special tokens together
 
@@ -36,8 +38,9 @@ ROW = 1024  # tokens of a training row; documents never cross a row
 
 # Weight of each source = how often a document is drawn, in relation to the others: (stage 1, stage 2).
 # Stage 1 teaches the language, stage 2 the assistant.
+KEEP = {"classic_books_general": 0.4}  # the largest source, cut so that the token files stay small
 MIX = {
-    "classic_books_general": (0.5, 0), "classic_books_easy": (1, 0), "classic_books_children": (2, 0.03),
+    "classic_books_general": (1, 0), "classic_books_easy": (1, 0), "classic_books_children": (2, 0.03),
     "gitenberg_children": (2, 0.03), "storybooks_pb": (4, 0.5), "storybooks_asp": (4, 0.5),
     "storybooks_bookdash": (4, 0.5), "standard_ebooks_just_so": (2, 0), "tatoeba": (1.5, 0.1),
     "common_voice": (1.5, 0.1), "factbook_text": (2, 0.2),
@@ -59,3 +62,14 @@ ROWS, PARTS = 64, 2            # rows of a micro-batch, micro-batches of a step:
 WARMUP, COOL = 0.015, 0.5      # fractions of the time: linear warm-up; where the linear decay to zero begins
 STAGE2, QAT = 0.66, 0.82       # where the assistant mix begins, where the weights are 4-bit in the forward pass
 MTP_LOSS = 0.25
+
+# A much smaller sibling for a machine without a GPU (PROSA_MINI_SIZE=small): stage 2 alone, short rows.
+if os.environ.get("PROSA_MINI_SIZE") == "small":
+    MODEL.update(hidden_size=256, num_hidden_layers=4, layer_types=["linear_attention"] * 3 + ["full_attention"],
+                 intermediate_size=768, num_attention_heads=4, linear_num_key_heads=2, linear_num_value_heads=2)
+    ROW, ROWS, PARTS, COOL = 256, 12, 1, 0.7
+    MUON_LR, ADAM_LR = 1e-2, 4e-3
+    MIX = {name: (0, weight if name not in TEXT else 0) for name, (_, weight) in MIX.items()}
+    MIX.update(self_dialogue=(0, 0), synthetic_persona_chat=(0, 0), oasst1=(0, 0), webquestions=(0, 0),
+               open_english_wordnet=(0, 0), oasst1_repaired=(0, 0), riddles_api=(0, 0), chatterbot=(0, 0),
+               clinc150_templated=(0, 1), official_joke_api=(0, 0), factbook=(0, 0), ms_chitchat_friendly=(0, 1))

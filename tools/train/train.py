@@ -59,13 +59,15 @@ def main():
     parser.add_argument("--parts", type=int, default=S.PARTS)
     parser.add_argument("--workers", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--mtp-from", type=float, default=0.0, help="train the MTP head from this fraction on")
     parser.add_argument("--steps", type=int, help="stop after so many steps (smoke test)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     log = open(args.out / "log.jsonl", "a", buffering=1)
     tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
     store = D.Store(args.tokens, tokenizer)
-    stages = {n: batches(store, n, args.rows, args.workers) for n in (1, 2) if n == 2 or args.begin < S.STAGE2}
+    begin1 = any(one for one, _ in S.MIX.values())  # the small sibling has no stage 1
+    stages = {n: batches(store, n, args.rows, args.workers) for n in (1, 2) if n == 2 or args.begin < S.STAGE2 and begin1}
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(S.SEED)
@@ -79,18 +81,22 @@ def main():
     optimizer = optim.Optimizer(parameters, S.MUON_LR, S.ADAM_LR, S.DECAY)
 
     def step(f):
-        stage, exact = (1 if f < S.STAGE2 else 2), f >= S.QAT
+        stage, exact = (1 if f < S.STAGE2 and begin1 else 2), f >= S.QAT
         masters = quant.fake_all(parameters) if exact else None
         sums = torch.zeros(2, device=device)
         for _ in range(args.parts):
             ids, pos, weight = (t.to(device, non_blocking=True) for t in next(stages[stage]))
             with E.autocast(device):
-                one, w1, two, w2 = model.losses(ids.long(), pos.long(), weight.float())
-            a, b = (one * w1).sum() / w1.sum().clamp(min=1), (two * w2).sum() / w2.sum().clamp(min=1)
+                one, w1, two, w2 = model.losses(ids.long(), pos.long(), weight.float(), f >= args.mtp_from)
+            a = (one * w1).sum() / w1.sum().clamp(min=1)
+            b = (two * w2).sum() / w2.sum().clamp(min=1) if two is not None else a.detach() * 0
             ((a + S.MTP_LOSS * b) / args.parts).backward()
             sums += torch.stack((a.detach(), b.detach())) / args.parts
         if masters:
             quant.restore(parameters, masters)
+        for _, p in parameters:  # the MTP head before its time
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
         norm = torch.nn.utils.clip_grad_norm_([p for _, p in parameters], 1.0)
         optimizer.step(schedule(f))
         optimizer.zero()
@@ -108,6 +114,7 @@ def main():
         for mark, name in ((0.5, "half"), (S.STAGE2, "stage1"), (S.QAT, "base")):
             if f >= mark > args.begin and name not in saved:
                 saved.add(name)
+                log.write(json.dumps({"checkpoint": name, "step": n}) + "\n")
                 save(model, args.out / f"{name}.pt")
                 X.write(dict((k, p.data) for k, p in parameters), args.out / name, tokenizer)
         sums, norm = step(f)
