@@ -106,7 +106,7 @@ void ReplyRun::close_thinking() {
   loaded_->session.sync({tokens, {}, &engine_->cancel_flag()});
   stats_.decode_ms += milliseconds(Clock::now() - start);
   ++decode_steps_;
-  for (const int32_t token : closing) take(token);
+  for (const int32_t token : closing) take(token, true);
   unfed_.reset();
   if (splitter_.must_close_thinking(sampling_.max_thinking_tokens)) {  // or the next advance() would come back here
     throw Error(ErrorCode::bad_tokenizer, "the tokens of \"</think>\" do not give that text back",
@@ -131,22 +131,31 @@ void ReplyRun::sample_one() {
     return finish(FinishReason::stop);
   }
   unfed_ = token;
-  take(token);
+  take(token, false);
 }
 
-/// A token of the reply, sampled or forced: into penalties, text and channels.
-void ReplyRun::take(int32_t token) {
+/// A token of the reply into penalties, text and channels. What the template puts around a think block is no answer:
+/// forced tokens, and the two line breaks after a thought.
+void ReplyRun::take(int32_t token, bool forced) {
   sampler_.accept(token);
   ++stats_.generated_tokens;
   std::vector<Piece> pieces;
   splitter_.push(token, decoder_.push(token), pieces);
   if (splitter_.thinking_tokens() > stats_.thinking_tokens) {
     stats_.thinking_tokens = splitter_.thinking_tokens();
-  } else {
+  } else if (!forced && !is_margin(token)) {
     ++answer_tokens_;
   }
   route(std::move(pieces));
   if (stop_.matched()) end(FinishReason::stop_string);
+}
+
+bool ReplyRun::is_margin(int32_t token) {
+  const std::string_view bytes = loaded_->tokenizer.token_bytes(token);
+  if (stats_.thinking_tokens == 0 || answer_tokens_ > 0) return false;
+  if (bytes.find_first_not_of('\n') != std::string_view::npos || bytes.size() > margin_left_) return false;
+  margin_left_ -= bytes.size();
+  return !bytes.empty();
 }
 
 /// Speech passes the stop strings; what they held back goes out before a piece of another channel.

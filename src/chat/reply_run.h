@@ -43,7 +43,8 @@ class ReplyRun {
   void prefill();
   void close_thinking();
   void sample_one();
-  void take(int32_t token);
+  void take(int32_t token, bool forced);
+  bool is_margin(int32_t token);
   void route(std::vector<Piece> pieces);
   void finish(FinishReason reason);
   void end(FinishReason reason) noexcept;
@@ -64,6 +65,7 @@ class ReplyRun {
   bool ended_ = false;
   std::optional<int32_t> unfed_;  // the last token of the reply, not in the state yet
   int64_t answer_tokens_ = 0;
+  size_t margin_left_ = 2;  // line breaks after a thought that do not count as answer
   int64_t decode_steps_ = 0;
   std::deque<Piece> pieces_;  // ready to be handed out
   ReplyStats stats_;
