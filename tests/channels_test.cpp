@@ -181,7 +181,8 @@ TEST(Channels, TakesItsIdsFromTheTokenizer) {
   EXPECT_THAT(ids.end, ElementsAre(151645, 151643));
 
   // The same characters as plain tokens, then as tags.
-  std::vector<int32_t> reply = tokenizer.encode("So </think> is a tag é😀", false);
+  std::vector<int32_t> reply;
+  for (const char* part : {"So </", "think", "> is a tag é😀"}) tokenizer.encode(part, reply);
   tokenizer.encode("\n</think>\n\nÜber <b>\n<tool_call>" + weather + "</tool_call><|im_end|>", reply);
   StreamDecoder decoder(tokenizer);
   std::vector<Token> tokens;

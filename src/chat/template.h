@@ -28,6 +28,8 @@ struct TemplateOptions {
 
 /// `messages`: array of {"role", "content": string | null | list of parts, "reasoning_content"?, "tool_calls"?}.
 /// `tools`: array or null. Key order of objects is kept (ordered_json): it shows in the prompt.
+/// Nesting must be bounded: JSON from outside goes through parse_json (message_json.h). Integers beyond 64 bits are
+/// floats to the JSON library and print as such.
 /// Error(bad_template) with the official template's own message where it raises.
 std::string render(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
                    const TemplateOptions& options);
