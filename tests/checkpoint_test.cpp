@@ -310,7 +310,8 @@ TEST(LoadWeights, TakesEveryPrefix) {
 TEST(LoadWeights, SkipsVisionAndUnknownTensorsAndLetsThemBeListed) {
   EditableModel model("tiny-hf");
   for (const char* name : {"model.visual.patch_embed.weight", "vision_tower.blocks.0.norm1.bias", "unheard.of",
-                           "model.layers.0.self_attn.rotary_emb.inv_freq"}) {
+                           "model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.4.mlp.up_proj.weight",
+                           "model.layers.0.mlp.experts.weight"}) {
     model.tensors.push_back({{name, TensorType::i64, {1}}, std::string(8, '\1')});
   }
   const TempFolder folder;
@@ -320,7 +321,9 @@ TEST(LoadWeights, SkipsVisionAndUnknownTensorsAndLetsThemBeListed) {
   for (const TensorListing& listing : list_tensors(folder.path())) roles[listing.name] = listing.role;
   EXPECT_EQ(roles.at("model.visual.patch_embed.weight"), "vision");
   EXPECT_EQ(roles.at("vision_tower.blocks.0.norm1.bias"), "vision");
-  EXPECT_EQ(roles.at("unheard.of"), "ignored");
+  for (const char* name : {"unheard.of", "model.layers.4.mlp.up_proj.weight", "model.layers.0.mlp.experts.weight"}) {
+    EXPECT_EQ(roles.at(name), "ignored") << name;
+  }
   EXPECT_EQ(roles.at("model.language_model.norm.weight"), "text");
 }
 

@@ -120,8 +120,9 @@ void read_attention(const ConfigReader& reader, ModelConfig& config) {
   config.rope_theta = *theta;
   const double factor = either("partial_rotary_factor", 0.0, 1.0).value_or(0.25);
   const double rotary = factor * static_cast<double>(config.head_dim);
-  config.rotary_dim = static_cast<int64_t>(rotary);
-  if (config.rotary_dim < 2 || config.rotary_dim % 2 != 0 || static_cast<double>(config.rotary_dim) != rotary) {
+  config.rotary_dim = std::llround(rotary);
+  if (config.rotary_dim < 2 || config.rotary_dim % 2 != 0 ||
+      std::fabs(static_cast<double>(config.rotary_dim) - rotary) > 1e-6) {
     const JsonObject& holder =
         rope.find("partial_rotary_factor") != nullptr ? rope : reader.having("partial_rotary_factor");
     holder.bad("partial_rotary_factor",

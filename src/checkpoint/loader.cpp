@@ -242,7 +242,8 @@ std::vector<TensorListing> list_tensors(const std::filesystem::path& folder) {
     listing.shape = tensor.entry->shape;
     listing.bytes = static_cast<int64_t>(tensor.entry->bytes);
     const CanonicalName canonical = canonical_name(listing.name);
-    listing.role = to_string(canonical.role);
+    const bool unused = canonical.role == TensorRole::text && !is_model_tensor(canonical.name, config.num_layers);
+    listing.role = to_string(unused ? TensorRole::ignored : canonical.role);
     if (const auto spec = set.stated_quantization(canonical.name)) {
       listing.bits = spec->bits;
       listing.group_size = spec->group_size;

@@ -1,9 +1,55 @@
 // The prefix table. Not the binding of names to weights (loader.cpp).
 #include "checkpoint/names.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace prosa::checkpoint {
+
+namespace {
+
+// What a layer holds, below "layers.N.", without .weight, .scales and .biases.
+constexpr std::array<std::string_view, 20> kLayerParts{"input_layernorm",
+                                                       "post_attention_layernorm",
+                                                       "linear_attn.in_proj_qkv",
+                                                       "linear_attn.in_proj_z",
+                                                       "linear_attn.in_proj_b",
+                                                       "linear_attn.in_proj_a",
+                                                       "linear_attn.out_proj",
+                                                       "linear_attn.conv1d",
+                                                       "linear_attn.A_log",
+                                                       "linear_attn.dt_bias",
+                                                       "linear_attn.norm",
+                                                       "self_attn.q_proj",
+                                                       "self_attn.k_proj",
+                                                       "self_attn.v_proj",
+                                                       "self_attn.o_proj",
+                                                       "self_attn.q_norm",
+                                                       "self_attn.k_norm",
+                                                       "mlp.gate_proj",
+                                                       "mlp.up_proj",
+                                                       "mlp.down_proj"};
+
+}  // namespace
+
+bool is_model_tensor(std::string_view name, int64_t num_layers) {
+  for (const std::string_view suffix : {".weight", ".scales", ".biases"}) {
+    if (name.ends_with(suffix)) {
+      name.remove_suffix(suffix.size());
+      break;
+    }
+  }
+  constexpr std::string_view kLayers = "layers.";
+  if (!name.starts_with(kLayers)) return name == "embed_tokens" || name == "norm" || name == "lm_head";
+  name.remove_prefix(kLayers.size());
+  int64_t layer = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), layer);
+  if (error != std::errc() || layer < 0 || layer >= num_layers) return false;
+  name.remove_prefix(static_cast<size_t>(end - name.data()));
+  if (!name.starts_with('.')) return false;
+  return std::ranges::find(kLayerParts, name.substr(1)) != kLayerParts.end();
+}
 
 std::string_view to_string(TensorRole role) noexcept {
   switch (role) {

@@ -4,6 +4,7 @@
 // "norm.weight", "lm_head.weight", "mtp.fc.weight".
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -19,5 +20,8 @@ struct CanonicalName {
 
 /// Works for tensor names and for module paths (without ".weight") alike.
 CanonicalName canonical_name(std::string_view name);
+
+/// True for the canonical names that a model of so many layers can have.
+bool is_model_tensor(std::string_view name, int64_t num_layers);
 
 }  // namespace prosa::checkpoint
