@@ -185,11 +185,22 @@ TEST_F(SessionTest, StaysWithinTheBudget) {
 }
 
 TEST_F(SessionTest, ALongConversationKeepsItsBeginningAndItsEnd) {
-  std::vector<int64_t> cuts;
-  for (int64_t cut = 3; cut < 60; cut += 3) cuts.push_back(cut);
-  sync(range(0, 60), cuts);
+  for (int32_t end = 3; end < 60; end += 3) {
+    sync(range(0, end));
+    session.mark();
+  }
+  sync(range(0, 60));
   EXPECT_EQ(sync(range(0, 57) + range(90, 1)).reused, 57);
   EXPECT_EQ(sync(range(0, 5) + range(90, 1)).reused, 3);
+}
+
+TEST_F(SessionTest, AColdLongHistoryKeepsAFewCheckpoints) {
+  const std::vector<int64_t> cuts = {5, 10, 15, 20, 25, 30, 35, 40, 45};
+  sync(range(0, 50), cuts);
+  EXPECT_THAT(backend->prefills, ElementsAre(5, 5, 5, 5, 5, 5, 5, 5, 5, 5));  // paused everywhere
+  EXPECT_EQ(session.checkpoint_count(), 5U);                                  // the first and the last four
+  EXPECT_EQ(sync(range(0, 47) + range(90, 1)).reused, 45);
+  EXPECT_EQ(sync(range(0, 29) + range(90, 1)).reused, 5);
 }
 
 TEST(Session, ASnapshotAboveTheBudgetIsNotKept) {

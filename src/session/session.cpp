@@ -21,6 +21,13 @@ std::string_view to_string(SyncPath path) noexcept {
   return "unknown";
 }
 
+namespace {
+// Of many cuts, as when a long history is read anew, a checkpoint is kept at the first and at these last ones: copying
+// the state everywhere would cost time for places that nobody returns to. Prefill pauses at all of them nevertheless,
+// so that the bits do not depend on what was reused.
+constexpr size_t kKeptCuts = 4;
+}  // namespace
+
 Session::Session(std::shared_ptr<backend::Backend> backend, int64_t capacity, int64_t checkpoint_budget)
     : backend_(std::move(backend)),
       state_(backend_->new_state(capacity)),
@@ -51,10 +58,11 @@ SyncReport Session::sync(const SyncRequest& request) {
     from = to;
   };
   const auto end = static_cast<int64_t>(tokens.size());
-  for (const int64_t cut : request.cuts) {
+  for (size_t i = 0; i < request.cuts.size(); ++i) {
+    const int64_t cut = request.cuts[i];
     if (cut < from || cut >= end) continue;
     if (cut > from) feed_to(cut, backend::LogitRows::none);
-    mark();
+    if (i == 0 || i + kKeptCuts >= request.cuts.size()) mark();
   }
   feed_to(end, backend::LogitRows::last);
   return report;

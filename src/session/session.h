@@ -24,7 +24,7 @@ inline constexpr int64_t kDefaultCheckpointBudget = int64_t{512} << 20;
 
 struct SyncRequest {
   std::span<const int32_t> tokens;            // the whole truth, at least one
-  std::span<const int64_t> cuts = {};         // rising positions where prefill pauses and a checkpoint is kept
+  std::span<const int64_t> cuts = {};         // rising positions where prefill pauses, to keep checkpoints
   const std::atomic<bool>* cancel = nullptr;  // set: Error(cancelled) within one layer
 };
 
