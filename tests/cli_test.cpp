@@ -72,7 +72,7 @@ class DamagedModel {
 };
 
 TEST(Cli, HelpOfEveryCommandHasExamples) {
-  for (const std::string& command : {"chat", "inspect", "bench", "forward", "tokenize", "template", "synth"}) {
+  for (const std::string command : {"chat", "inspect", "bench", "forward", "tokenize", "template", "synth"}) {
     const Outcome outcome = run_prosa({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("prosa " + command)) << command;
@@ -224,7 +224,7 @@ TEST(Cli, TokenizeAgreesWithTheOfficialIds) {
 TEST(Cli, TemplateAgreesWithTheOfficialPrompts) {
   using nlohmann::ordered_json;  // key order shows in the prompt
   const auto cases = ordered_json::parse(read_file(golden_folder("chat_template.json")));
-  for (const std::string& variant : {"default_on", "default_off"}) {
+  for (const std::string variant : {"default_on", "default_off"}) {
     const TempFolder folder;
     if (variant == "default_on") {
       fs::copy_file(golden_folder("qwen3.5-4b.chat_template.jinja"), folder.path() / "chat_template.jinja");
@@ -283,7 +283,8 @@ TEST_P(ForwardGolden, ReferenceLogitsAndGreedyIds) {
   }
   const Golden golden(GetParam());
   const int64_t vocab = checkpoint::read_config(model).vocab_size;
-  const std::string prefix = "prompt_5.";
+  const int shortest = golden.prompts().at(1);  // the first is a single token
+  const std::string prefix = "prompt_" + std::to_string(shortest) + ".";
   const std::vector<int32_t> ids = golden.ids(prefix + "input_ids");
   const std::vector<int32_t> greedy = golden.ids(prefix + "greedy_ids");
   std::string list;
@@ -314,8 +315,8 @@ TEST_P(ForwardGolden, ReferenceLogitsAndGreedyIds) {
 INSTANTIATE_TEST_SUITE_P(Cli, ForwardGolden,
                          testing::Values("tiny-hf", "grouped-hf", "tiny-mlx-4bit", "grouped-mlx-4bit", "tiny-mlx-mixed",
                                          "tiny-flat-5bit", "tiny-flat-8bit"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& param) {
+                           std::string name = param.param;
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });

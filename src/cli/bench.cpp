@@ -186,8 +186,17 @@ class Bench {
 
 struct Ceilings {
   double read_gbps = 0;
-  double int8_gmacs = 0;
+  double int8_gmacs = 0;  // 0: no int8 kernel for this ISA
 };
+
+/// Part of the whole; nothing where the whole is not known.
+nlohmann::ordered_json fraction(double part, double whole) {
+  return whole > 0 ? nlohmann::ordered_json(part / whole) : nlohmann::ordered_json();
+}
+
+std::string percent(double part, double whole) {
+  return whole > 0 ? fmt::format("{:.0f} %", 100 * part / whole) : std::string("-");
+}
 
 void print_json(Bench& bench, const Weights& weights, const Ceilings& ceilings, const std::vector<Run>& runs) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
@@ -200,8 +209,8 @@ void print_json(Bench& bench, const Weights& weights, const Ceilings& ceilings, 
                     {"tok_s_min", run.tok_s_min},
                     {"tok_s_max", run.tok_s_max},
                     {"gbps", run.bytes_per_second / 1e9},
-                    {"bandwidth_fraction", run.bytes_per_second / 1e9 / ceilings.read_gbps},
-                    {"peak_fraction", run.macs_per_second / 1e9 / ceilings.int8_gmacs}});
+                    {"bandwidth_fraction", fraction(run.bytes_per_second / 1e9, ceilings.read_gbps)},
+                    {"peak_fraction", fraction(run.macs_per_second / 1e9, ceilings.int8_gmacs)}});
   }
   const nlohmann::ordered_json result = {
       {"read_gbps", ceilings.read_gbps},
@@ -221,10 +230,11 @@ void print_table(Bench& bench, const Weights& weights, const Ceilings& ceilings,
   print_output(fmt::format("{:<8}{:>7}{:>7}{:>6}{:>10}  {:<17}{:>7}{:>11}{:>10}\n", "", "tokens", "depth", "batch",
                            "tok/s", "slowest..fastest", "GB/s", "bandwidth", "int8 peak"));
   for (const Run& run : runs) {
-    print_output(fmt::format(
-        "{:<8}{:>7}{:>7}{:>6}{:>10.1f}  {:<17}{:>7.1f}{:>10.0f}%{:>9.0f}%\n", run.kind, run.tokens, run.depth,
-        run.batch, run.tok_s, fmt::format("{:.1f}..{:.1f}", run.tok_s_min, run.tok_s_max), run.bytes_per_second / 1e9,
-        100 * run.bytes_per_second / 1e9 / ceilings.read_gbps, 100 * run.macs_per_second / 1e9 / ceilings.int8_gmacs));
+    print_output(fmt::format("{:<8}{:>7}{:>7}{:>6}{:>10.1f}  {:<17}{:>7.1f}{:>11}{:>10}\n", run.kind, run.tokens,
+                             run.depth, run.batch, run.tok_s,
+                             fmt::format("{:.1f}..{:.1f}", run.tok_s_min, run.tok_s_max), run.bytes_per_second / 1e9,
+                             percent(run.bytes_per_second / 1e9, ceilings.read_gbps),
+                             percent(run.macs_per_second / 1e9, ceilings.int8_gmacs)));
   }
 }
 

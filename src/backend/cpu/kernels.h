@@ -93,6 +93,8 @@ struct Kernels {
   void (*delta_chunk)(const DeltaArgs& args);
   void (*attend)(const AttendArgs& args);
   void (*to_f16)(const float* x, int64_t n, uint16_t* out);  // n a multiple of 16
+  /// Runs `rounds` (at most 2^16) of int8 dot products on data in cache; returns the multiply-adds done.
+  int64_t (*dot_peak)(int64_t rounds, int32_t* checksum);
 };
 
 /// Scratch of `linear` for one worker.

@@ -31,6 +31,7 @@ namespace avx2 {
 #include "backend/cpu/generic/attend.inl"
 #include "backend/cpu/generic/delta.inl"
 #include "backend/cpu/generic/linear.inl"
+#include "backend/cpu/generic/peak.inl"
 #include "backend/cpu/generic/table.inl"
 }  // namespace avx2
 }  // namespace

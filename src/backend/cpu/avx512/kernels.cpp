@@ -37,6 +37,7 @@ namespace avx512 {
 #include "backend/cpu/generic/attend.inl"
 #include "backend/cpu/generic/delta.inl"
 #include "backend/cpu/generic/linear.inl"
+#include "backend/cpu/generic/peak.inl"
 #include "backend/cpu/generic/table.inl"
 }  // namespace avx512
 }  // namespace

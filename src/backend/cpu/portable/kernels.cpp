@@ -21,6 +21,7 @@ namespace portable {
 #include "backend/cpu/generic/attend.inl"
 #include "backend/cpu/generic/delta.inl"
 #include "backend/cpu/generic/linear.inl"
+#include "backend/cpu/generic/peak.inl"
 #include "backend/cpu/generic/table.inl"
 }  // namespace portable
 }  // namespace
