@@ -7,21 +7,22 @@ inline int64_t dot_peak(int64_t rounds, int32_t* checksum) {
   std::memset(codes, 1, sizeof codes);
   std::memset(activations, 1, sizeof activations);
   I acc[kRowTiles][kTokenTile];
-  for (auto& row : acc) {
-    for (I& a : row) a = izero();
+  for (int r = 0; r < kRowTiles; ++r) {
+    for (int t = 0; t < kTokenTile; ++t) acc[r][t] = izero();
   }
+  int64_t nowhere = 0;
   for (int64_t round = 0; round < rounds; ++round) {
-    asm volatile("" ::: "memory");  // operands are read anew, so that no product moves out of the loop
+    asm volatile("" : "+r"(nowhere));  // the compiler can't know: operands are read anew in each round
     B w[kRowTiles];
-    for (int r = 0; r < kRowTiles; ++r) w[r] = load_bytes(codes + 64 * r);
+    for (int r = 0; r < kRowTiles; ++r) w[r] = load_bytes(codes + nowhere + 64 * r);
     for (int t = 0; t < kTokenTile; ++t) {
-      const X x = repeat4(activations + 4 * t);
+      const X x = repeat4(activations + nowhere + 4 * t);
       for (int r = 0; r < kRowTiles; ++r) acc[r][t] = dot(acc[r][t], w[r], x);
     }
   }
   *checksum = 0;
-  for (const auto& row : acc) {
-    for (const I& a : row) *checksum += sum(a);
+  for (int r = 0; r < kRowTiles; ++r) {
+    for (int t = 0; t < kTokenTile; ++t) *checksum += sum(acc[r][t]);
   }
   return rounds * kRowTiles * kTokenTile * 64;
 }
