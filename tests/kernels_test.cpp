@@ -105,7 +105,7 @@ class KernelsTest : public testing::TestWithParam<std::string> {
         double expected = 0.5;
         for (int64_t c = 0; c < m.cols; ++c) {
           const double value = m.quantized() ? static_cast<double>(view.scale[t * view.ldg + c / m.group_size]) *
-                                                   view.q[t * view.ldq + c]
+                                                   (128 * view.high[t * view.ldq + c] + view.low[t * view.ldq + c])
                                              : x[static_cast<size_t>(t * m.cols + c)];
           expected += value * row[static_cast<size_t>(c)];
         }
@@ -198,16 +198,19 @@ TEST_P(KernelsTest, QuantizeRoundsToTheNearestStep) {
   const int64_t n = 256;
   std::vector<float> x = random_floats(n, 3, -4, 4);
   std::fill_n(x.begin() + 64, 64, 0.0F);  // a group of zeros
-  std::vector<int8_t> q(static_cast<size_t>(n));
+  x[130] = -5;                            // the ends of the range
+  x[200] = 5;
+  std::vector<int8_t> high(static_cast<size_t>(n)), low(static_cast<size_t>(n));
   std::vector<float> scale(4), sum(4);
-  kernels.quantize(x.data(), n, 64, q.data(), scale.data(), sum.data());
+  kernels.quantize(x.data(), n, 64, high.data(), low.data(), scale.data(), sum.data());
   for (int64_t g = 0; g < 4; ++g) {
     float total = 0;
     for (int64_t i = g * 64; i < (g + 1) * 64; ++i) {
       const auto at = static_cast<size_t>(i);
-      EXPECT_NEAR(scale[static_cast<size_t>(g)] * static_cast<float>(q[at]), x[at],
-                  scale[static_cast<size_t>(g)] * 0.5001F);
-      total += static_cast<float>(q[at]);
+      const auto q = static_cast<float>(128 * high[at] + low[at]);
+      EXPECT_NEAR(scale[static_cast<size_t>(g)] * q, x[at], scale[static_cast<size_t>(g)] * 0.51F);
+      EXPECT_TRUE(low[at] >= -64 && low[at] <= 63);
+      total += q;
     }
     EXPECT_FLOAT_EQ(sum[static_cast<size_t>(g)], total * scale[static_cast<size_t>(g)]);
   }

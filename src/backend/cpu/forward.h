@@ -87,7 +87,7 @@ class Forward {
                  int64_t kv_head);
   void attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows);
 
-  /// Prepares the inputs of a stage (float32 rows and the int8 forms that `products` ask for), then computes this
+  /// Prepares the inputs of a stage (float32 rows and the integer planes that `products` ask for), then computes this
   /// worker's share of all rows of all products. Ends without a barrier.
   void products(int worker, int64_t rows, int64_t width, const FillRow& fill, std::initializer_list<Product> products);
 

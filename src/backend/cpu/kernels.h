@@ -12,12 +12,15 @@
 
 namespace prosa::backend::cpu {
 
-/// Inputs of a product for several tokens, in float32 and, for quantized weights, in int8 by groups of columns:
-/// x = scale * q; sum = scale * (sum of q), the factor of a weight group's bias.
+/// Inputs of a product for several tokens, in float32 and, for quantized weights, as 15-bit integers by groups of
+/// columns in two int8 planes: x = scale * (128 * high + low), low in [-64, 63]. One plane alone would be the usual
+/// int8 activation; docs/numerics.md has what that costs. sum = scale * (sum of the integers), the factor of a weight
+/// group's bias.
 struct Activations {
   const float* x = nullptr;  // [tokens, ldx]
   int64_t ldx = 0;
-  const int8_t* q = nullptr;  // [tokens, ldq]
+  const int8_t* high = nullptr;  // [tokens, ldq]
+  const int8_t* low = nullptr;   // [tokens, ldq]
   int64_t ldq = 0;
   const float* scale = nullptr;  // [tokens, ldg]
   const float* sum = nullptr;    // [tokens, ldg]
@@ -71,8 +74,8 @@ struct Kernels {
   /// y[t][16 * tile + row] (+)= W x for the tiles of the range and all tokens. `panel`: panel_bytes(cols) scratch.
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                  bool add, uint8_t* panel);
-  /// Symmetric int8 by groups; n a multiple of the group.
-  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* q, float* scale, float* sum);
+  /// Symmetric 15-bit integers by groups, split into planes (Activations); n a multiple of the group.
+  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum);
 
   /// out = x / sqrt(mean(x^2) + eps) * w. x and w are zero behind n up to a multiple of 16.
   void (*rms_norm)(const float* x, const float* w, int64_t n, float eps, float* out);

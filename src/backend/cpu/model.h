@@ -37,7 +37,7 @@ struct PackedAttention {
 };
 
 struct PackedLayer {
-  size_t of_kind = 0;  // its place among the layers of its kind: the index of its state
+  size_t of_kind = 0;               // its place among the layers of its kind: the index of its state
   AlignedBuffer<float> input_norm;  // [hidden]
   std::optional<PackedDeltaNet> delta;
   std::optional<PackedAttention> attention;

@@ -13,6 +13,14 @@ namespace {
 
 constexpr int64_t kPositionStep = 64;  // the attention kernel looks at 64 positions at a time
 
+// Beyond any machine's memory, but far from where sizes overflow.
+int64_t checked(int64_t capacity) {
+  constexpr int64_t kMost = int64_t{1} << 32;
+  if (capacity <= kMost) return capacity;
+  throw Error(ErrorCode::out_of_memory, "a KV cache for " + std::to_string(capacity) + " tokens", "context",
+              "choose a smaller context");
+}
+
 AlignedBuffer<float> copy_of(const AlignedBuffer<float>& source) {
   AlignedBuffer<float> copy(source.size(), "a checkpoint");
   std::copy_n(source.data(), source.size(), copy.data());
@@ -36,7 +44,7 @@ void paste(const AlignedBuffer<uint16_t>& source, AlignedBuffer<uint16_t>& targe
 }  // namespace
 
 CpuState::CpuState(const ModelConfig& config, int64_t capacity)
-    : State(capacity), padded_capacity_(padded(capacity, kPositionStep)) {
+    : State(capacity), padded_capacity_(padded(checked(capacity), kPositionStep)) {
   for (LayerType type : config.layer_types) {
     if (type == LayerType::linear_attention) {
       DeltaState layer;

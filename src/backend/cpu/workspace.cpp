@@ -7,7 +7,8 @@ namespace prosa::backend::cpu {
 
 InputRows::InputRows(int64_t rows, int64_t width) : width_(padded(width, 128)), x_(rows * width_, "activations") {
   for (size_t i = 0; i < kGroupSizes.size(); ++i) {
-    quantized_[i].q = AlignedBuffer<int8_t>(rows * width_, "activations");
+    quantized_[i].high = AlignedBuffer<int8_t>(rows * width_, "activations");
+    quantized_[i].low = AlignedBuffer<int8_t>(rows * width_, "activations");
     quantized_[i].scale = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
     quantized_[i].sum = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
   }
@@ -16,8 +17,8 @@ InputRows::InputRows(int64_t rows, int64_t width) : width_(padded(width, 128)), 
 void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
   Quantized& form = quantized_[group_index(group_size)];
   const int64_t groups = width_ / group_size;
-  kernels.quantize(row(index), n, group_size, form.q.data() + index * width_, form.scale.data() + index * groups,
-                   form.sum.data() + index * groups);
+  kernels.quantize(row(index), n, group_size, form.high.data() + index * width_, form.low.data() + index * width_,
+                   form.scale.data() + index * groups, form.sum.data() + index * groups);
 }
 
 Activations InputRows::view(int64_t group_size, int64_t first) const {
@@ -26,7 +27,8 @@ Activations InputRows::view(int64_t group_size, int64_t first) const {
   view.ldx = width_;
   if (group_size == 0) return view;
   const Quantized& form = quantized_[group_index(group_size)];
-  view.q = form.q.data() + first * width_;
+  view.high = form.high.data() + first * width_;
+  view.low = form.low.data() + first * width_;
   view.ldq = width_;
   view.ldg = width_ / group_size;
   view.scale = form.scale.data() + first * view.ldg;
@@ -36,7 +38,8 @@ Activations InputRows::view(int64_t group_size, int64_t first) const {
 
 int64_t InputRows::byte_size() const {
   int64_t total = x_.byte_size();
-  for (const Quantized& form : quantized_) total += form.q.byte_size() + form.scale.byte_size() + form.sum.byte_size();
+  for (const Quantized& form : quantized_)
+    total += form.high.byte_size() + form.low.byte_size() + form.scale.byte_size() + form.sum.byte_size();
   return total;
 }
 

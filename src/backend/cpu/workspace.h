@@ -14,7 +14,7 @@ namespace prosa::backend::cpu {
 inline constexpr std::array<int64_t, 3> kGroupSizes{32, 64, 128};
 constexpr size_t group_index(int64_t group_size) { return group_size == 32 ? 0 : group_size == 64 ? 1 : 2; }
 
-/// A product's inputs: float32 rows and, per group size some matrix asks for, their int8 form.
+/// A product's inputs: float32 rows and, per group size some matrix asks for, their integer planes.
 class InputRows {
  public:
   InputRows() = default;
@@ -27,7 +27,8 @@ class InputRows {
 
  private:
   struct Quantized {
-    AlignedBuffer<int8_t> q;     // [rows, width]
+    AlignedBuffer<int8_t> high;  // [rows, width]
+    AlignedBuffer<int8_t> low;   // [rows, width]
     AlignedBuffer<float> scale;  // [rows, width / group]
     AlignedBuffer<float> sum;    // [rows, width / group]
   };

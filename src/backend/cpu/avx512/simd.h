@@ -17,7 +17,8 @@ struct X {
   __m512i v;
 };
 
-inline constexpr int kTokenTile = 8;         // tokens that share a loaded weight in matrix-matrix products
+inline constexpr int kTokenTile = 8;         // tokens that share a loaded value in float products
+inline constexpr int kDotTokens = 4;         // the same in products with two int8 planes
 inline constexpr int kRowTiles = 2;          // tiles of 16 rows worked on together
 inline constexpr bool kSignedCodes = false;  // 8-bit codes stay unsigned in dot()
 
@@ -49,6 +50,15 @@ inline float highest(F a) { return _mm512_reduce_max_ps(a.v); }
 
 inline I izero() { return {_mm512_setzero_si512()}; }
 inline I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline I sub(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+template <int N>
+inline I scale_up(I a) {
+  return {_mm512_slli_epi32(a.v, N)};  // a * 2^N
+}
+template <int N>
+inline I scale_down(I a) {
+  return {_mm512_srai_epi32(a.v, N)};  // floor(a / 2^N)
+}
 inline F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline I round(F a) { return {_mm512_cvtps_epi32(a.v)}; }  // to nearest, ties to even
 inline F pow2(I n) {

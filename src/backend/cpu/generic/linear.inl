@@ -1,4 +1,5 @@
-// Products with packed weights: quantized codes times int8 activations, dense values times float32 ones.
+// Products with packed weights: quantized codes times integer activations in two int8 planes, dense values times
+// float32 ones.
 //
 // Included inside an ISA's namespace. For each group of columns y += (scale * xs) * dot + bias * xsum, where dot is an
 // exact integer: the float operations of a (row, token) pair are the same, in the same order, in the matrix-vector and
@@ -79,28 +80,36 @@ inline void put_row(float* y, int64_t valid, bool add_to, F value) {
 // ---- one token: straight from the packed stream
 // ----------------------------------------------------------------------
 
+// 128 * high + low: at most 128 columns * 255 * 127.5 * 128, which fits 31 bits.
+inline I join_planes(I high, I low) { return add(scale_up<7>(high), low); }
+
 template <int Bits, int R>
-inline void dot_group(const uint8_t* const (&planes)[R], const int8_t* x, int64_t group_size, I (&total)[R]) {
-  I even[R];
-  I odd[R];
-  for (int r = 0; r < R; ++r) even[r] = odd[r] = izero();
+inline void dot_group(const uint8_t* const (&planes)[R], const int8_t* x_high, const int8_t* x_low, int64_t group_size,
+                      I (&total)[R]) {
+  I high[R][2];  // even and odd chunks apart: two chains of additions instead of one
+  I low[R][2];
+  for (int r = 0; r < R; ++r) high[r][0] = high[r][1] = low[r][0] = low[r][1] = izero();
   for (int64_t block = 0; block < group_size / 32; ++block) {
     const int64_t at = block * Bits * kVector;
-    const int8_t* x32 = x + block * 32;
-    const auto pair = [&]<int c>() {
-      const X x0 = repeat4(x32 + 4 * c);
-      const X x1 = repeat4(x32 + 4 * c + 4);
+    const auto chunk = [&]<int c>() {
+      const X xh = repeat4(x_high + block * 32 + 4 * c);
+      const X xl = repeat4(x_low + block * 32 + 4 * c);
       for (int r = 0; r < R; ++r) {
-        even[r] = dot_bits<Bits>(even[r], codes_of<Bits, c>(planes[r] + at), x0);
-        odd[r] = dot_bits<Bits>(odd[r], codes_of<Bits, c + 1>(planes[r] + at), x1);
+        const B codes = codes_of<Bits, c>(planes[r] + at);
+        high[r][c % 2] = dot_bits<Bits>(high[r][c % 2], codes, xh);
+        low[r][c % 2] = dot_bits<Bits>(low[r][c % 2], codes, xl);
       }
     };
-    pair.template operator()<0>();
-    pair.template operator()<2>();
-    pair.template operator()<4>();
-    pair.template operator()<6>();
+    chunk.template operator()<0>();
+    chunk.template operator()<1>();
+    chunk.template operator()<2>();
+    chunk.template operator()<3>();
+    chunk.template operator()<4>();
+    chunk.template operator()<5>();
+    chunk.template operator()<6>();
+    chunk.template operator()<7>();
   }
-  for (int r = 0; r < R; ++r) total[r] = add(even[r], odd[r]);
+  for (int r = 0; r < R; ++r) total[r] = join_planes(add(high[r][0], high[r][1]), add(low[r][0], low[r][1]));
 }
 
 template <int Bits, bool Wide, int R>
@@ -117,7 +126,7 @@ inline void vector_tiles(const PackedMatrix& w, int64_t tile, const Activations&
     const uint8_t* planes[R];
     for (int r = 0; r < R; ++r) planes[r] = at[r] + header;
     I dots[R];
-    dot_group<Bits, R>(planes, x.q + g * w.group_size, w.group_size, dots);
+    dot_group<Bits, R>(planes, x.high + g * w.group_size, x.low + g * w.group_size, w.group_size, dots);
     for (int r = 0; r < R; ++r) {
       acc[r] = add_group<Bits>(acc[r], dots[r], load_scale<Wide>(at[r], 0), load_scale<Wide>(at[r], 1), x.scale[g],
                                x.sum[g]);
@@ -161,20 +170,24 @@ inline void panel_block(const PackedMatrix& w, const uint8_t* const (&codes)[R],
   for (int r = 0; r < R; ++r) {
     for (int t = 0; t < T; ++t) acc[r][t] = zero();
   }
-  const int8_t* q[T];
-  for (int t = 0; t < T; ++t) q[t] = x.q + (token + t) * x.ldq;
   const int64_t chunks = w.group_size / 4;
   for (int64_t g = 0; g < w.groups(); ++g) {
-    I dots[R][T];
+    I high[R][T];
+    I low[R][T];
     for (int r = 0; r < R; ++r) {
-      for (int t = 0; t < T; ++t) dots[r][t] = izero();
+      for (int t = 0; t < T; ++t) high[r][t] = low[r][t] = izero();
     }
     for (int64_t c = g * chunks; c < (g + 1) * chunks; ++c) {
       B b[R];
       for (int r = 0; r < R; ++r) b[r] = load_bytes(codes[r] + c * kVector);
       for (int t = 0; t < T; ++t) {
-        const X four = repeat4(q[t] + 4 * c);
-        for (int r = 0; r < R; ++r) dots[r][t] = dot_bits<kBits>(dots[r][t], b[r], four);
+        const int64_t at = (token + t) * x.ldq + 4 * c;
+        const X xh = repeat4(x.high + at);
+        const X xl = repeat4(x.low + at);
+        for (int r = 0; r < R; ++r) {
+          high[r][t] = dot_bits<kBits>(high[r][t], b[r], xh);
+          low[r][t] = dot_bits<kBits>(low[r][t], b[r], xl);
+        }
       }
     }
     for (int r = 0; r < R; ++r) {
@@ -182,7 +195,8 @@ inline void panel_block(const PackedMatrix& w, const uint8_t* const (&codes)[R],
       const F bias = load(scales[r] + g * 32 + 16);
       for (int t = 0; t < T; ++t) {
         const int64_t at = (token + t) * x.ldg + g;
-        acc[r][t] = add_group<kBits>(acc[r][t], dots[r][t], scale, bias, x.scale[at], x.sum[at]);
+        acc[r][t] =
+            add_group<kBits>(acc[r][t], join_planes(high[r][t], low[r][t]), scale, bias, x.scale[at], x.sum[at]);
       }
     }
   }
@@ -218,9 +232,8 @@ inline void panel_tiles(const PackedMatrix& w, int64_t tile, const Activations& 
     for (; token + T <= tokens; token += T)
       panel_tokens<Bits == 8, R, T>(w, tile, codes, scales, x, token, y, ldy, add_to);
   };
-  run.template operator()<kTokenTile>();
-  if constexpr (kTokenTile > 4) run.template operator()<4>();
-  run.template operator()<2>();
+  run.template operator()<kDotTokens>();
+  if constexpr (kDotTokens > 2) run.template operator()<2>();
   run.template operator()<1>();
 }
 
@@ -294,7 +307,7 @@ inline void dense_linear(const PackedMatrix& w, Range tiles, const Activations& 
                          int64_t ldy, bool add_to) {
   int64_t tile = tiles.begin;
   if (tokens == 1) {
-    for (; tile + 4 <= tiles.end; tile += 4) dense_tiles<Type, 4>(w, tile, x, tokens, y, ldy, add_to);
+    for (; tile + 4 <= tiles.end; tile += 4) dense_block<Type, 4, 1>(w, tile, x, 0, y, ldy, add_to);
   }
   if constexpr (kRowTiles > 1) {
     for (; tile + kRowTiles <= tiles.end; tile += kRowTiles)

@@ -68,22 +68,26 @@ inline void to_f16(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; i += 16) store_f16(out + i, load(x + i));
 }
 
-// Groups are multiples of 32, so whole vectors. A group of zeros gets scale 0 and codes 0.
-inline void quantize(const float* x, int64_t n, int64_t group, int8_t* q, float* scale, float* sums) {
+// Groups are multiples of 32, so whole vectors. A group of zeros gets scale 0 and integers 0. The largest magnitude
+// becomes 127 * 128, so that both planes fit int8: high = floor((q + 64) / 128), low = q - 128 high.
+inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sums) {
+  constexpr float kTop = 127.0F * 128.0F;
+  const I half = round(set1(64.0F));
   for (int64_t g = 0; g * group < n; ++g) {
     const float* in = x + g * group;
     F peak = zero();
     for (int64_t i = 0; i < group; i += 16) peak = max(peak, abs(load(in + i)));
     const float top = highest(peak);
-    const float step = top / 127.0F;
-    const F inverse = set1(top > 0 ? 127.0F / top : 0.0F);
+    const F inverse = set1(top > 0 ? kTop / top : 0.0F);
     I total = izero();
     for (int64_t i = 0; i < group; i += 16) {
-      const I codes = round(load(in + i) * inverse);
-      store_i8(q + g * group + i, codes);
-      total = add(total, codes);
+      const I q = round(load(in + i) * inverse);
+      const I upper = scale_down<7>(add(q, half));
+      store_i8(high + g * group + i, upper);
+      store_i8(low + g * group + i, sub(q, scale_up<7>(upper)));
+      total = add(total, q);
     }
-    scale[g] = step;
-    sums[g] = step * static_cast<float>(sum(total));
+    scale[g] = top / kTop;
+    sums[g] = scale[g] * static_cast<float>(sum(total));
   }
 }

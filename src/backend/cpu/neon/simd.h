@@ -18,6 +18,7 @@ struct X {
 };
 
 inline constexpr int kTokenTile = 4;
+inline constexpr int kDotTokens = 2;
 inline constexpr int kRowTiles = 1;
 inline constexpr bool kSignedCodes = true;
 
@@ -52,6 +53,15 @@ inline float highest(F a) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]
 
 inline I izero() { PROSA_EACH(I, vdupq_n_s32(0)); }
 inline I add(I a, I b) { PROSA_EACH(I, vaddq_s32(a.v[j], b.v[j])); }
+inline I sub(I a, I b) { PROSA_EACH(I, vsubq_s32(a.v[j], b.v[j])); }
+template <int N>
+inline I scale_up(I a) {
+  PROSA_EACH(I, vshlq_n_s32(a.v[j], N));
+}
+template <int N>
+inline I scale_down(I a) {
+  PROSA_EACH(I, vshrq_n_s32(a.v[j], N));
+}
 inline F to_float(I a) { PROSA_EACH(F, vcvtq_f32_s32(a.v[j])); }
 inline I round(F a) { PROSA_EACH(I, vcvtnq_s32_f32(a.v[j])); }
 inline F pow2(I n) { PROSA_EACH(F, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n.v[j], vdupq_n_s32(127)), 23))); }

@@ -18,6 +18,7 @@ struct X {
 };
 
 inline constexpr int kTokenTile = 4;
+inline constexpr int kDotTokens = 2;
 inline constexpr int kRowTiles = 1;
 inline constexpr bool kSignedCodes = false;
 
@@ -56,6 +57,15 @@ inline float highest(F a) {
 
 inline I izero() { PROSA_EACH(I, 0); }
 inline I add(I a, I b) { PROSA_EACH(I, a.v[j] + b.v[j]); }
+inline I sub(I a, I b) { PROSA_EACH(I, a.v[j] - b.v[j]); }
+template <int N>
+inline I scale_up(I a) {
+  PROSA_EACH(I, a.v[j] * (1 << N));
+}
+template <int N>
+inline I scale_down(I a) {
+  PROSA_EACH(I, a.v[j] >> N);
+}
 inline F to_float(I a) { PROSA_EACH(F, static_cast<float>(a.v[j])); }
 // Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| < 2^22, which is all the kernels ask.
 inline I round(F a) { PROSA_EACH(I, static_cast<int32_t>((a.v[j] + 12582912.0F) - 12582912.0F)); }
