@@ -252,6 +252,17 @@ TEST_F(ScriptedChat, ToolCallsArePieces) {
   EXPECT_EQ(outcome.stats.finish, FinishReason::tool_calls);
 }
 
+TEST_F(ScriptedChat, ACallThatIsCutOffIsAnErrorAndNeverSpoken) {
+  make(2000);
+  const Outcome outcome = play("One moment.\n\n<tool_call>\n<function=weather>\n<parameter=ci", plain(),
+                               {{Role::user, "Weather?"}}, {kWeather});
+  EXPECT_EQ(outcome.text, "One moment.");
+  EXPECT_TRUE(outcome.calls.empty());
+  ASSERT_EQ(outcome.stats.tool_call_errors.size(), 1U);
+  EXPECT_THAT(outcome.stats.tool_call_errors[0], testing::HasSubstr("cut off"));
+  EXPECT_EQ(outcome.stats.finish, FinishReason::stop);
+}
+
 TEST_F(ScriptedChat, AFullContextEndsTheReply) {
   make(60);
   std::string endless;

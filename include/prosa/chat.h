@@ -33,9 +33,9 @@ struct ToolCall {
 
 struct Message {
   Role role = Role::user;
-  std::string content;                       // UTF-8
-  std::string reasoning_content = {};        // assistant history: the thoughts, if they are kept
-  std::vector<ToolCall> tool_calls = {};     // assistant history
+  std::string content;                    // UTF-8
+  std::string reasoning_content = {};     // assistant history: the thoughts, if they are kept
+  std::vector<ToolCall> tool_calls = {};  // assistant history
 };
 
 /// A tool the model may call: the JSON object of OpenAI's `tools` list, as text:
@@ -70,14 +70,15 @@ struct ReplyStats {
   double prefill_ms = 0;         // computing prompt_tokens - cached_tokens
   double first_token_ms = 0;     // from the call to the first token
   double decode_ms = 0;
-  double decode_tok_s = 0;       // decode steps a second
-  uint64_t seed = 0;             // the one used
+  double decode_tok_s = 0;  // decode steps a second
+  uint64_t seed = 0;        // the one used
   FinishReason finish = FinishReason::stop;
+  std::vector<std::string> tool_call_errors = {};  // calls the model wrote that can't be read: why; never spoken
 };
 
 struct Reply {
-  std::string text;                // the speech channel
-  std::string thought;             // the thought channel
+  std::string text;     // the speech channel
+  std::string thought;  // the thought channel
   std::vector<ToolCall> tool_calls;
   ReplyStats stats;
 };

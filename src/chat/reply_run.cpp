@@ -180,6 +180,7 @@ void ReplyRun::finish(FinishReason reason) {
   splitter_.push(-1, decoder_.flush(), pieces);
   splitter_.finish(pieces);
   route(std::move(pieces));
+  for (const CallError& error : splitter_.errors()) stats_.tool_call_errors.push_back(error.message);
   if (stop_.matched()) return end(FinishReason::stop_string);
   if (std::string held = stop_.flush(); !held.empty()) pieces_.push_back({Channel::speech, std::move(held)});
   end(reason == FinishReason::stop && splitter_.calls() > 0 ? FinishReason::tool_calls : reason);
