@@ -58,18 +58,21 @@ def documents(data, generated):
     for line in lzma.open(data / "text.jsonl.xz", "rt", encoding="utf-8"):
         d = json.loads(line)
         kept = zlib.crc32(d["text"].encode()) // 100 % 1000 < 1000 * S.KEEP.get(d["source"], 1)
-        if not kept or N.TEST_WORD.search(d["text"]):
+        source = "factbook_text" if d["source"] == "factbook" else d["source"]
+        if not kept or S.MIX[source] == (0, 0) or N.TEST_WORD.search(d["text"]):
             continue
-        yield ("factbook_text" if d["source"] == "factbook" else d["source"]), d["text"], False
+        yield source, d["text"], False
     for line in lzma.open(data / "chat.jsonl.xz", "rt", encoding="utf-8"):
         d = json.loads(line)
         messages = None if N.TEST_WORD.search(line) else clean(d, rng)
         if messages and S.MIX[d["source"]] != (0, 0):
             yield d["source"], render(messages), True
-    opener = lzma.open if str(generated).endswith(".xz") else open
-    for line in opener(generated, "rt", encoding="utf-8"):
-        d = json.loads(line)
-        yield "generated", d["raw"] if "raw" in d else render(d["messages"]), True
+    for path in generated:
+        opener = lzma.open if path.suffix == ".xz" else open
+        for line in opener(path, "rt", encoding="utf-8"):
+            d = json.loads(line)
+            source = "generated_names" if "names" in path.name else "generated"
+            yield source, d["raw"] if "raw" in d else render(d["messages"]), True
 
 
 def held_out(source, text, taken):
@@ -218,7 +221,7 @@ class Store:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=pathlib.Path, required=True)
-    parser.add_argument("--generated", type=pathlib.Path, required=True)
+    parser.add_argument("--generated", type=pathlib.Path, nargs="+", required=True)
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()

@@ -299,6 +299,17 @@ class Maker:
             messages += [{"role": "tool", "content": answer}, {"role": "assistant", "content": final}]
         return {"raw": self.template.render(messages=messages, tools=tools)}
 
+    def names_only(self, r):
+        """For the CPU sibling, which sees few dialogues: nothing but names given and asked back, most of them made up."""
+        self.names = [N.made_up(r) for _ in range(200)]
+        system, pairs, names = self.same_turn(r) if r.random() < 0.35 else self.names_dialogue(r)
+        if len(pairs) > 8 or any(name in N.COMMON for name in names) and r.random() < 0.7:
+            return self.names_only(r)
+        messages = [{"role": "system", "content": system}] if system else []
+        for q, a in pairs:
+            messages += [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
+        return {"messages": messages}
+
     def one(self, r):
         k = r.random()
         if k < 0.012:
@@ -351,11 +362,13 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--count", type=int, default=160000)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--names-only", action="store_true")
     args = parser.parse_args()
-    maker, rng, kept = Maker(args.data, load_template(args.model)), random.Random(S.SEED), 0
+    maker, rng, kept = Maker(args.data, load_template(args.model)), random.Random(S.SEED + args.names_only), 0
+    make = maker.names_only if args.names_only else maker.one
     with lzma.open(args.out, "wt", preset=1, encoding="utf-8") as f:
         while kept < args.count:
-            line = json.dumps(maker.one(rng), ensure_ascii=False)
+            line = json.dumps(make(rng), ensure_ascii=False)
             if N.TEST_WORD.search(line):
                 continue
             f.write(line + "\n")

@@ -50,6 +50,7 @@ MIX = {
     "ms_chitchat_enthusiastic": (0.5, 0), "ms_chitchat_professional": (0.5, 0), "synthetic_names": (1, 1),
     "clinc150_templated": (1, 2), "open_english_wordnet": (1, 0.6), "countries_list": (1, 1.5), "factbook": (1, 1),
     "official_joke_api": (1, 2), "riddles_api": (1, 1), "meowfacts": (1, 1), "generated": (0.7, 2.2),
+    "generated_names": (0, 0),
 }
 
 # The sources that are running text (all others are conversations)
@@ -72,4 +73,5 @@ if os.environ.get("PROSA_MINI_SIZE") == "small":
     MIX = {name: (0, weight if name not in TEXT else 0) for name, (_, weight) in MIX.items()}
     MIX.update(self_dialogue=(0, 0), synthetic_persona_chat=(0, 0), oasst1=(0, 0), webquestions=(0, 0),
                open_english_wordnet=(0, 0), oasst1_repaired=(0, 0), riddles_api=(0, 0), chatterbot=(0, 0),
-               clinc150_templated=(0, 1), official_joke_api=(0, 0), factbook=(0, 0), ms_chitchat_friendly=(0, 1))
+               clinc150_templated=(0, 4), official_joke_api=(0, 0), factbook=(0, 0), ms_chitchat_friendly=(0, 6),
+               countries_list=(0, 4), meowfacts=(0, 6), generated=(0, 1), generated_names=(0, 4))
