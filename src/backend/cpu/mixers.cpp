@@ -7,9 +7,11 @@
 #include "backend/cpu/forward.h"
 
 namespace prosa::backend::cpu {
+namespace {
+constexpr size_t kMaxConvTaps = 64;  // read_config() admits no larger kernel
+}
 
 // ---- Gated DeltaNet
-// --------------------------------------------------------------------------------------------------
 
 // h += out_proj(gated_norm(delta_rule(conv(qkv)), z)). Work is split by key heads: the channels, gates and matrices of
 // a key head and of the value heads it serves belong to one worker from the convolution to the norm.
@@ -70,7 +72,7 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
 void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels) {
   const int64_t dim = config_.conv_dim();
   const int64_t past = config_.linear_conv_kernel_dim - 1;
-  std::vector<const float*> taps(static_cast<size_t>(past) + 1);
+  std::array<const float*, kMaxConvTaps> taps;  // [past + 1]
   for (int64_t row = 0; row < pass.rows(); ++row) {
     const float* state = pass.state(row).delta[delta_index].conv.data();
     const int64_t time = pass.prefill ? row : 0;  // how many rows of this pass are older and of the same sequence
@@ -137,7 +139,6 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
 }
 
 // ---- gated attention
-// -------------------------------------------------------------------------------------------------
 
 // h += o_proj(attention(q, k, v) * sigmoid(gate))
 void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index) {

@@ -6,7 +6,7 @@
 // in the matrix-matrix form, whatever stands beside it. That is why batch neighbours and prompt cuts change no bit
 // here.
 
-// ---- codes out of their planes (packed.h); `c` is the chunk 0..7 of a sub-block of 32 columns -----------------------
+// ---- codes out of their planes (packed.h); `c` is the chunk 0..7 of a sub-block of 32 columns
 
 template <int Bits, int c>
 inline B codes_of(const uint8_t* planes) {
@@ -78,7 +78,6 @@ inline void put_row(float* y, int64_t valid, bool add_to, F value) {
 }
 
 // ---- one token: straight from the packed stream
-// ----------------------------------------------------------------------
 
 // 128 * high + low: at most 128 columns * 255 * 127.5 * 128, which fits 31 bits.
 inline I join_planes(I high, I low) { return add(scale_up<7>(high), low); }
@@ -255,7 +254,6 @@ inline void quantized_linear(const PackedMatrix& w, Range tiles, const Activatio
 }
 
 // ---- dense weights
-// ---------------------------------------------------------------------------------------------------
 
 template <DType Type>
 inline F dense_row(const uint8_t* tile, int64_t column) {
@@ -317,7 +315,6 @@ inline void dense_linear(const PackedMatrix& w, Range tiles, const Activations& 
 }
 
 // ---- dispatch
-// --------------------------------------------------------------------------------------------------------
 
 template <int Bits>
 inline void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
