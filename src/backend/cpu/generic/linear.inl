@@ -136,7 +136,6 @@ inline void vector_tiles(const PackedMatrix& w, int64_t tile, const Activations&
 }
 
 // ---- several tokens: the tiles' codes unpacked once into a panel, then reused by every block of tokens
-// ---------------
 
 // Panel of one tile: [cols / 4] vectors of codes, then [groups][2][16] float32 scales and biases.
 template <int Bits, bool Wide>
