@@ -31,6 +31,7 @@ class InteractiveChat {
       : options_(options), chat_(load_chat(options)), conversation_(options.system), editor_("> ", history_file()) {}
 
   void run() {
+    interrupt::ignore_uncaught();
     greet();
     std::string text;
     while (read_turn(text)) {
@@ -56,7 +57,7 @@ class InteractiveChat {
 
   /// A turn, which may span lines. False at the end of the input.
   bool read_turn(std::string& text) {
-    const interrupt::Catch catch_interrupt;
+    const interrupt::Catch catch_interrupt({}, interrupt::Waiting::ends);
     text.clear();
     std::string line;
     while (true) {

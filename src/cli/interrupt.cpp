@@ -19,6 +19,7 @@ namespace {
 constexpr int interrupted_exit_code = 130;
 std::atomic<bool> catching{false};
 std::atomic<bool> pressed{false};
+std::atomic<bool> ends_program{true};  // when nobody catches
 std::atomic<int> wake_descriptor{-1};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
@@ -28,6 +29,7 @@ std::function<void()> callback;  // guarded by callback_mutex
 void handle_interrupt(int) {
   const int saved_errno = errno;
   if (!catching.load()) {
+    if (!ends_program.load()) return;
     if (isatty(STDERR_FILENO) != 0) (void)!write(STDERR_FILENO, "\n", 1);
     _exit(interrupted_exit_code);
   }
@@ -43,7 +45,7 @@ void watch(int descriptor) {
     if (count == -1 && errno == EINTR) continue;
     if (count != 1) return;
     const std::scoped_lock lock(callback_mutex);
-    if (callback) callback();
+    if (callback && pressed.load()) callback();  // not for a Ctrl-C that an earlier Catch has dealt with
   }
 }
 
@@ -61,30 +63,39 @@ void start_watcher() {
   pthread_sigmask(SIG_SETMASK, &previous, nullptr);
 }
 
+/// With `restart`, a system call that the signal meets goes on: no write of a reply may fail because of Ctrl-C.
+void set_handler(bool restart) {
+  struct sigaction action = {};
+  action.sa_handler = handle_interrupt;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = restart ? SA_RESTART : 0;
+  sigaction(SIGINT, &action, nullptr);
+}
+
 }  // namespace
 
 void install() {
   std::signal(SIGPIPE, SIG_DFL);  // some parents leave it ignored
-  struct sigaction action = {};
-  action.sa_handler = handle_interrupt;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = 0;  // no SA_RESTART: reading a line must end
-  sigaction(SIGINT, &action, nullptr);
+  set_handler(true);
 }
 
-Catch::Catch(std::function<void()> on_interrupt) {
+void ignore_uncaught() { ends_program.store(false); }
+
+Catch::Catch(std::function<void()> on_interrupt, Waiting waiting) {
   static std::once_flag started;
   std::call_once(started, start_watcher);
   {
     const std::scoped_lock lock(callback_mutex);
     callback = std::move(on_interrupt);
+    pressed.store(false);
   }
-  pressed.store(false);
   const bool was_catching = catching.exchange(true);
   PROSA_CHECK(!was_catching);
+  if (waiting == Waiting::ends) set_handler(false);
 }
 
 Catch::~Catch() {
+  set_handler(true);
   catching.store(false);
   const std::scoped_lock lock(callback_mutex);
   callback = nullptr;

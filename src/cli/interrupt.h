@@ -12,10 +12,16 @@ namespace prosa::cli::interrupt {
 /// Call once, first thing in main().
 void install();
 
+/// From now on Ctrl-C does nothing where no Catch lives: between the lines and replies of a conversation.
+void ignore_uncaught();
+
+/// What Ctrl-C does to a read() or write() under way: nothing, or it ends with EINTR.
+enum class Waiting { goes_on, ends };
+
 class Catch {
  public:
   /// `on_interrupt` (may be empty) runs on another thread, at most once for each Ctrl-C, never after the destructor.
-  explicit Catch(std::function<void()> on_interrupt = {});
+  explicit Catch(std::function<void()> on_interrupt, Waiting waiting = Waiting::goes_on);
   ~Catch();
   Catch(const Catch&) = delete;
   Catch& operator=(const Catch&) = delete;

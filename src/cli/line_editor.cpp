@@ -79,6 +79,8 @@ LineEditor::~LineEditor() {
 LineEditor::Result LineEditor::read(std::string& line) {
   line.clear();
   int count = 0;
+  // Before the prompt shows: a Ctrl-D typed at once would otherwise still meet the terminal's line mode and get lost.
+  el_set(impl_->editor, EL_PREP_TERM, 1);
   errno = 0;
   const char* text = el_gets(impl_->editor, &count);
   if (text == nullptr || count <= 0) return count < 0 && errno == EINTR ? Result::interrupted : Result::end;

@@ -21,7 +21,7 @@ class LineEditor {
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
-  /// `line`: without its newline. `interrupted`: Ctrl-C (the caller must have a handler without SA_RESTART).
+  /// `line`: without its newline. `interrupted`: Ctrl-C (while an interrupt::Catch with Waiting::ends lives).
   Result read(std::string& line);
 
  private:
