@@ -14,19 +14,19 @@
 namespace prosa {
 
 enum class ErrorCode {
-  invalid_argument,   // the caller passed something that can't be meant
-  not_found,          // a file, folder, tensor or model name that does not exist
-  io,                 // the operating system refused to read, write or map
-  bad_checkpoint,     // safetensors or config.json are damaged or contradict each other
-  shape_mismatch,     // a tensor has another shape than config.json asks for
-  unsupported,        // well-formed, but prosa does not know it (quantization, architecture, ISA, backend)
-  bad_tokenizer,      // tokenizer.json is damaged or of another kind
-  bad_template,       // the message list can't be rendered (the official template raises the same)
-  context_exceeded,   // prompt or reply does not fit the context length
-  cancelled,          // somebody called cancel()
-  not_loaded,         // the model was unloaded
-  busy,               // a second thread used an object that serves one at a time
-  out_of_memory,      // an allocation of the size named in the message failed
+  invalid_argument,  // the caller passed something that can't be meant
+  not_found,         // a file, folder, tensor or model name that does not exist
+  io,                // the operating system refused to read, write or map
+  bad_checkpoint,    // safetensors or config.json are damaged or contradict each other
+  shape_mismatch,    // a tensor has another shape than config.json asks for
+  unsupported,       // well-formed, but prosa does not know it (quantization, architecture, ISA, backend)
+  bad_tokenizer,     // tokenizer.json is damaged or of another kind
+  bad_template,      // the message list can't be rendered (the official template raises the same)
+  context_exceeded,  // prompt or reply does not fit the context length
+  cancelled,         // somebody called cancel()
+  not_loaded,        // the model was unloaded
+  busy,              // a second thread used an object that serves one at a time
+  out_of_memory,     // an allocation of the size named in the message failed
 };
 
 /// The code's name as it stands above, for logs and JSON.

@@ -16,27 +16,27 @@ namespace prosa {
 
 /// Options of every way to load a model.
 struct LoadOptions {
-  std::string backend = "cpu";   // "cpu", "reference"
-  int threads = 0;               // 0: physical cores
-  std::string isa;               // "": the best of this machine; "avx512vnni", "avx2", "neon", "portable"
-  int64_t context = 4096;        // tokens a conversation may hold; KV memory is reserved for them
+  std::string backend = "cpu";  // "cpu", "reference"
+  int threads = 0;              // 0: physical cores
+  std::string isa;              // "": the best of this machine; "avx512vnni", "avx2", "neon", "portable"
+  int64_t context = 4096;       // tokens a conversation may hold; KV memory is reserved for them
   std::function<void(double fraction, std::string_view what)> progress;  // 0..1 while a large model loads
 };
 
 /// What a checkpoint holds, for people and programs.
 struct ModelInfo {
-  std::string path;              // the folder it came from
-  int64_t parameters = 0;        // of the main model (a tied head once, MTP and vision not counted)
-  int64_t weight_bytes = 0;      // the same in the file
+  std::string path;          // the folder it came from
+  int64_t parameters = 0;    // of the main model (a tied head once, MTP and vision not counted)
+  int64_t weight_bytes = 0;  // the same in the file
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
-  int64_t num_layers = 0;        // of these num_attention_layers gated attention, the others Gated DeltaNet
+  int64_t num_layers = 0;  // of these num_attention_layers gated attention, the others Gated DeltaNet
   int64_t num_attention_layers = 0;
-  int bits = 0;                  // default bits of quantized matrices; 0: not quantized
+  int bits = 0;  // default bits of quantized matrices; 0: not quantized
   int group_size = 0;
   bool has_mtp = false;
-  std::string backend;           // "cpu"
-  std::string isa;               // "avx512vnni"
+  std::string backend;  // "cpu"
+  std::string isa;      // "avx512vnni"
   int threads = 0;
 };
 
@@ -58,9 +58,9 @@ class State {
   State(State&&) noexcept;
   State& operator=(State&&) noexcept;
 
-  [[nodiscard]] int64_t position() const;   // tokens fed
+  [[nodiscard]] int64_t position() const;  // tokens fed
   [[nodiscard]] int64_t byte_size() const;
-  [[nodiscard]] State copy() const;         // an independent state that continues with the same bits
+  [[nodiscard]] State copy() const;  // an independent state that continues with the same bits
 
  private:
   friend class Model;

@@ -5,7 +5,8 @@
 // bandwidth-bound. Numbers: prefill(n) agrees with n decodes within the bounds of docs/numerics.md; thread count and
 // batch neighbours change no bit.
 //
-// Thread safety: one call at a time per Backend; different Backends are independent. `cancel` may be set from any thread.
+// Thread safety: one call at a time per Backend; different Backends are independent. `cancel` may be set from any
+// thread.
 #pragma once
 
 #include <atomic>
@@ -61,7 +62,7 @@ enum class LogitRows { none, last, all };
 struct PrefillRequest {
   std::span<const int32_t> tokens;  // [n], each in [0, vocab)
   LogitRows rows = LogitRows::last;
-  std::span<float> logits = {};     // [0 | 1 | n, vocab], as `rows` says
+  std::span<float> logits = {};               // [0 | 1 | n, vocab], as `rows` says
   const std::atomic<bool>* cancel = nullptr;  // checked before every layer; set: Error(cancelled), state invalid
   std::function<void(int64_t done, int64_t total)> progress = {};  // tokens finished; called between chunks
 };
@@ -81,8 +82,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  [[nodiscard]] virtual std::string_view name() const noexcept = 0;     // "cpu", "reference"
-  [[nodiscard]] virtual std::string_view isa() const noexcept = 0;      // "avx512vnni", "avx2", "neon", "portable"
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;  // "cpu", "reference"
+  [[nodiscard]] virtual std::string_view isa() const noexcept = 0;   // "avx512vnni", "avx2", "neon", "portable"
   [[nodiscard]] virtual int threads() const noexcept = 0;
   [[nodiscard]] virtual const ModelConfig& config() const noexcept = 0;
 
@@ -96,7 +97,8 @@ class Backend {
   /// Feeds one token and writes its logits [vocab].
   virtual void decode(State& state, int32_t token, std::span<float> logits) = 0;
   /// One token for each of several states; logits [states.size(), vocab]. Row i has the bits of a lone decode().
-  virtual void decode_batch(std::span<State* const> states, std::span<const int32_t> tokens, std::span<float> logits) = 0;
+  virtual void decode_batch(std::span<State* const> states, std::span<const int32_t> tokens,
+                            std::span<float> logits) = 0;
 
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot(const State& state) = 0;
   /// `state` continues with the very bits it would have had. Its capacity must reach the snapshot's position.
@@ -109,9 +111,9 @@ class Backend {
 };
 
 struct BackendOptions {
-  int threads = 0;                 // 0: physical cores
-  std::string isa = {};            // "": the best this machine has; else a name of available_isas()
-  int64_t max_prefill_chunk = 256; // tokens per pass of prefill: bounds the scratch memory
+  int threads = 0;                                     // 0: physical cores
+  std::string isa = {};                                // "": the best this machine has; else a name of available_isas()
+  int64_t max_prefill_chunk = 256;                     // tokens per pass of prefill: bounds the scratch memory
   std::function<void(double fraction)> progress = {};  // of packing the weights, 0..1
 };
 

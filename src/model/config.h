@@ -48,7 +48,7 @@ struct ModelConfig {
   std::vector<int32_t> eos_token_ids;  // from generation_config.json, else config.json; may be empty
 
   bool quantized = false;
-  QuantizationSpec quantization;                        // the default; valid when `quantized`
+  QuantizationSpec quantization;                                   // the default; valid when `quantized`
   std::map<std::string, QuantizationSpec> quantization_overrides;  // by module path as written in config.json
                                                                    // (bits 0: that module is not quantized)
 

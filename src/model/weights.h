@@ -48,15 +48,15 @@ struct Matrix {
 };
 
 struct DeltaNetWeights {
-  Matrix in_proj_qkv;               // [2 * key_dim + value_dim, hidden]: q heads, k heads, v heads
-  Matrix in_proj_z;                 // [value_dim, hidden]
-  Matrix in_proj_b;                 // [num_value_heads, hidden]
-  Matrix in_proj_a;                 // [num_value_heads, hidden]
-  Matrix out_proj;                  // [hidden, value_dim]
-  std::vector<float> conv1d;        // [conv_dim, kernel]; tap kernel-1 meets the newest token
-  std::vector<float> a_log;         // [num_value_heads]
-  std::vector<float> dt_bias;       // [num_value_heads]
-  std::vector<float> norm;          // [value_head_dim]
+  Matrix in_proj_qkv;          // [2 * key_dim + value_dim, hidden]: q heads, k heads, v heads
+  Matrix in_proj_z;            // [value_dim, hidden]
+  Matrix in_proj_b;            // [num_value_heads, hidden]
+  Matrix in_proj_a;            // [num_value_heads, hidden]
+  Matrix out_proj;             // [hidden, value_dim]
+  std::vector<float> conv1d;   // [conv_dim, kernel]; tap kernel-1 meets the newest token
+  std::vector<float> a_log;    // [num_value_heads]
+  std::vector<float> dt_bias;  // [num_value_heads]
+  std::vector<float> norm;     // [value_head_dim]
 };
 
 struct AttentionWeights {
@@ -76,7 +76,7 @@ struct MlpWeights {
 
 /// Exactly one of `delta` and `attention` is set, as config.layer_types says.
 struct LayerWeights {
-  std::vector<float> input_norm;           // [hidden], 1 added
+  std::vector<float> input_norm;  // [hidden], 1 added
   std::optional<DeltaNetWeights> delta;
   std::optional<AttentionWeights> attention;
   std::vector<float> post_attention_norm;  // [hidden], 1 added
@@ -85,7 +85,7 @@ struct LayerWeights {
 
 /// The multi-token-prediction head: norm(layers(fc([rms(embed), rms(hidden)]))) -> the shared head.
 struct MtpWeights {
-  Matrix fc;                               // [hidden, 2 * hidden]: columns [embedding | hidden state]
+  Matrix fc;                                 // [hidden, 2 * hidden]: columns [embedding | hidden state]
   std::vector<float> pre_fc_norm_embedding;  // [hidden], 1 added
   std::vector<float> pre_fc_norm_hidden;     // [hidden], 1 added
   std::vector<LayerWeights> layers;          // attention layers
@@ -94,13 +94,13 @@ struct MtpWeights {
 
 struct Weights {
   ModelConfig config;
-  Matrix embed_tokens;              // [vocab, hidden]
-  std::vector<LayerWeights> layers; // [num_layers]
-  std::vector<float> norm;          // [hidden], 1 added
-  Matrix lm_head;                   // [vocab, hidden]; the same view as embed_tokens when tied
-  std::optional<MtpWeights> mtp;    // kept aside; not part of the main model
+  Matrix embed_tokens;               // [vocab, hidden]
+  std::vector<LayerWeights> layers;  // [num_layers]
+  std::vector<float> norm;           // [hidden], 1 added
+  Matrix lm_head;                    // [vocab, hidden]; the same view as embed_tokens when tied
+  std::optional<MtpWeights> mtp;     // kept aside; not part of the main model
 
-  int64_t vector_bytes = 0;         // what the float vectors of the main model take in the file
+  int64_t vector_bytes = 0;             // what the float vectors of the main model take in the file
   std::shared_ptr<const void> storage;  // keeps the mapped files (or owned buffers) alive
 
   /// Bytes of the main model in the file: every tensor once, a tied head once.
