@@ -112,11 +112,7 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
   const int64_t hidden = config_.hidden_size;
   const int64_t inner = config_.intermediate_size;
   const int64_t width = work_.intermediate_width;
-  products(worker, rows, hidden,
-           [&](int64_t row, float* out) {
-             kernels_.rms_norm(work_.hidden.data() + row * work_.hidden_width, layer.post_attention_norm.data(), hidden,
-                               config_.rms_norm_eps, out);
-           },
+  products(worker, rows, hidden, normed(layer.post_attention_norm),
            {{layer.gate, work_.gate.data(), width}, {layer.up, work_.up.data(), width}});
   pool_.barrier();
   products(worker, rows, inner,
@@ -127,12 +123,15 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
 }
 
 void Forward::head(int worker, int64_t first, int64_t rows, float* logits) {
-  products(worker, rows, config_.hidden_size,
-           [&](int64_t row, float* out) {
-             kernels_.rms_norm(work_.hidden.data() + (first + row) * work_.hidden_width, model_.norm.data(),
-                               config_.hidden_size, config_.rms_norm_eps, out);
-           },
+  products(worker, rows, config_.hidden_size, normed(model_.norm, first),
            {{model_.head(), logits, config_.vocab_size}});
+}
+
+Forward::FillRow Forward::normed(const AlignedBuffer<float>& weight, int64_t first) {
+  return [this, &weight, first](int64_t row, float* out) {
+    kernels_.rms_norm(work_.hidden.data() + (first + row) * work_.hidden_width, weight.data(), config_.hidden_size,
+                      config_.rms_norm_eps, out);
+  };
 }
 
 void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& fill,

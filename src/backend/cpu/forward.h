@@ -77,6 +77,8 @@ class Forward {
   void head(int worker, int64_t first, int64_t rows, float* logits);
 
   // delta_mixer's parts, for one key head and the value heads it serves
+  void delta_key_head(int worker, const Pass& pass, const PackedDeltaNet& weights, size_t delta_index,
+                      int64_t key_head);
   void convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels);
   void gates(const Pass& pass, const PackedDeltaNet& weights, int64_t head);
   void delta_rule(int worker, const Pass& pass, size_t delta_index, int64_t key_head, int64_t head);
@@ -87,6 +89,8 @@ class Forward {
                  int64_t kv_head);
   void attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows);
 
+  /// Fills an input row with the normalised residual stream, from row `first` of the pass on.
+  [[nodiscard]] FillRow normed(const AlignedBuffer<float>& weight, int64_t first = 0);
   /// Prepares the inputs of a stage (float32 rows and the integer planes that `products` ask for), then computes this
   /// worker's share of all rows of all products. Ends without a barrier.
   void products(int worker, int64_t rows, int64_t width, const FillRow& fill, std::initializer_list<Product> products);

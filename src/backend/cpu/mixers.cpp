@@ -18,12 +18,7 @@ constexpr size_t kMaxConvTaps = 64;  // read_config() admits no larger kernel
 void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index) {
   const PackedDeltaNet& weights = *layer.delta;
   const int64_t rows = pass.rows();
-  const int64_t hidden = config_.hidden_size;
-  products(worker, rows, hidden,
-           [&](int64_t row, float* out) {
-             kernels_.rms_norm(work_.hidden.data() + row * work_.hidden_width, layer.input_norm.data(), hidden,
-                               config_.rms_norm_eps, out);
-           },
+  products(worker, rows, config_.hidden_size, normed(layer.input_norm),
            {{weights.qkv, work_.qkv.data(), config_.conv_dim()},
             {weights.z, work_.z.data(), config_.value_dim()},
             {weights.b, work_.b.data(), work_.head_width},
@@ -31,32 +26,9 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_projections);
 
-  const int64_t key_dim = config_.linear_key_head_dim;
-  const int64_t value_dim = config_.linear_value_head_dim;
-  const int64_t served = config_.linear_num_value_heads / config_.linear_num_key_heads;
   const Range mine = share(config_.linear_num_key_heads, worker, pool_.size());
   for (int64_t key_head = mine.begin; key_head < mine.end; ++key_head) {
-    const int64_t q = key_head * key_dim;
-    const int64_t k = config_.key_dim() + q;
-    const int64_t v = 2 * config_.key_dim() + key_head * served * value_dim;
-    convolve(pass, weights, delta_index, {q, q + key_dim});
-    convolve(pass, weights, delta_index, {k, k + key_dim});
-    convolve(pass, weights, delta_index, {v, v + served * value_dim});
-    const float q_factor = 1.0F / std::sqrt(static_cast<float>(key_dim));
-    for (int64_t row = 0; row < rows; ++row) {
-      float* channels = work_.conv.data() + row * config_.conv_dim();
-      kernels_.l2_norm(channels + q, key_dim, q_factor);
-      kernels_.l2_norm(channels + k, key_dim, 1.0F);
-    }
-    for (int64_t head = key_head * served; head < (key_head + 1) * served; ++head) {
-      gates(pass, weights, head);
-      delta_rule(worker, pass, delta_index, key_head, head);
-      for (int64_t row = 0; row < rows; ++row) {
-        const int64_t at = row * config_.value_dim() + head * value_dim;
-        kernels_.gated_norm(work_.mixed.data() + at, weights.norm.data(), work_.z.data() + at, value_dim,
-                            config_.rms_norm_eps);
-      }
-    }
+    delta_key_head(worker, pass, weights, delta_index, key_head);
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_rule);
@@ -66,6 +38,36 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
            },
            {{weights.out, work_.hidden.data(), work_.hidden_width, true}});
   if (worker == 0) clock_.lap(Stage::delta_projections);
+}
+
+// From the convolution to the gated norm, for one key head and the value heads it serves, all rows.
+void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet& weights, size_t delta_index,
+                             int64_t key_head) {
+  const int64_t rows = pass.rows();
+  const int64_t key_dim = config_.linear_key_head_dim;
+  const int64_t value_dim = config_.linear_value_head_dim;
+  const int64_t served = config_.linear_num_value_heads / config_.linear_num_key_heads;
+  const int64_t q = key_head * key_dim;
+  const int64_t k = config_.key_dim() + q;
+  const int64_t v = 2 * config_.key_dim() + key_head * served * value_dim;
+  convolve(pass, weights, delta_index, {q, q + key_dim});
+  convolve(pass, weights, delta_index, {k, k + key_dim});
+  convolve(pass, weights, delta_index, {v, v + served * value_dim});
+  const float q_factor = 1.0F / std::sqrt(static_cast<float>(key_dim));
+  for (int64_t row = 0; row < rows; ++row) {
+    float* channels = work_.conv.data() + row * config_.conv_dim();
+    kernels_.l2_norm(channels + q, key_dim, q_factor);
+    kernels_.l2_norm(channels + k, key_dim, 1.0F);
+  }
+  for (int64_t head = key_head * served; head < (key_head + 1) * served; ++head) {
+    gates(pass, weights, head);
+    delta_rule(worker, pass, delta_index, key_head, head);
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t at = row * config_.value_dim() + head * value_dim;
+      kernels_.gated_norm(work_.mixed.data() + at, weights.norm.data(), work_.z.data() + at, value_dim,
+                          config_.rms_norm_eps);
+    }
+  }
 }
 
 // The causal convolution of these channels for all rows; the state keeps the newest kernel - 1 inputs.
@@ -144,12 +146,7 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
 void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index) {
   const PackedAttention& weights = *layer.attention;
   const int64_t rows = pass.rows();
-  const int64_t hidden = config_.hidden_size;
-  products(worker, rows, hidden,
-           [&](int64_t row, float* out) {
-             kernels_.rms_norm(work_.hidden.data() + row * work_.hidden_width, layer.input_norm.data(), hidden,
-                               config_.rms_norm_eps, out);
-           },
+  products(worker, rows, config_.hidden_size, normed(layer.input_norm),
            {{weights.q, work_.query.data(), 2 * config_.query_dim()},
             {weights.k, work_.key.data(), config_.kv_dim()},
             {weights.v, work_.value.data(), config_.kv_dim()}});

@@ -32,13 +32,7 @@ namespace {
 namespace avx512 {
 #include "backend/cpu/avx512/simd.h"
 
-#include "backend/cpu/generic/math.inl"
-
-#include "backend/cpu/generic/attend.inl"
-#include "backend/cpu/generic/delta.inl"
-#include "backend/cpu/generic/linear.inl"
-#include "backend/cpu/generic/peak.inl"
-#include "backend/cpu/generic/table.inl"
+#include "backend/cpu/generic/kernels.inl"
 }  // namespace avx512
 }  // namespace
 

@@ -16,13 +16,7 @@ namespace {
 namespace portable {
 #include "backend/cpu/portable/simd.h"
 
-#include "backend/cpu/generic/math.inl"
-
-#include "backend/cpu/generic/attend.inl"
-#include "backend/cpu/generic/delta.inl"
-#include "backend/cpu/generic/linear.inl"
-#include "backend/cpu/generic/peak.inl"
-#include "backend/cpu/generic/table.inl"
+#include "backend/cpu/generic/kernels.inl"
 }  // namespace portable
 }  // namespace
 

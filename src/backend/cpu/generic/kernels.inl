@@ -1,0 +1,16 @@
+// All kernels of one ISA and their table: what kernels.cpp of an ISA includes inside its namespace, after its simd.h.
+//
+// The order matters: math.inl first, the table last.
+
+#include "backend/cpu/generic/math.inl"
+
+#include "backend/cpu/generic/attend.inl"
+#include "backend/cpu/generic/delta.inl"
+#include "backend/cpu/generic/linear.inl"
+#include "backend/cpu/generic/peak.inl"
+
+inline const Kernels& table(std::string_view isa) {
+  static const Kernels kernels{isa,     linear,    quantize,   rms_norm,    silu_mul, sigmoid_mul, gated_norm,
+                               l2_norm, conv_silu, delta_step, delta_chunk, attend,   to_f16,      dot_peak};
+  return kernels;
+}
