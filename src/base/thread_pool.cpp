@@ -85,7 +85,9 @@ void ThreadPool::barrier() noexcept {
   const uint32_t phase = phase_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
     arrived_.store(0, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_release);
+    // Sequentially consistent: notify_all() then looks whether anybody sleeps, and a store still on its way past that
+    // look would let a worker go to sleep on the old phase for ever.
+    phase_.store(phase + 1, std::memory_order_seq_cst);
     phase_.notify_all();
     return;
   }
