@@ -26,6 +26,9 @@ def cpu_delta_rule(q, k, v, g, beta):
     q, k, v, g, beta = (t.float().transpose(1, 2) for t in (q, k, v, g, beta))
     q = q * q.shape[-1] ** -0.5
     batch, heads, length, dim = q.shape
+    short = -length % CHUNK  # zeros behind the end change nothing: beta 0, decay 1
+    q, k, v = (F.pad(t, (0, 0, 0, short)) for t in (q, k, v))
+    g, beta = F.pad(g, (0, short)), F.pad(beta, (0, short))
     state = torch.zeros(batch, heads, dim, v.shape[-1])
     eye = torch.eye(CHUNK)
     lower = torch.ones(CHUNK, CHUNK).tril()
@@ -45,7 +48,7 @@ def cpu_delta_rule(q, k, v, g, beta):
         outs.append(growth * (qc @ state) + (decay * (qc @ kc.mT)) @ u)
         last = total[..., -1:, None]
         state = last.exp() * state + (kc * (last - total[..., None]).exp()).mT @ u
-    return torch.cat(outs, 2).transpose(1, 2), state
+    return torch.cat(outs, 2)[:, :, :length].transpose(1, 2), state
 
 
 class MtpHead(nn.Module):
