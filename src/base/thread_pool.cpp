@@ -52,7 +52,7 @@ ThreadPool::ThreadPool(int threads) : size_(threads) {
 
 ThreadPool::~ThreadPool() {
   stop_.store(true, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_seq_cst);  // as in barrier()
   generation_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
@@ -74,7 +74,7 @@ void ThreadPool::run(const std::function<void(int)>& job) {
     return;
   }
   job_ = &job;
-  generation_.fetch_add(1, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_seq_cst);  // as in barrier()
   generation_.notify_all();
   job(0);
   barrier();
