@@ -413,18 +413,24 @@ TEST_P(KernelsTest, DeltaRuleInStepsAndInChunks) {
 TEST_P(KernelsTest, Attention) {
   const int64_t dim = 64;
   const int64_t positions = 150;
-  const int64_t room = 192;
   const std::vector<float> k = random_floats(positions * dim, 1, -2, 2), v = random_floats(positions * dim, 2);
-  std::vector<uint16_t> keys(static_cast<size_t>(room * dim)), values(static_cast<size_t>(room * dim));
+  // Two blocks, each with something in front of the head's keys and values.
+  const int64_t keys_at = 96, values_at = keys_at + kKvSpan * dim + 32;
+  std::vector<std::vector<uint16_t>> blocks(2, std::vector<uint16_t>(static_cast<size_t>(values_at + kKvSpan * dim)));
+  const std::vector<const uint16_t*> table{blocks[0].data(), blocks[1].data()};
+  const auto value_of = [&](int64_t p, int64_t d) {
+    return f16_to_float(table[static_cast<size_t>(p / kKvSpan)][values_at + p % kKvSpan * dim + d]);
+  };
   for (int64_t p = 0; p < positions; ++p) {
+    uint16_t* block = blocks[static_cast<size_t>(p / kKvSpan)].data();
+    const int64_t slot = p % kKvSpan;
     for (int64_t d = 0; d < dim; ++d) {
-      keys[static_cast<size_t>(p / 16 * 16 * dim + d * 16 + p % 16)] =
-          float_to_f16(k[static_cast<size_t>(p * dim + d)]);
+      block[keys_at + slot / 16 * 16 * dim + d * 16 + slot % 16] = float_to_f16(k[static_cast<size_t>(p * dim + d)]);
     }
-    kernels.to_f16(v.data() + p * dim, dim, values.data() + p * dim);
+    kernels.to_f16(v.data() + p * dim, dim, block + values_at + slot * dim);
   }
   const std::vector<float> q = random_floats(8 * dim, 3);
-  const std::vector<int64_t> limits{150, 1, 64, 65, 63, 128, 16, 149};
+  const std::vector<int64_t> limits{150, 1, 64, 129, 63, 128, 16, 149};
   std::vector<float> out(static_cast<size_t>(8 * dim)), alone(static_cast<size_t>(dim)),
       scratch(static_cast<size_t>(8 * dim));
   std::vector<const float*> queries;
@@ -434,8 +440,9 @@ TEST_P(KernelsTest, Attention) {
     outs.push_back(out.data() + r * dim);
   }
   AttendArgs args;
-  args.keys = keys.data();
-  args.values = values.data();
+  args.blocks = table.data();
+  args.keys = keys_at;
+  args.values = values_at;
   args.head_dim = dim;
   args.scratch = scratch.data();
   args.q = queries.data();
@@ -457,7 +464,7 @@ TEST_P(KernelsTest, Attention) {
     for (int64_t d = 0; d < dim; ++d) {
       double expected = 0;
       for (int64_t p = 0; p < limits[r]; ++p) {
-        expected += weight[static_cast<size_t>(p)] / total * f16_to_float(values[static_cast<size_t>(p * dim + d)]);
+        expected += weight[static_cast<size_t>(p)] / total * value_of(p, d);
       }
       ASSERT_NEAR(outs[r][d], expected, 3e-6) << "row " << r;
     }

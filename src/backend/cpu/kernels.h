@@ -58,20 +58,23 @@ constexpr int64_t delta_scratch_floats(int64_t key_dim) {
   return 2 * kDeltaChunk * key_dim + 2 * kDeltaChunk * kDeltaChunk + 4 * kDeltaChunk + 4 * kDeltaChunk * 16;
 }
 
-inline constexpr int64_t kKvBlock = 16;    // positions per block of the key cache
+inline constexpr int64_t kKvBlock = 16;    // positions whose keys lie interleaved
+inline constexpr int64_t kKvSpan = 128;    // positions of a KV block, the unit that states and snapshots share
 inline constexpr int64_t kAttendRows = 8;  // query rows worked on together
 
-/// Causal attention of query rows of one KV head. Keys lie as [position / 16][head_dim][16], values as
-/// [position][head_dim], both IEEE half; positions behind a row's limit are never weighed.
+/// Causal attention of query rows of one KV head. Position p lies in blocks[p / kKvSpan]: keys there as
+/// [kKvSpan / 16][head_dim][16], values as [kKvSpan][head_dim], both IEEE half; positions behind a row's limit are
+/// never weighed.
 struct AttendArgs {
-  const float* const* q = nullptr;  // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
-  float* const* out = nullptr;      // [rows]: [head_dim]
-  const int64_t* limits = nullptr;  // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
-  int64_t rows = 0;                 // 1 .. kAttendRows
-  const uint16_t* keys = nullptr;
-  const uint16_t* values = nullptr;
-  int64_t head_dim = 0;      // multiple of 16
-  float* scratch = nullptr;  // kAttendRows * head_dim floats
+  const float* const* q = nullptr;          // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
+  float* const* out = nullptr;              // [rows]: [head_dim]
+  const int64_t* limits = nullptr;          // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
+  int64_t rows = 0;                         // 1 .. kAttendRows
+  const uint16_t* const* blocks = nullptr;  // [(largest limit + kKvSpan - 1) / kKvSpan]
+  int64_t keys = 0;                         // where this head's keys begin in a block, in elements
+  int64_t values = 0;                       // and its values
+  int64_t head_dim = 0;                     // multiple of 16
+  float* scratch = nullptr;                 // kAttendRows * head_dim floats
 };
 
 struct Kernels {

@@ -222,20 +222,20 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
                         int64_t kv_head) {
   const int64_t dim = config_.head_dim;
   const int64_t position = pass.position(row);
-  CpuState& state = pass.state(row);
-  KvCache& cache = state.attention[attention_index];
+  KvCache& cache = pass.state(row).kv;
+  const int64_t slot = position % kKvSpan;
   float* k = work_.key.data() + row * config_.kv_dim() + kv_head * dim;
   kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
   rotate(k, position);
   uint16_t half[16];
-  uint16_t* keys = cache.keys.data() + kv_head * state.padded_capacity() * dim + position / kKvBlock * kKvBlock * dim +
-                   position % kKvBlock;
+  uint16_t* block = cache.data(position);
+  uint16_t* keys = block + cache.keys_at(attention_index, kv_head) + slot / kKvBlock * kKvBlock * dim + slot % kKvBlock;
   for (int64_t i = 0; i < dim; i += 16) {
     kernels_.to_f16(k + i, 16, half);
     for (int64_t j = 0; j < 16; ++j) keys[(i + j) * kKvBlock] = half[j];
   }
   const float* v = work_.value.data() + row * config_.kv_dim() + kv_head * dim;
-  kernels_.to_f16(v, dim, cache.values.data() + (kv_head * state.padded_capacity() + position) * dim);
+  kernels_.to_f16(v, dim, block + cache.values_at(attention_index, kv_head) + slot * dim);
 }
 
 void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows) {
@@ -253,13 +253,13 @@ void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64
     out[slot] = work_.mixed.data() + row * config_.query_dim() + head * dim;
     limits[slot] = pass.position(row) + 1;
   }
-  const CpuState& state = pass.state(query_rows.begin / group);
-  const KvCache& cache = state.attention[attention_index];
+  const KvCache& cache = pass.state(query_rows.begin / group).kv;
   args.q = q.data();
   args.out = out.data();
   args.limits = limits.data();
-  args.keys = cache.keys.data() + kv_head * state.padded_capacity() * dim;
-  args.values = cache.values.data() + kv_head * state.padded_capacity() * dim;
+  args.blocks = cache.table();
+  args.keys = cache.keys_at(attention_index, kv_head);
+  args.values = cache.values_at(attention_index, kv_head);
   args.head_dim = dim;
   args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
   kernels_.attend(args);
