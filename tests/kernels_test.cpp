@@ -15,7 +15,6 @@
 #include "backend/cpu/workspace.h"
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/quantize.h"
 
 namespace prosa::backend::cpu {
 namespace {
@@ -87,17 +86,16 @@ class KernelsTest : public testing::TestWithParam<std::string> {
   void check_linear(const TestMatrix& test, int64_t tokens) {
     const Matrix& m = test.matrix;
     const PackedMatrix packed = pack(m, pool);
-    InputRows input(tokens, m.cols, padded(m.cols, 128));
+    InputRows input(tokens, m.cols);
     const std::vector<float> x = random_floats(tokens * m.cols, 7);
     for (int64_t t = 0; t < tokens; ++t) {
       std::copy_n(x.data() + t * m.cols, m.cols, input.row(t));
-      if (m.quantized()) input.quantize(kernels, t, m.cols, m.group_size, true);
+      if (m.quantized()) input.quantize(kernels, t, m.cols, m.group_size);
     }
-    const Activations view = input.view(m.group_size, false);
+    const Activations view = input.view(m.group_size);
     const int64_t ldy = m.rows + 3;
     std::vector<float> y(static_cast<size_t>(tokens * ldy), 0.5F);
-    AlignedBuffer<uint8_t> panel(linear_scratch_bytes(tokens, padded(m.cols, 128)));
-    kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), ldy, true, panel.data());
+    kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), ldy, true);
 
     std::vector<float> row(static_cast<size_t>(m.cols));
     for (int64_t r = 0; r < m.rows; ++r) {
@@ -122,85 +120,12 @@ class KernelsTest : public testing::TestWithParam<std::string> {
     std::vector<float> alone(static_cast<size_t>(m.rows), 0.5F);
     for (int64_t t = 0; t < tokens; ++t) {
       std::fill(alone.begin(), alone.end(), 0.5F);
-      kernels.linear(packed, {0, packed.tiles()}, input.view(m.group_size, false, t), 1, alone.data(), m.rows, true,
-                     panel.data());
+      kernels.linear(packed, {0, packed.tiles()}, input.view(m.group_size, t), 1, alone.data(), m.rows, true);
       for (int64_t r = 0; r < m.rows; ++r)
         ASSERT_EQ(alone[static_cast<size_t>(r)], y[static_cast<size_t>(t * ldy + r)]);
     }
   }
 };
-
-// What lookups leave out of the low plane, computed from the formula in generic/panel.inl with exact sums of pairs.
-double with_lookups(const Matrix& m, const Activations& x, int64_t row, int64_t token) {
-  std::vector<uint8_t> codes(static_cast<size_t>(m.cols));
-  checkpoint::unpack_row(m.data + row * m.cols * m.bits / 8, m.bits, codes);
-  const double step = std::exp2(m.bits - 2);  // of the two highest bits
-  double total = 0;
-  for (int64_t g = 0; g < m.cols / m.group_size; ++g) {
-    double high = 0, found = 0, low = 0, all = 0;
-    for (int64_t c = g * m.group_size; c < (g + 1) * m.group_size; c += 2) {
-      int pair = 0;
-      for (int64_t i = c; i < c + 2; ++i) {
-        const int code = codes[static_cast<size_t>(i)];
-        const int h = x.high[token * x.ldq + i], l = x.low[token * x.ldq + i];
-        high += code * h;
-        pair += (2 * (code >> (m.bits - 2)) - 3) * l;
-        low += l;
-        all += 128 * h + l;
-      }
-      found += std::floor((pair + 16) / 32.0);
-    }
-    const double sum = 128 * high + step / 2 * 32 * found + (std::exp2(m.bits) - 1) / 2 * low;
-    const auto read = [&](const std::byte* from) {
-      float value = 0;
-      const int64_t index = row * m.cols / m.group_size + g;
-      if (m.scale_dtype == DType::f32) {
-        std::memcpy(&value, from + index * 4, 4);
-      } else {
-        uint16_t half = 0;
-        std::memcpy(&half, from + index * 2, 2);
-        value = m.scale_dtype == DType::bf16 ? bf16_to_float(half) : f16_to_float(half);
-      }
-      return static_cast<double>(value);
-    };
-    total += x.scale[token * x.ldg + g] * (read(m.scales) * sum + read(m.biases) * all);
-  }
-  return total;
-}
-
-TEST_P(KernelsTest, LookupsComputeTheirFormula) {
-  for (int bits : {2, 3, 4, 5, 6, 8}) {
-    for (int group : {32, 64, 128}) {
-      for (int64_t rows : {2, 35, 100}) {
-        const TestMatrix test = quantized_matrix(rows, 256, bits, group, bits == 6 ? DType::f32 : DType::bf16, 21);
-        const Matrix& m = test.matrix;
-        const PackedMatrix packed = pack(m, pool);
-        const int64_t tokens = 5;
-        InputRows input(tokens, m.cols, m.cols);
-        const std::vector<float> x = random_floats(tokens * m.cols, 8);
-        for (int64_t t = 0; t < tokens; ++t) {
-          std::copy_n(x.data() + t * m.cols, m.cols, input.row(t));
-          input.quantize(kernels, t, m.cols, group, true);
-        }
-        std::vector<float> y(static_cast<size_t>(tokens * rows), 1.0F), alone(static_cast<size_t>(rows), 1.0F);
-        AlignedBuffer<uint8_t> scratch(linear_scratch_bytes(tokens, m.cols));
-        kernels.linear(packed, {0, packed.tiles()}, input.view(group, true), tokens, y.data(), rows, true,
-                       scratch.data());
-        for (int64_t t = 0; t < tokens; ++t) {
-          for (int64_t r = 0; r < rows; ++r) {
-            ASSERT_NEAR(y[static_cast<size_t>(t * rows + r)], 1.0 + with_lookups(m, input.view(group, true), r, t),
-                        2e-4)
-                << bits << " bits, group " << group << ", row " << r << ", token " << t;
-          }
-        }
-        kernels.linear(packed, {0, packed.tiles()}, input.view(group, true, 4), 1, alone.data(), rows, true,
-                       scratch.data());
-        for (int64_t r = 0; r < rows; ++r)
-          ASSERT_EQ(alone[static_cast<size_t>(r)], y[static_cast<size_t>(4 * rows + r)]) << "a token alone";
-      }
-    }
-  }
-}
 
 TEST_P(KernelsTest, UnpackRowGivesTheFilesValues) {
   for (int bits : {2, 3, 4, 5, 6, 8}) {
@@ -250,12 +175,11 @@ TEST_P(KernelsTest, ExtremeCodesAndActivationsDoNotSaturate) {
     std::fill(test.data.begin(), test.data.end(), std::byte{0xff});
     const PackedMatrix packed = pack(test.matrix, pool);
     for (float sign : {1.0F, -1.0F}) {
-      InputRows input(1, 128, 128);
+      InputRows input(1, 128);
       std::fill_n(input.row(0), 128, sign);
-      input.quantize(kernels, 0, 128, 64, false);
+      input.quantize(kernels, 0, 128, 64);
       std::vector<float> y(16);
-      AlignedBuffer<uint8_t> panel(linear_scratch_bytes(1, 128));
-      kernels.linear(packed, {0, 1}, input.view(64, false), 1, y.data(), 16, false, panel.data());
+      kernels.linear(packed, {0, 1}, input.view(64), 1, y.data(), 16, false);
       std::vector<float> row(128);
       for (int64_t r = 0; r < 16; ++r) {
         checkpoint::dequantize_row(test.matrix, r, row.data());
@@ -274,8 +198,8 @@ TEST_P(KernelsTest, QuantizeRoundsToTheNearestStep) {
   x[130] = -5;                            // the ends of the range
   x[200] = 5;
   std::vector<int8_t> high(static_cast<size_t>(n)), low(static_cast<size_t>(n));
-  std::vector<float> scale(4), sum(4), low_sum(4);
-  kernels.quantize(x.data(), n, 64, high.data(), low.data(), scale.data(), sum.data(), low_sum.data());
+  std::vector<float> scale(4), sum(4);
+  kernels.quantize(x.data(), n, 64, high.data(), low.data(), scale.data(), sum.data());
   for (int64_t g = 0; g < 4; ++g) {
     float total = 0;
     for (int64_t i = g * 64; i < (g + 1) * 64; ++i) {

@@ -15,23 +15,29 @@ namespace prosa::backend::cpu {
 /// Inputs of a product for several tokens, in float32 and, for quantized weights, as 15-bit integers by groups of
 /// columns in two int8 planes: x = scale * (128 * high + low), low in [-64, 63]. One plane alone would be the usual
 /// int8 activation; docs/numerics.md has what that costs. sum = scale * (sum of the integers), the factor of a weight
-/// group's bias. For prefill's cheaper form of the low plane (generic/panel.inl) there are lookups: for every 8 columns
-/// four tables of 16 sums, one for each pair of columns; null where products shall be exact.
+/// group's bias.
 struct Activations {
   const float* x = nullptr;  // [tokens, ldx]
   int64_t ldx = 0;
   const int8_t* high = nullptr;  // [tokens, ldq]
   const int8_t* low = nullptr;   // [tokens, ldq]
   int64_t ldq = 0;
-  const float* scale = nullptr;    // [tokens, ldg]
-  const float* sum = nullptr;      // [tokens, ldg]
-  const float* low_sum = nullptr;  // [tokens, ldg]: scale * (sum of the low plane)
+  const float* scale = nullptr;  // [tokens, ldg]
+  const float* sum = nullptr;    // [tokens, ldg]
   int64_t ldg = 0;
-  const uint8_t* lookups = nullptr;  // [tokens, ldl]
-  int64_t ldl = 0;
-};
 
-inline constexpr int64_t kLookupBytes = 8;  // bytes of lookups per column
+  /// The rows from `token` on.
+  [[nodiscard]] Activations from(int64_t token) const {
+    Activations rest = *this;
+    rest.x += token * ldx;
+    if (high == nullptr) return rest;  // dense weights need no integers
+    rest.high += token * ldq;
+    rest.low += token * ldq;
+    rest.scale += token * ldg;
+    rest.sum += token * ldg;
+    return rest;
+  }
+};
 
 /// Token rows of the chunked and the stepwise delta rule, one value head.
 /// State layout: [value_dim / 16][key_dim][16], float32.
@@ -80,15 +86,11 @@ struct AttendArgs {
 struct Kernels {
   std::string_view isa;
 
-  /// y[t][32 * tile + row] (+)= W x for the tiles of the range and all tokens. Exact integer sums, or with lookups
-  /// where x has them and w is quantized. `scratch`: linear_scratch_bytes().
+  /// y[t][32 * tile + row] (+)= W x for the tiles of the range and all tokens.
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
-                 bool add, uint8_t* scratch);
+                 bool add);
   /// Symmetric 15-bit integers by groups, split into planes (Activations); n a multiple of the group.
-  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum,
-                   float* low_sum);
-  /// The tables of a low plane: out [n * kLookupBytes], n a multiple of 8.
-  void (*make_lookups)(const int8_t* low, int64_t n, uint8_t* out);
+  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum);
 
   /// out = x / sqrt(mean(x^2) + eps) * w. x and w are zero behind n up to a multiple of 16.
   void (*rms_norm)(const float* x, const float* w, int64_t n, float eps, float* out);
@@ -112,19 +114,6 @@ struct Kernels {
   /// Runs `rounds` (at most 2^16) of int8 dot products on data in cache; returns the multiply-adds done.
   int64_t (*dot_peak)(int64_t rounds, int32_t* checksum);
 };
-
-// Shape of the panels of generic/panel.inl.
-inline constexpr int64_t kPanelCols = 128;     // columns of a panel: a multiple of every group size
-inline constexpr int64_t kMaxPanelHalves = 4;  // rows of a panel / 16
-inline constexpr int64_t kChunkPanels = 8;     // panels whose sums wait together: they stay in the second-level cache
-inline constexpr int64_t kPanelBytes = kPanelCols / 8 * kMaxPanelHalves * 3 * kVector;
-inline constexpr int64_t kPanelScales = kPanelCols / 32 * kMaxPanelHalves * 2 * kHalfRows;
-
-/// Scratch of `linear` for one worker: a panel, the sums of a chunk of panels, three factors for each token and group.
-constexpr int64_t linear_scratch_bytes(int64_t tokens, int64_t cols) {
-  return kPanelBytes +
-         4 * (kPanelScales + kChunkPanels * kMaxPanelHalves * kHalfRows * tokens + 3 * tokens * cols / 32);
-}
 
 const Kernels* avx512_kernels();  // null where not compiled in
 const Kernels* avx2_kernels();

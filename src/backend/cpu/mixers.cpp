@@ -18,11 +18,12 @@ constexpr size_t kMaxConvTaps = 64;  // read_config() admits no larger kernel
 void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index) {
   const PackedDeltaNet& weights = *layer.delta;
   const int64_t rows = pass.rows();
-  products(worker, rows, config_.hidden_size, input_precision(pass), normed(layer.input_norm),
+  products(worker, rows, config_.hidden_size, normed(layer.input_norm),
            {{weights.qkv, work_.qkv.data(), config_.conv_dim()},
             {weights.z, work_.z.data(), config_.value_dim()},
             {weights.b, work_.b.data(), work_.head_width},
             {weights.a, work_.a.data(), work_.head_width}});
+  ask_for(worker, {&weights.out});
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_projections);
 
@@ -32,7 +33,7 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_rule);
-  products(worker, rows, config_.value_dim(), Precision::exact,
+  products(worker, rows, config_.value_dim(),
            [&](int64_t row, float* out) {
              std::copy_n(work_.mixed.data() + row * config_.value_dim(), config_.value_dim(), out);
            },
@@ -146,10 +147,11 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
 void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index) {
   const PackedAttention& weights = *layer.attention;
   const int64_t rows = pass.rows();
-  products(worker, rows, config_.hidden_size, input_precision(pass), normed(layer.input_norm),
+  products(worker, rows, config_.hidden_size, normed(layer.input_norm),
            {{weights.q, work_.query.data(), 2 * config_.query_dim()},
             {weights.k, work_.key.data(), config_.kv_dim()},
             {weights.v, work_.value.data(), config_.kv_dim()}});
+  ask_for(worker, {&weights.out});
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::attention_projections);
 
@@ -186,7 +188,7 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::attention);
-  products(worker, rows, config_.query_dim(), Precision::exact,
+  products(worker, rows, config_.query_dim(),
            [&](int64_t row, float* out) {
              std::copy_n(work_.mixed.data() + row * config_.query_dim(), config_.query_dim(), out);
            },

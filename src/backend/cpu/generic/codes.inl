@@ -3,6 +3,15 @@
 //
 // Included inside an ISA's namespace, after its simd.h.
 
+// Calls f<0>(), f<1>(), … f<N - 1>(): a loop that is unrolled before the compiler decides what lives in registers.
+// All of it is inlined at once: later, arrays of accumulators would already be memory.
+#define PROSA_INLINE __attribute__((always_inline))
+template <int N, typename Function>
+PROSA_INLINE inline void each(const Function& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) PROSA_INLINE { (f.template operator()<i>(), ...); }
+  (std::make_integer_sequence<int, N>{});
+}
+
 // `c` is the chunk 0..7 of a block of 32 columns.
 
 template <int Bits, int c>

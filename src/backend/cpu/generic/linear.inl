@@ -1,11 +1,11 @@
-// Products with packed weights and few tokens (decode): quantized codes times integer activations in two int8 planes,
-// dense values times float32 ones, straight from the packed stream. Many tokens: panel.inl. Codes: codes.inl.
+// Products with packed weights: quantized codes times integer activations in two int8 planes, dense values times
+// float32 ones, straight from the packed stream. Codes: codes.inl.
 //
 // Included inside an ISA's namespace. For each group of columns y += (scale * xs) * dot + bias * xsum, where dot is an
 // exact integer: the float operations of a (row, token) pair are the same, in the same order, for any number of tokens.
 // That is why batch neighbours change no bit.
 
-// ---- few tokens: straight from the packed stream
+// ---- quantized weights
 
 // One thread reads one stream at half of what the memory can give unless lines are asked for well ahead: the hardware's
 // own prefetching stops at 4 KiB pages.
@@ -20,89 +20,83 @@ inline I join_planes(I high, I low) { return add(scale_up<7>(high), low); }
 
 // The integer sums of one group of columns for both halves of a tile and T tokens from `x_high`, `x_low` on.
 template <int Bits, int T>
-inline void dot_group(const PackedMatrix& w, const uint8_t* planes, const Activations& x, int64_t column,
-                      I (&total)[T][2]) {
+PROSA_INLINE inline void dot_group(const PackedMatrix& w, const uint8_t* planes, const Activations& x, int64_t column,
+                                   I (&total)[T][2]) {
   constexpr int kChains = T == 1 ? 2 : 1;  // a lone token takes even and odd chunks apart: shorter chains of additions
   I high[T][2][kChains];
   I low[T][2][kChains];
-  for (int t = 0; t < T; ++t) {
-    for (int h = 0; h < 2; ++h) {
-      for (int c = 0; c < kChains; ++c) high[t][h][c] = low[t][h][c] = izero();
-    }
+  each<T>([&]<int t>() PROSA_INLINE {
+    each<kChains>([&]<int c>() PROSA_INLINE { high[t][0][c] = high[t][1][c] = low[t][0][c] = low[t][1][c] = izero(); });
+  });
+  const int64_t half = w.half_bytes();
+  for (int64_t block = 0; block < w.group_size / 32; ++block, planes += Bits * kVector, column += 32) {
+    each<8>([&]<int c>() PROSA_INLINE {
+      const B first = codes_of<Bits, c>(planes);
+      const B second = codes_of<Bits, c>(planes + half);
+      each<T>([&]<int t>() PROSA_INLINE {
+        const X xh = repeat4(x.high + t * x.ldq + column + 4 * c);
+        const X xl = repeat4(x.low + t * x.ldq + column + 4 * c);
+        constexpr int chain = c % kChains;
+        high[t][0][chain] = dot_bits<Bits>(high[t][0][chain], first, xh);
+        high[t][1][chain] = dot_bits<Bits>(high[t][1][chain], second, xh);
+        low[t][0][chain] = dot_bits<Bits>(low[t][0][chain], first, xl);
+        low[t][1][chain] = dot_bits<Bits>(low[t][1][chain], second, xl);
+      });
+    });
   }
-  const uint8_t* const half[2] = {planes, planes + w.half_bytes()};
-  for (int64_t block = 0; block < w.group_size / 32; ++block) {
-    const int64_t at = block * Bits * kVector;
-    const auto chunk = [&]<int c>() {
-      const B codes[2] = {codes_of<Bits, c>(half[0] + at), codes_of<Bits, c>(half[1] + at)};
-      for (int t = 0; t < T; ++t) {
-        const X xh = repeat4(x.high + t * x.ldq + column + block * 32 + 4 * c);
-        const X xl = repeat4(x.low + t * x.ldq + column + block * 32 + 4 * c);
-        for (int h = 0; h < 2; ++h) {
-          high[t][h][c % kChains] = dot_bits<Bits>(high[t][h][c % kChains], codes[h], xh);
-          low[t][h][c % kChains] = dot_bits<Bits>(low[t][h][c % kChains], codes[h], xl);
-        }
-      }
-    };
-    chunk.template operator()<0>();
-    chunk.template operator()<1>();
-    chunk.template operator()<2>();
-    chunk.template operator()<3>();
-    chunk.template operator()<4>();
-    chunk.template operator()<5>();
-    chunk.template operator()<6>();
-    chunk.template operator()<7>();
-  }
-  for (int t = 0; t < T; ++t) {
-    for (int h = 0; h < 2; ++h) {
-      total[t][h] = kChains == 1 ? join_planes(high[t][h][0], low[t][h][0])
-                                 : join_planes(add(high[t][h][0], high[t][h][kChains - 1]),
-                                               add(low[t][h][0], low[t][h][kChains - 1]));
-    }
-  }
+  each<T>([&]<int t>() PROSA_INLINE {
+    each<2>([&]<int h>() PROSA_INLINE {
+      if constexpr (kChains == 1)
+        total[t][h] = join_planes(high[t][h][0], low[t][h][0]);
+      else
+        total[t][h] = join_planes(add(high[t][h][0], high[t][h][1]), add(low[t][h][0], low[t][h][1]));
+    });
+  });
 }
 
+// T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache.
+// T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache.
 template <int Bits, bool Wide, int T>
-inline void stream_tile(const PackedMatrix& w, int64_t tile, const Activations& x, float* y, int64_t ldy, bool add_to) {
+inline void stream_tile(const PackedMatrix& w, int64_t tile, const Activations& x, int64_t token, bool ahead, float* y,
+                        int64_t ldy, bool add_to) {
   const uint8_t* at = w.tile(tile);
-  F acc[T][2];
-  for (int t = 0; t < T; ++t) acc[t][0] = acc[t][1] = zero();
   const int64_t step = w.group_bytes();
+  const Activations mine = x.from(token);
+  F acc[T][2];
+  each<T>([&]<int t>() PROSA_INLINE { acc[t][0] = acc[t][1] = zero(); });
   for (int64_t g = 0; g < w.groups(); ++g, at += step) {
-    read_ahead(at, step);
+    if (ahead) read_ahead(at, step);
     I dots[T][2];
-    dot_group<Bits, T>(w, at + w.header_bytes(), x, g * w.group_size, dots);
-    for (int h = 0; h < 2; ++h) {
+    dot_group<Bits, T>(w, at + w.header_bytes(), mine, g * w.group_size, dots);
+    each<2>([&]<int h>() PROSA_INLINE {
       const F scale = load_scale<Wide>(at, h);
       const F bias = load_scale<Wide>(at, 2 + h);
-      for (int t = 0; t < T; ++t) {
-        acc[t][h] = add_group<Bits>(acc[t][h], dots[t][h], scale, bias, x.scale[t * x.ldg + g], x.sum[t * x.ldg + g]);
-      }
-    }
+      each<T>([&]<int t>() PROSA_INLINE {
+        const int64_t of = t * mine.ldg + g;
+        acc[t][h] = add_group<Bits>(acc[t][h], dots[t][h], scale, bias, mine.scale[of], mine.sum[of]);
+      });
+    });
   }
   for (int t = 0; t < T; ++t) {
     for (int h = 0; h < 2; ++h) {
       const int64_t row = tile * kTileRows + h * kHalfRows;
-      put_row(y + t * ldy + row, w.rows - row, add_to, acc[t][h]);
+      put_row(y + (token + t) * ldy + row, w.rows - row, add_to, acc[t][h]);
     }
   }
 }
 
-template <int Bits, bool Wide, int T>
-inline void stream_tiles(const PackedMatrix& w, Range tiles, const Activations& x, float* y, int64_t ldy, bool add_to) {
-  for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) stream_tile<Bits, Wide, T>(w, tile, x, y, ldy, add_to);
-}
-
+// Many tokens take a tile in turn: it waits in the second-level cache.
 template <int Bits, bool Wide>
-inline void quantized_linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y,
-                             int64_t ldy, bool add_to, uint8_t* scratch) {
-  if (x.lookups != nullptr) return panel_linear<Bits, Wide, true>(w, tiles, x, tokens, y, ldy, add_to, scratch);
-  switch (tokens) {
-    case 1: return stream_tiles<Bits, Wide, 1>(w, tiles, x, y, ldy, add_to);
-    case 2: return stream_tiles<Bits, Wide, 2>(w, tiles, x, y, ldy, add_to);
-    case 3: return stream_tiles<Bits, Wide, 3>(w, tiles, x, y, ldy, add_to);
-    case 4: return stream_tiles<Bits, Wide, 4>(w, tiles, x, y, ldy, add_to);
-    default: return panel_linear<Bits, Wide, false>(w, tiles, x, tokens, y, ldy, add_to, scratch);
+inline void stream_linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y,
+                          int64_t ldy, bool add_to) {
+  for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    int64_t token = 0;
+    for (; token + kStreamTokens <= tokens; token += kStreamTokens)
+      stream_tile<Bits, Wide, kStreamTokens>(w, tile, x, token, token == 0, y, ldy, add_to);
+    if constexpr (kStreamTokens > 2) {
+      for (; token + 2 <= tokens; token += 2) stream_tile<Bits, Wide, 2>(w, tile, x, token, token == 0, y, ldy, add_to);
+    }
+    for (; token < tokens; ++token) stream_tile<Bits, Wide, 1>(w, tile, x, token, token == 0, y, ldy, add_to);
   }
 }
 
@@ -166,22 +160,22 @@ inline void dense_linear(const PackedMatrix& w, Range tiles, const Activations& 
 
 template <int Bits>
 inline void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
-                        bool add_to, uint8_t* scratch) {
+                        bool add_to) {
   if (w.scale_dtype == DType::f32)
-    quantized_linear<Bits, true>(w, tiles, x, tokens, y, ldy, add_to, scratch);
+    stream_linear<Bits, true>(w, tiles, x, tokens, y, ldy, add_to);
   else
-    quantized_linear<Bits, false>(w, tiles, x, tokens, y, ldy, add_to, scratch);
+    stream_linear<Bits, false>(w, tiles, x, tokens, y, ldy, add_to);
 }
 
 inline void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
-                   bool add_to, uint8_t* scratch) {
+                   bool add_to) {
   switch (w.bits) {
-    case 2: return linear_bits<2>(w, tiles, x, tokens, y, ldy, add_to, scratch);
-    case 3: return linear_bits<3>(w, tiles, x, tokens, y, ldy, add_to, scratch);
-    case 4: return linear_bits<4>(w, tiles, x, tokens, y, ldy, add_to, scratch);
-    case 5: return linear_bits<5>(w, tiles, x, tokens, y, ldy, add_to, scratch);
-    case 6: return linear_bits<6>(w, tiles, x, tokens, y, ldy, add_to, scratch);
-    case 8: return linear_bits<8>(w, tiles, x, tokens, y, ldy, add_to, scratch);
+    case 2: return linear_bits<2>(w, tiles, x, tokens, y, ldy, add_to);
+    case 3: return linear_bits<3>(w, tiles, x, tokens, y, ldy, add_to);
+    case 4: return linear_bits<4>(w, tiles, x, tokens, y, ldy, add_to);
+    case 5: return linear_bits<5>(w, tiles, x, tokens, y, ldy, add_to);
+    case 6: return linear_bits<6>(w, tiles, x, tokens, y, ldy, add_to);
+    case 8: return linear_bits<8>(w, tiles, x, tokens, y, ldy, add_to);
     default: break;
   }
   switch (w.dtype) {
