@@ -11,6 +11,8 @@
 // own prefetching stops at 4 KiB pages.
 inline constexpr int64_t kReadAhead = 4096;
 
+inline constexpr int64_t kWaitingBytes = 160 << 10;  // of tiles that many tokens take in turn
+
 inline void read_ahead(const uint8_t* at, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + kReadAhead + line, 0, 3);
 }
@@ -55,10 +57,11 @@ PROSA_INLINE inline void dot_group(const PackedMatrix& w, const uint8_t* planes,
 }
 
 // T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache.
-// T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache.
+// T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache. A function of its own: its
+// registers are full.
 template <int Bits, bool Wide, int T>
-inline void stream_tile(const PackedMatrix& w, int64_t tile, const Activations& x, int64_t token, bool ahead, float* y,
-                        int64_t ldy, bool add_to) {
+__attribute__((noinline)) void stream_tile(const PackedMatrix& w, int64_t tile, const Activations& x, int64_t token,
+                                           bool ahead, float* y, int64_t ldy, bool add_to) {
   const uint8_t* at = w.tile(tile);
   const int64_t step = w.group_bytes();
   const Activations mine = x.from(token);
@@ -85,18 +88,24 @@ inline void stream_tile(const PackedMatrix& w, int64_t tile, const Activations& 
   }
 }
 
-// Many tokens take a tile in turn: it waits in the second-level cache.
+// A few tokens take some tiles in turn, which wait in the second-level cache, while the tokens' integers stay in the
+// first: so the other way round than where a tile comes from memory.
 template <int Bits, bool Wide>
 inline void stream_linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y,
                           int64_t ldy, bool add_to) {
-  for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+  const int64_t few = std::max<int64_t>(kWaitingBytes / w.tile_bytes, 1);
+  for (int64_t begin = tiles.begin; begin < tiles.end; begin += few) {
+    const int64_t end = std::min(begin + few, tiles.end);
     int64_t token = 0;
-    for (; token + kStreamTokens <= tokens; token += kStreamTokens)
-      stream_tile<Bits, Wide, kStreamTokens>(w, tile, x, token, token == 0, y, ldy, add_to);
-    if constexpr (kStreamTokens > 2) {
-      for (; token + 2 <= tokens; token += 2) stream_tile<Bits, Wide, 2>(w, tile, x, token, token == 0, y, ldy, add_to);
-    }
-    for (; token < tokens; ++token) stream_tile<Bits, Wide, 1>(w, tile, x, token, token == 0, y, ldy, add_to);
+    const auto take = [&]<int T>() PROSA_INLINE {
+      for (; token + T <= tokens; token += T) {
+        for (int64_t tile = begin; tile < end; ++tile)
+          stream_tile<Bits, Wide, T>(w, tile, x, token, token == 0, y, ldy, add_to);
+      }
+    };
+    take.template operator()<kStreamTokens>();
+    if constexpr (kStreamTokens > 2) take.template operator()<2>();
+    if constexpr (kStreamTokens > 1) take.template operator()<1>();
   }
 }
 
