@@ -15,6 +15,7 @@
 #include "backend/cpu/workspace.h"
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/quantize.h"
 
 namespace prosa::backend::cpu {
 namespace {
@@ -86,16 +87,16 @@ class KernelsTest : public testing::TestWithParam<std::string> {
   void check_linear(const TestMatrix& test, int64_t tokens) {
     const Matrix& m = test.matrix;
     const PackedMatrix packed = pack(m, pool);
-    InputRows input(tokens, m.cols);
+    InputRows input(tokens, m.cols, padded(m.cols, 128));
     const std::vector<float> x = random_floats(tokens * m.cols, 7);
     for (int64_t t = 0; t < tokens; ++t) {
       std::copy_n(x.data() + t * m.cols, m.cols, input.row(t));
-      if (m.quantized()) input.quantize(kernels, t, m.cols, m.group_size);
+      if (m.quantized()) input.quantize(kernels, t, m.cols, m.group_size, true);
     }
-    const Activations view = input.view(m.group_size);
+    const Activations view = input.view(m.group_size, false);
     const int64_t ldy = m.rows + 3;
     std::vector<float> y(static_cast<size_t>(tokens * ldy), 0.5F);
-    AlignedBuffer<uint8_t> panel(panel_bytes(padded(m.cols, 128)));
+    AlignedBuffer<uint8_t> panel(linear_scratch_bytes(tokens, padded(m.cols, 128)));
     kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), ldy, true, panel.data());
 
     std::vector<float> row(static_cast<size_t>(m.cols));
@@ -121,13 +122,85 @@ class KernelsTest : public testing::TestWithParam<std::string> {
     std::vector<float> alone(static_cast<size_t>(m.rows), 0.5F);
     for (int64_t t = 0; t < tokens; ++t) {
       std::fill(alone.begin(), alone.end(), 0.5F);
-      kernels.linear(packed, {0, packed.tiles()}, input.view(m.group_size, t), 1, alone.data(), m.rows, true,
+      kernels.linear(packed, {0, packed.tiles()}, input.view(m.group_size, false, t), 1, alone.data(), m.rows, true,
                      panel.data());
       for (int64_t r = 0; r < m.rows; ++r)
         ASSERT_EQ(alone[static_cast<size_t>(r)], y[static_cast<size_t>(t * ldy + r)]);
     }
   }
 };
+
+// What lookups leave out of the low plane, computed from the formula in generic/panel.inl with exact sums of pairs.
+double with_lookups(const Matrix& m, const Activations& x, int64_t row, int64_t token) {
+  std::vector<uint8_t> codes(static_cast<size_t>(m.cols));
+  checkpoint::unpack_row(m.data + row * m.cols * m.bits / 8, m.bits, codes);
+  const double step = std::exp2(m.bits - 2);  // of the two highest bits
+  double total = 0;
+  for (int64_t g = 0; g < m.cols / m.group_size; ++g) {
+    double high = 0, found = 0, low = 0, all = 0;
+    for (int64_t c = g * m.group_size; c < (g + 1) * m.group_size; c += 2) {
+      int pair = 0;
+      for (int64_t i = c; i < c + 2; ++i) {
+        const int code = codes[static_cast<size_t>(i)];
+        const int h = x.high[token * x.ldq + i], l = x.low[token * x.ldq + i];
+        high += code * h;
+        pair += (2 * (code >> (m.bits - 2)) - 3) * l;
+        low += l;
+        all += 128 * h + l;
+      }
+      found += std::floor((pair + 16) / 32.0);
+    }
+    const double sum = 128 * high + step / 2 * 32 * found + (std::exp2(m.bits) - 1) / 2 * low;
+    const auto read = [&](const std::byte* from) {
+      float value = 0;
+      const int64_t index = row * m.cols / m.group_size + g;
+      if (m.scale_dtype == DType::f32) {
+        std::memcpy(&value, from + index * 4, 4);
+      } else {
+        uint16_t half = 0;
+        std::memcpy(&half, from + index * 2, 2);
+        value = m.scale_dtype == DType::bf16 ? bf16_to_float(half) : f16_to_float(half);
+      }
+      return static_cast<double>(value);
+    };
+    total += x.scale[token * x.ldg + g] * (read(m.scales) * sum + read(m.biases) * all);
+  }
+  return total;
+}
+
+TEST_P(KernelsTest, LookupsComputeTheirFormula) {
+  for (int bits : {2, 3, 4, 5, 6, 8}) {
+    for (int group : {32, 64, 128}) {
+      for (int64_t rows : {2, 35, 100}) {
+        const TestMatrix test = quantized_matrix(rows, 256, bits, group, bits == 6 ? DType::f32 : DType::bf16, 21);
+        const Matrix& m = test.matrix;
+        const PackedMatrix packed = pack(m, pool);
+        const int64_t tokens = 5;
+        InputRows input(tokens, m.cols, m.cols);
+        const std::vector<float> x = random_floats(tokens * m.cols, 8);
+        for (int64_t t = 0; t < tokens; ++t) {
+          std::copy_n(x.data() + t * m.cols, m.cols, input.row(t));
+          input.quantize(kernels, t, m.cols, group, true);
+        }
+        std::vector<float> y(static_cast<size_t>(tokens * rows), 1.0F), alone(static_cast<size_t>(rows), 1.0F);
+        AlignedBuffer<uint8_t> scratch(linear_scratch_bytes(tokens, m.cols));
+        kernels.linear(packed, {0, packed.tiles()}, input.view(group, true), tokens, y.data(), rows, true,
+                       scratch.data());
+        for (int64_t t = 0; t < tokens; ++t) {
+          for (int64_t r = 0; r < rows; ++r) {
+            ASSERT_NEAR(y[static_cast<size_t>(t * rows + r)], 1.0 + with_lookups(m, input.view(group, true), r, t),
+                        2e-4)
+                << bits << " bits, group " << group << ", row " << r << ", token " << t;
+          }
+        }
+        kernels.linear(packed, {0, packed.tiles()}, input.view(group, true, 4), 1, alone.data(), rows, true,
+                       scratch.data());
+        for (int64_t r = 0; r < rows; ++r)
+          ASSERT_EQ(alone[static_cast<size_t>(r)], y[static_cast<size_t>(4 * rows + r)]) << "a token alone";
+      }
+    }
+  }
+}
 
 TEST_P(KernelsTest, UnpackRowGivesTheFilesValues) {
   for (int bits : {2, 3, 4, 5, 6, 8}) {
@@ -148,7 +221,7 @@ TEST_P(KernelsTest, QuantizedLinear) {
   for (int bits : {2, 3, 4, 5, 6, 8}) {
     for (int group : {32, 64, 128}) {
       for (int64_t rows : {2, 16, 35, 64}) {
-        for (int64_t tokens : {1, 2, 3, 13})
+        for (int64_t tokens : {1, 2, 3, 4, 13})
           check_linear(quantized_matrix(rows, 256, bits, group, DType::bf16, 11), tokens);
       }
     }
@@ -177,12 +250,12 @@ TEST_P(KernelsTest, ExtremeCodesAndActivationsDoNotSaturate) {
     std::fill(test.data.begin(), test.data.end(), std::byte{0xff});
     const PackedMatrix packed = pack(test.matrix, pool);
     for (float sign : {1.0F, -1.0F}) {
-      InputRows input(1, 128);
+      InputRows input(1, 128, 128);
       std::fill_n(input.row(0), 128, sign);
-      input.quantize(kernels, 0, 128, 64);
+      input.quantize(kernels, 0, 128, 64, false);
       std::vector<float> y(16);
-      AlignedBuffer<uint8_t> panel(panel_bytes(128));
-      kernels.linear(packed, {0, 1}, input.view(64), 1, y.data(), 16, false, panel.data());
+      AlignedBuffer<uint8_t> panel(linear_scratch_bytes(1, 128));
+      kernels.linear(packed, {0, 1}, input.view(64, false), 1, y.data(), 16, false, panel.data());
       std::vector<float> row(128);
       for (int64_t r = 0; r < 16; ++r) {
         checkpoint::dequantize_row(test.matrix, r, row.data());
@@ -201,8 +274,8 @@ TEST_P(KernelsTest, QuantizeRoundsToTheNearestStep) {
   x[130] = -5;                            // the ends of the range
   x[200] = 5;
   std::vector<int8_t> high(static_cast<size_t>(n)), low(static_cast<size_t>(n));
-  std::vector<float> scale(4), sum(4);
-  kernels.quantize(x.data(), n, 64, high.data(), low.data(), scale.data(), sum.data());
+  std::vector<float> scale(4), sum(4), low_sum(4);
+  kernels.quantize(x.data(), n, 64, high.data(), low.data(), scale.data(), sum.data(), low_sum.data());
   for (int64_t g = 0; g < 4; ++g) {
     float total = 0;
     for (int64_t i = g * 64; i < (g + 1) * 64; ++i) {
@@ -340,18 +413,24 @@ TEST_P(KernelsTest, DeltaRuleInStepsAndInChunks) {
 TEST_P(KernelsTest, Attention) {
   const int64_t dim = 64;
   const int64_t positions = 150;
-  const int64_t room = 192;
   const std::vector<float> k = random_floats(positions * dim, 1, -2, 2), v = random_floats(positions * dim, 2);
-  std::vector<uint16_t> keys(static_cast<size_t>(room * dim)), values(static_cast<size_t>(room * dim));
+  // Two blocks, each with something in front of the head's keys and values.
+  const int64_t keys_at = 96, values_at = keys_at + kKvSpan * dim + 32;
+  std::vector<std::vector<uint16_t>> blocks(2, std::vector<uint16_t>(static_cast<size_t>(values_at + kKvSpan * dim)));
+  const std::vector<const uint16_t*> table{blocks[0].data(), blocks[1].data()};
+  const auto value_of = [&](int64_t p, int64_t d) {
+    return f16_to_float(table[static_cast<size_t>(p / kKvSpan)][values_at + p % kKvSpan * dim + d]);
+  };
   for (int64_t p = 0; p < positions; ++p) {
+    uint16_t* block = blocks[static_cast<size_t>(p / kKvSpan)].data();
+    const int64_t slot = p % kKvSpan;
     for (int64_t d = 0; d < dim; ++d) {
-      keys[static_cast<size_t>(p / 16 * 16 * dim + d * 16 + p % 16)] =
-          float_to_f16(k[static_cast<size_t>(p * dim + d)]);
+      block[keys_at + slot / 16 * 16 * dim + d * 16 + slot % 16] = float_to_f16(k[static_cast<size_t>(p * dim + d)]);
     }
-    kernels.to_f16(v.data() + p * dim, dim, values.data() + p * dim);
+    kernels.to_f16(v.data() + p * dim, dim, block + values_at + slot * dim);
   }
   const std::vector<float> q = random_floats(8 * dim, 3);
-  const std::vector<int64_t> limits{150, 1, 64, 65, 63, 128, 16, 149};
+  const std::vector<int64_t> limits{150, 1, 64, 129, 63, 128, 16, 149};
   std::vector<float> out(static_cast<size_t>(8 * dim)), alone(static_cast<size_t>(dim)),
       scratch(static_cast<size_t>(8 * dim));
   std::vector<const float*> queries;
@@ -361,8 +440,9 @@ TEST_P(KernelsTest, Attention) {
     outs.push_back(out.data() + r * dim);
   }
   AttendArgs args;
-  args.keys = keys.data();
-  args.values = values.data();
+  args.blocks = table.data();
+  args.keys = keys_at;
+  args.values = values_at;
   args.head_dim = dim;
   args.scratch = scratch.data();
   args.q = queries.data();
@@ -384,7 +464,7 @@ TEST_P(KernelsTest, Attention) {
     for (int64_t d = 0; d < dim; ++d) {
       double expected = 0;
       for (int64_t p = 0; p < limits[r]; ++p) {
-        expected += weight[static_cast<size_t>(p)] / total * f16_to_float(values[static_cast<size_t>(p * dim + d)]);
+        expected += weight[static_cast<size_t>(p)] / total * value_of(p, d);
       }
       ASSERT_NEAR(outs[r][d], expected, 3e-6) << "row " << r;
     }

@@ -22,8 +22,14 @@
 
 namespace prosa::backend {
 
-/// Where a sequence stands: KV cache, conv windows and recurrent matrices, valid at exactly `position` tokens.
-/// Everything is allocated by new_state(); nothing grows later.
+/// Memory that several states and snapshots may hold together.
+struct SharedBlock {
+  const void* id = nullptr;  // equal ids are the same memory
+  int64_t bytes = 0;
+};
+
+/// Where a sequence stands: KV cache, conv windows and recurrent matrices, valid at exactly `position` tokens. The KV
+/// cache may grow as tokens are fed, up to `capacity`.
 class State {
  public:
   virtual ~State() = default;
@@ -34,7 +40,10 @@ class State {
   [[nodiscard]] int64_t capacity() const noexcept { return capacity_; }
   /// False after a cancelled or failed prefill: only reset() or Backend::restore() make it usable again.
   [[nodiscard]] bool valid() const noexcept { return valid_; }
-  [[nodiscard]] virtual int64_t byte_size() const noexcept = 0;  // host or device bytes held
+  /// Host or device bytes held, shared ones included. From any thread.
+  [[nodiscard]] virtual int64_t byte_size() const noexcept = 0;
+  /// Of these: what snapshots and other states may hold too.
+  [[nodiscard]] virtual std::vector<SharedBlock> shared() const { return {}; }
 
  protected:
   explicit State(int64_t capacity) noexcept : capacity_(capacity) {}
@@ -43,14 +52,16 @@ class State {
   bool valid_ = true;
 };
 
-/// A copy of a State at one position (KV up to it, conv windows, recurrent matrices), in host memory.
+/// A State at one position (KV up to it, conv windows, recurrent matrices), in host memory. Never changes; KV may be
+/// shared with the state and with other snapshots of it, so a snapshot costs the same at any position.
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
   Snapshot(const Snapshot&) = delete;
   Snapshot& operator=(const Snapshot&) = delete;
   [[nodiscard]] int64_t position() const noexcept { return position_; }
-  [[nodiscard]] virtual int64_t byte_size() const noexcept = 0;
+  [[nodiscard]] virtual int64_t byte_size() const noexcept = 0;  // bytes held, shared ones included
+  [[nodiscard]] virtual std::vector<SharedBlock> shared() const { return {}; }
 
  protected:
   explicit Snapshot(int64_t position) noexcept : position_(position) {}
@@ -87,12 +98,13 @@ class Backend {
   [[nodiscard]] virtual int threads() const noexcept = 0;
   [[nodiscard]] virtual const ModelConfig& config() const noexcept = 0;
 
-  /// Room for `capacity` tokens. Error(out_of_memory) names the size.
+  /// For at most `capacity` tokens. Error(out_of_memory) names the size.
   [[nodiscard]] virtual std::unique_ptr<State> new_state(int64_t capacity) = 0;
   /// Back to position 0, valid.
   virtual void reset(State& state) = 0;
 
-  /// Feeds n >= 1 tokens. Error(context_exceeded) before anything is touched when they don't fit.
+  /// Feeds n >= 1 tokens. Error(context_exceeded) when they don't fit and Error(out_of_memory) come before anything is
+  /// touched.
   virtual void prefill(State& state, const PrefillRequest& request) = 0;
   /// Feeds one token and writes its logits [vocab].
   virtual void decode(State& state, int32_t token, std::span<float> logits) = 0;

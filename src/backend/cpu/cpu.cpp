@@ -49,6 +49,7 @@ class CpuBackend final : public Backend {
     if (total < 1) throw Error(ErrorCode::invalid_argument, "no tokens to feed", "prefill", "give at least one token");
     check_room(mine, total);
     check_tokens(request.tokens);
+    mine.make_room(total);
     const int64_t vocab = model_.config.vocab_size;
     const int64_t rows = request.rows == LogitRows::none ? 0 : request.rows == LogitRows::last ? 1 : total;
     PROSA_CHECK(static_cast<int64_t>(request.logits.size()) >= rows * vocab);
@@ -85,6 +86,7 @@ class CpuBackend final : public Backend {
       check_room(*mine.back(), 1);
     }
     check_tokens(tokens);
+    for (CpuState* state : mine) state->make_room(1);
     const auto step = static_cast<size_t>(forward_.max_rows());
     for (size_t at = 0; at < mine.size(); at += step) {
       const size_t count = std::min(step, mine.size() - at);
@@ -96,7 +98,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override {
     const auto* mine = dynamic_cast<const CpuState*>(&state);
     PROSA_CHECK(mine != nullptr && mine->valid());
-    return std::make_unique<CpuSnapshot>(*mine, model_.config);
+    return std::make_unique<CpuSnapshot>(*mine);
   }
 
   void restore(State& state, const Snapshot& snapshot) override {

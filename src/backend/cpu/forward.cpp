@@ -112,10 +112,10 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
   const int64_t hidden = config_.hidden_size;
   const int64_t inner = config_.intermediate_size;
   const int64_t width = work_.intermediate_width;
-  products(worker, rows, hidden, normed(layer.post_attention_norm),
+  products(worker, rows, hidden, input_precision(pass), normed(layer.post_attention_norm),
            {{layer.gate, work_.gate.data(), width}, {layer.up, work_.up.data(), width}});
   pool_.barrier();
-  products(worker, rows, inner,
+  products(worker, rows, inner, Precision::exact,
            [&](int64_t row, float* out) {
              kernels_.silu_mul(work_.gate.data() + row * width, work_.up.data() + row * width, inner, out);
            },
@@ -123,7 +123,7 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
 }
 
 void Forward::head(int worker, int64_t first, int64_t rows, float* logits) {
-  products(worker, rows, config_.hidden_size, normed(model_.norm, first),
+  products(worker, rows, config_.hidden_size, Precision::exact, normed(model_.norm, first),
            {{model_.head(), logits, config_.vocab_size}});
 }
 
@@ -134,8 +134,9 @@ Forward::FillRow Forward::normed(const AlignedBuffer<float>& weight, int64_t fir
   };
 }
 
-void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& fill,
+void Forward::products(int worker, int64_t rows, int64_t width, Precision precision, const FillRow& fill,
                        std::initializer_list<Product> list) {
+  const bool lookups = precision == Precision::lookups;
   std::array<bool, kGroupSizes.size()> wanted{};
   int64_t tiles = 0;
   for (const Product& product : list) {
@@ -148,7 +149,7 @@ void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& f
   for (int64_t row = filled.begin; row < filled.end; ++row) {
     fill(row, input.row(row));
     for (size_t i = 0; i < kGroupSizes.size(); ++i) {
-      if (wanted[i]) input.quantize(kernels_, row, width, kGroupSizes[i]);
+      if (wanted[i]) input.quantize(kernels_, row, width, kGroupSizes[i], lookups);
     }
   }
   if (!alone) pool_.barrier();
@@ -159,8 +160,8 @@ void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& f
     const int64_t count = product.weights.tiles();
     const Range range{std::max(mine.begin - before, int64_t{0}), std::min(mine.end - before, count)};
     if (range.begin < range.end) {
-      kernels_.linear(product.weights, range, input.view(product.weights.group_size), rows, product.y, product.ldy,
-                      product.add, work_.panels[static_cast<size_t>(worker)].data());
+      kernels_.linear(product.weights, range, input.view(product.weights.group_size, lookups), rows, product.y,
+                      product.ldy, product.add, work_.linear[static_cast<size_t>(worker)].data());
     }
     before += count;
   }

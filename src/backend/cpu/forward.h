@@ -91,9 +91,16 @@ class Forward {
 
   /// Fills an input row with the normalised residual stream, from row `first` of the pass on.
   [[nodiscard]] FillRow normed(const AlignedBuffer<float>& weight, int64_t first = 0);
+  /// How much of the activations' low plane a quantized product weighs: all of it, or as much as lookups give
+  /// (generic/panel.inl). Products back into the residual stream and decode need all (docs/numerics.md).
+  enum class Precision { exact, lookups };
   /// Prepares the inputs of a stage (float32 rows and the integer planes that `products` ask for), then computes this
   /// worker's share of all rows of all products. Ends without a barrier.
-  void products(int worker, int64_t rows, int64_t width, const FillRow& fill, std::initializer_list<Product> products);
+  void products(int worker, int64_t rows, int64_t width, Precision precision, const FillRow& fill,
+                std::initializer_list<Product> products);
+  [[nodiscard]] static Precision input_precision(const Pass& pass) {
+    return pass.prefill ? Precision::lookups : Precision::exact;
+  }
 
   const PackedModel& model_;
   const ModelConfig& config_;

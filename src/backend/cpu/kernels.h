@@ -15,17 +15,23 @@ namespace prosa::backend::cpu {
 /// Inputs of a product for several tokens, in float32 and, for quantized weights, as 15-bit integers by groups of
 /// columns in two int8 planes: x = scale * (128 * high + low), low in [-64, 63]. One plane alone would be the usual
 /// int8 activation; docs/numerics.md has what that costs. sum = scale * (sum of the integers), the factor of a weight
-/// group's bias.
+/// group's bias. For prefill's cheaper form of the low plane (generic/panel.inl) there are lookups: for every 8 columns
+/// four tables of 16 sums, one for each pair of columns; null where products shall be exact.
 struct Activations {
   const float* x = nullptr;  // [tokens, ldx]
   int64_t ldx = 0;
   const int8_t* high = nullptr;  // [tokens, ldq]
   const int8_t* low = nullptr;   // [tokens, ldq]
   int64_t ldq = 0;
-  const float* scale = nullptr;  // [tokens, ldg]
-  const float* sum = nullptr;    // [tokens, ldg]
+  const float* scale = nullptr;    // [tokens, ldg]
+  const float* sum = nullptr;      // [tokens, ldg]
+  const float* low_sum = nullptr;  // [tokens, ldg]: scale * (sum of the low plane)
   int64_t ldg = 0;
+  const uint8_t* lookups = nullptr;  // [tokens, ldl]
+  int64_t ldl = 0;
 };
+
+inline constexpr int64_t kLookupBytes = 8;  // bytes of lookups per column
 
 /// Token rows of the chunked and the stepwise delta rule, one value head.
 /// State layout: [value_dim / 16][key_dim][16], float32.
@@ -52,30 +58,37 @@ constexpr int64_t delta_scratch_floats(int64_t key_dim) {
   return 2 * kDeltaChunk * key_dim + 2 * kDeltaChunk * kDeltaChunk + 4 * kDeltaChunk + 4 * kDeltaChunk * 16;
 }
 
-inline constexpr int64_t kKvBlock = 16;    // positions per block of the key cache
+inline constexpr int64_t kKvBlock = 16;    // positions whose keys lie interleaved
+inline constexpr int64_t kKvSpan = 128;    // positions of a KV block, the unit that states and snapshots share
 inline constexpr int64_t kAttendRows = 8;  // query rows worked on together
 
-/// Causal attention of query rows of one KV head. Keys lie as [position / 16][head_dim][16], values as
-/// [position][head_dim], both IEEE half; positions behind a row's limit are never weighed.
+/// Causal attention of query rows of one KV head. Position p lies in blocks[p / kKvSpan]: keys there as
+/// [kKvSpan / 16][head_dim][16], values as [kKvSpan][head_dim], both IEEE half; positions behind a row's limit are
+/// never weighed.
 struct AttendArgs {
-  const float* const* q = nullptr;  // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
-  float* const* out = nullptr;      // [rows]: [head_dim]
-  const int64_t* limits = nullptr;  // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
-  int64_t rows = 0;                 // 1 .. kAttendRows
-  const uint16_t* keys = nullptr;
-  const uint16_t* values = nullptr;
-  int64_t head_dim = 0;      // multiple of 16
-  float* scratch = nullptr;  // kAttendRows * head_dim floats
+  const float* const* q = nullptr;          // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
+  float* const* out = nullptr;              // [rows]: [head_dim]
+  const int64_t* limits = nullptr;          // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
+  int64_t rows = 0;                         // 1 .. kAttendRows
+  const uint16_t* const* blocks = nullptr;  // [(largest limit + kKvSpan - 1) / kKvSpan]
+  int64_t keys = 0;                         // where this head's keys begin in a block, in elements
+  int64_t values = 0;                       // and its values
+  int64_t head_dim = 0;                     // multiple of 16
+  float* scratch = nullptr;                 // kAttendRows * head_dim floats
 };
 
 struct Kernels {
   std::string_view isa;
 
-  /// y[t][16 * tile + row] (+)= W x for the tiles of the range and all tokens. `panel`: panel_bytes(cols) scratch.
+  /// y[t][32 * tile + row] (+)= W x for the tiles of the range and all tokens. Exact integer sums, or with lookups
+  /// where x has them and w is quantized. `scratch`: linear_scratch_bytes().
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
-                 bool add, uint8_t* panel);
+                 bool add, uint8_t* scratch);
   /// Symmetric 15-bit integers by groups, split into planes (Activations); n a multiple of the group.
-  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum);
+  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum,
+                   float* low_sum);
+  /// The tables of a low plane: out [n * kLookupBytes], n a multiple of 8.
+  void (*make_lookups)(const int8_t* low, int64_t n, uint8_t* out);
 
   /// out = x / sqrt(mean(x^2) + eps) * w. x and w are zero behind n up to a multiple of 16.
   void (*rms_norm)(const float* x, const float* w, int64_t n, float eps, float* out);
@@ -100,10 +113,17 @@ struct Kernels {
   int64_t (*dot_peak)(int64_t rounds, int32_t* checksum);
 };
 
-/// Scratch of `linear` for one worker.
-constexpr int64_t panel_bytes(int64_t cols) {
-  // Two tiles: codes as bytes, scales and biases as float32 (groups of at least 32 columns), or dense float32 rows.
-  return 2 * (cols * kTileRows + cols / 32 * 2 * kTileRows * 4) + 4096;
+// Shape of the panels of generic/panel.inl.
+inline constexpr int64_t kPanelCols = 128;     // columns of a panel: a multiple of every group size
+inline constexpr int64_t kMaxPanelHalves = 4;  // rows of a panel / 16
+inline constexpr int64_t kChunkPanels = 8;     // panels whose sums wait together: they stay in the second-level cache
+inline constexpr int64_t kPanelBytes = kPanelCols / 8 * kMaxPanelHalves * 3 * kVector;
+inline constexpr int64_t kPanelScales = kPanelCols / 32 * kMaxPanelHalves * 2 * kHalfRows;
+
+/// Scratch of `linear` for one worker: a panel, the sums of a chunk of panels, three factors for each token and group.
+constexpr int64_t linear_scratch_bytes(int64_t tokens, int64_t cols) {
+  return kPanelBytes +
+         4 * (kPanelScales + kChunkPanels * kMaxPanelHalves * kHalfRows * tokens + 3 * tokens * cols / 32);
 }
 
 const Kernels* avx512_kernels();  // null where not compiled in

@@ -18,7 +18,7 @@ constexpr size_t kMaxConvTaps = 64;  // read_config() admits no larger kernel
 void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index) {
   const PackedDeltaNet& weights = *layer.delta;
   const int64_t rows = pass.rows();
-  products(worker, rows, config_.hidden_size, normed(layer.input_norm),
+  products(worker, rows, config_.hidden_size, input_precision(pass), normed(layer.input_norm),
            {{weights.qkv, work_.qkv.data(), config_.conv_dim()},
             {weights.z, work_.z.data(), config_.value_dim()},
             {weights.b, work_.b.data(), work_.head_width},
@@ -32,7 +32,7 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_rule);
-  products(worker, rows, config_.value_dim(),
+  products(worker, rows, config_.value_dim(), Precision::exact,
            [&](int64_t row, float* out) {
              std::copy_n(work_.mixed.data() + row * config_.value_dim(), config_.value_dim(), out);
            },
@@ -146,7 +146,7 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
 void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index) {
   const PackedAttention& weights = *layer.attention;
   const int64_t rows = pass.rows();
-  products(worker, rows, config_.hidden_size, normed(layer.input_norm),
+  products(worker, rows, config_.hidden_size, input_precision(pass), normed(layer.input_norm),
            {{weights.q, work_.query.data(), 2 * config_.query_dim()},
             {weights.k, work_.key.data(), config_.kv_dim()},
             {weights.v, work_.value.data(), config_.kv_dim()}});
@@ -186,7 +186,7 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::attention);
-  products(worker, rows, config_.query_dim(),
+  products(worker, rows, config_.query_dim(), Precision::exact,
            [&](int64_t row, float* out) {
              std::copy_n(work_.mixed.data() + row * config_.query_dim(), config_.query_dim(), out);
            },
@@ -222,20 +222,20 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
                         int64_t kv_head) {
   const int64_t dim = config_.head_dim;
   const int64_t position = pass.position(row);
-  CpuState& state = pass.state(row);
-  KvCache& cache = state.attention[attention_index];
+  KvCache& cache = pass.state(row).kv;
+  const int64_t slot = position % kKvSpan;
   float* k = work_.key.data() + row * config_.kv_dim() + kv_head * dim;
   kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
   rotate(k, position);
   uint16_t half[16];
-  uint16_t* keys = cache.keys.data() + kv_head * state.padded_capacity() * dim + position / kKvBlock * kKvBlock * dim +
-                   position % kKvBlock;
+  uint16_t* block = cache.data(position);
+  uint16_t* keys = block + cache.keys_at(attention_index, kv_head) + slot / kKvBlock * kKvBlock * dim + slot % kKvBlock;
   for (int64_t i = 0; i < dim; i += 16) {
     kernels_.to_f16(k + i, 16, half);
     for (int64_t j = 0; j < 16; ++j) keys[(i + j) * kKvBlock] = half[j];
   }
   const float* v = work_.value.data() + row * config_.kv_dim() + kv_head * dim;
-  kernels_.to_f16(v, dim, cache.values.data() + (kv_head * state.padded_capacity() + position) * dim);
+  kernels_.to_f16(v, dim, block + cache.values_at(attention_index, kv_head) + slot * dim);
 }
 
 void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows) {
@@ -253,13 +253,13 @@ void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64
     out[slot] = work_.mixed.data() + row * config_.query_dim() + head * dim;
     limits[slot] = pass.position(row) + 1;
   }
-  const CpuState& state = pass.state(query_rows.begin / group);
-  const KvCache& cache = state.attention[attention_index];
+  const KvCache& cache = pass.state(query_rows.begin / group).kv;
   args.q = q.data();
   args.out = out.data();
   args.limits = limits.data();
-  args.keys = cache.keys.data() + kv_head * state.padded_capacity() * dim;
-  args.values = cache.values.data() + kv_head * state.padded_capacity() * dim;
+  args.blocks = cache.table();
+  args.keys = cache.keys_at(attention_index, kv_head);
+  args.values = cache.values_at(attention_index, kv_head);
   args.head_dim = dim;
   args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
   kernels_.attend(args);

@@ -1,17 +1,15 @@
-// CpuState and CpuSnapshot: allocation and copying.
+// CpuState, KvCache and CpuSnapshot: allocation, sharing and copying.
 #include "backend/cpu/state.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "backend/cpu/kernels.h"
 #include "backend/cpu/model.h"
+#include "base/check.h"
 #include "prosa/error.h"
 
 namespace prosa::backend::cpu {
 namespace {
-
-constexpr int64_t kPositionStep = 64;  // the attention kernel looks at 64 positions at a time
 
 // Beyond any machine's memory, but far from where sizes overflow.
 int64_t checked(int64_t capacity) {
@@ -21,81 +19,122 @@ int64_t checked(int64_t capacity) {
               "choose a smaller context");
 }
 
-AlignedBuffer<float> copy_of(const AlignedBuffer<float>& source) {
-  AlignedBuffer<float> copy(source.size(), "a checkpoint");
-  std::copy_n(source.data(), source.size(), copy.data());
-  return copy;
-}
+size_t blocks_for(int64_t positions) { return static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan); }
 
-// The first `used` elements of each of `heads` blocks of `stride` elements.
-AlignedBuffer<uint16_t> cut(const AlignedBuffer<uint16_t>& source, int64_t heads, int64_t stride, int64_t used) {
-  AlignedBuffer<uint16_t> copy(heads * used, "a checkpoint");
-  for (int64_t head = 0; head < heads; ++head)
-    std::copy_n(source.data() + head * stride, used, copy.data() + head * used);
-  return copy;
-}
+int64_t conv_elements(const ModelConfig& config) { return (config.linear_conv_kernel_dim - 1) * config.conv_dim(); }
+int64_t recurrent_elements(const ModelConfig& config) { return config.value_dim() * config.linear_key_head_dim; }
 
-void paste(const AlignedBuffer<uint16_t>& source, AlignedBuffer<uint16_t>& target, int64_t heads, int64_t stride) {
-  const int64_t used = source.size() / heads;
-  for (int64_t head = 0; head < heads; ++head)
-    std::copy_n(source.data() + head * used, used, target.data() + head * stride);
+std::vector<SharedBlock> listed(const std::vector<std::shared_ptr<KvBlock>>& blocks) {
+  std::vector<SharedBlock> list;
+  list.reserve(blocks.size());
+  for (const auto& block : blocks) list.push_back({block.get(), block->data.byte_size()});
+  return list;
 }
 
 }  // namespace
 
-CpuState::CpuState(const ModelConfig& config, int64_t capacity)
-    : State(capacity), padded_capacity_(padded(checked(capacity), kPositionStep)) {
-  for (LayerType type : config.layer_types) {
-    if (type == LayerType::linear_attention) {
-      DeltaState layer;
-      layer.conv = AlignedBuffer<float>((config.linear_conv_kernel_dim - 1) * config.conv_dim(), "the conv state");
-      layer.recurrent = AlignedBuffer<float>(config.value_dim() * config.linear_key_head_dim, "the recurrent state");
-      delta.push_back(std::move(layer));
-    } else {
-      const int64_t elements = config.kv_dim() * padded_capacity_;
-      KvCache layer;
-      layer.keys = AlignedBuffer<uint16_t>(elements, "the KV cache");
-      layer.values = AlignedBuffer<uint16_t>(elements, "the KV cache");
-      attention.push_back(std::move(layer));
+// ---- the KV cache
+
+KvCache::KvCache(const ModelConfig& config, int64_t capacity)
+    : kv_heads_(config.num_key_value_heads), head_dim_(config.head_dim), head_elements_(kKvSpan * config.head_dim) {
+  const int64_t layers = std::count(config.layer_types.begin(), config.layer_types.end(), LayerType::full_attention);
+  block_elements_ = layers * 2 * kv_heads_ * head_elements_;
+  const size_t most = blocks_for(checked(capacity));
+  constexpr size_t kAhead = 1024;  // the tables are small; of an absurd capacity only the beginning is reserved
+  blocks_.reserve(std::min(most, kAhead));
+  table_.reserve(std::min(most, kAhead));
+}
+
+void KvCache::make_room(int64_t from, int64_t count) {
+  PROSA_CHECK(count > 0 && from <= static_cast<int64_t>(blocks_.size()) * kKvSpan);
+  if (block_elements_ == 0) return;
+  for (int64_t position = from; position < from + count;) {
+    const auto index = static_cast<size_t>(position / kKvSpan);
+    const int64_t slot = position % kKvSpan;
+    if (index == blocks_.size()) {
+      blocks_.push_back(std::make_shared<KvBlock>(block_elements_));
+      table_.push_back(blocks_.back()->data.data());
+      bytes_ += blocks_.back()->data.byte_size();
+    } else if (blocks_[index]->filled > slot && blocks_[index].use_count() > 1) {
+      blocks_[index] = copy_of(*blocks_[index], slot);
+      table_[index] = blocks_[index]->data.data();
+    }
+    const int64_t end = std::min(kKvSpan, slot + from + count - position);
+    blocks_[index]->filled = end;
+    position += end - slot;
+  }
+}
+
+void KvCache::share(const std::vector<std::shared_ptr<KvBlock>>& blocks, int64_t positions) {
+  const size_t count = block_elements_ == 0 ? 0 : blocks_for(positions);
+  PROSA_CHECK(count <= blocks.size());
+  resize(0);
+  blocks_.assign(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count));
+  for (const auto& block : blocks_) {
+    table_.push_back(block->data.data());
+    bytes_ += block->data.byte_size();
+  }
+}
+
+void KvCache::resize(size_t count) {
+  while (blocks_.size() > count) {
+    bytes_ -= blocks_.back()->data.byte_size();
+    blocks_.pop_back();
+    table_.pop_back();
+  }
+}
+
+std::shared_ptr<KvBlock> KvCache::copy_of(const KvBlock& block, int64_t positions) const {
+  auto copy = std::make_shared<KvBlock>(block_elements_);
+  const int64_t keys = (positions + kKvBlock - 1) / kKvBlock * kKvBlock * head_dim_;
+  const int64_t values = positions * head_dim_;
+  for (int64_t at = 0; at < block_elements_; at += 2 * kv_heads_ * head_elements_) {
+    for (int64_t part = 0; part < 2 * kv_heads_; ++part) {
+      const int64_t begin = at + part * head_elements_;
+      std::copy_n(block.data.data() + begin, part < kv_heads_ ? keys : values, copy->data.data() + begin);
     }
   }
+  copy->filled = positions;
+  return copy;
 }
 
-int64_t CpuState::byte_size() const noexcept {
-  int64_t total = 0;
-  for (const DeltaState& layer : delta) total += layer.conv.byte_size() + layer.recurrent.byte_size();
-  for (const KvCache& layer : attention) total += layer.keys.byte_size() + layer.values.byte_size();
-  return total;
+// ---- the state
+
+CpuState::CpuState(const ModelConfig& config, int64_t capacity) : State(capacity), kv(config, capacity) {
+  const int64_t layers = std::count(config.layer_types.begin(), config.layer_types.end(), LayerType::linear_attention);
+  const auto conv = static_cast<size_t>(padded(conv_elements(config), 16));  // whole cache lines
+  const auto recurrent = static_cast<size_t>(recurrent_elements(config));
+  fixed_ = AlignedBuffer<float>(layers * static_cast<int64_t>(conv + recurrent), "the recurrent state");
+  for (size_t layer = 0; layer < static_cast<size_t>(layers); ++layer) {
+    const std::span<float> mine = fixed_.span().subspan(layer * (conv + recurrent), conv + recurrent);
+    delta.push_back({mine.first(conv), mine.last(recurrent)});
+  }
 }
+
+std::vector<SharedBlock> CpuState::shared() const { return listed(kv.blocks()); }
 
 void CpuState::reset() {
-  for (DeltaState& layer : delta) {
-    std::ranges::fill(layer.conv.span(), 0.0F);
-    std::ranges::fill(layer.recurrent.span(), 0.0F);
-  }
+  std::ranges::fill(fixed_.span(), 0.0F);
+  kv.clear();
   position_ = 0;
   valid_ = true;
 }
 
-CpuSnapshot::CpuSnapshot(const CpuState& state, const ModelConfig& config)
-    : Snapshot(state.position()), kv_heads_(config.num_key_value_heads), head_dim_(config.head_dim) {
-  for (const DeltaState& layer : state.delta) {
-    delta_.push_back(copy_of(layer.conv));
-    delta_.push_back(copy_of(layer.recurrent));
-  }
-  const int64_t stride = state.padded_capacity() * head_dim_;
-  for (const KvCache& layer : state.attention) {
-    attention_.push_back(cut(layer.keys, kv_heads_, stride, padded(position_, kKvBlock) * head_dim_));
-    attention_.push_back(cut(layer.values, kv_heads_, stride, position_ * head_dim_));
-  }
+// ---- the snapshot
+
+CpuSnapshot::CpuSnapshot(const CpuState& state)
+    : Snapshot(state.position()), fixed_(state.fixed_.size(), "a checkpoint"), blocks_(state.kv.blocks()) {
+  blocks_.resize(std::min(blocks_.size(), blocks_for(position_)));
+  std::copy_n(state.fixed_.data(), state.fixed_.size(), fixed_.data());
 }
 
 int64_t CpuSnapshot::byte_size() const noexcept {
-  int64_t total = 0;
-  for (const auto& buffer : delta_) total += buffer.byte_size();
-  for (const auto& buffer : attention_) total += buffer.byte_size();
+  int64_t total = fixed_.byte_size();
+  for (const auto& block : blocks_) total += block->data.byte_size();
   return total;
 }
+
+std::vector<SharedBlock> CpuSnapshot::shared() const { return listed(blocks_); }
 
 void CpuSnapshot::restore(CpuState& state) const {
   if (state.capacity() < position_) {
@@ -104,15 +143,9 @@ void CpuSnapshot::restore(CpuState& state) const {
                     std::to_string(state.capacity()),
                 "restore", "use a larger context");
   }
-  for (size_t i = 0; i < state.delta.size(); ++i) {
-    std::copy_n(delta_[2 * i].data(), delta_[2 * i].size(), state.delta[i].conv.data());
-    std::copy_n(delta_[2 * i + 1].data(), delta_[2 * i + 1].size(), state.delta[i].recurrent.data());
-  }
-  const int64_t stride = state.padded_capacity() * head_dim_;
-  for (size_t i = 0; i < state.attention.size(); ++i) {
-    paste(attention_[2 * i], state.attention[i].keys, kv_heads_, stride);
-    paste(attention_[2 * i + 1], state.attention[i].values, kv_heads_, stride);
-  }
+  PROSA_CHECK(state.fixed_.size() == fixed_.size());
+  std::copy_n(fixed_.data(), fixed_.size(), state.fixed_.data());
+  state.kv.share(blocks_, position_);
   state.position_ = position_;
   state.valid_ = true;
 }

@@ -1,56 +1,103 @@
 // Where a sequence stands on the CPU: KV cache in half precision, conv windows and recurrent matrices in float32.
 //
-// Everything is reserved at construction; the pages of the KV cache are touched as the sequence grows. What lies behind
-// `position` is never weighed, so it needs no clearing.
+// Keys and values lie in blocks of kKvSpan positions, all layers together, which states and snapshots share by
+// reference. A block only ever gets longer while somebody else holds it: positions up to a snapshot's own never change
+// under it, and who wants to write where another has already written gets a copy of the block first. What lies behind
+// `position` is never weighed, so it needs no clearing. Thread safety: byte_size() from any thread; else as backend.h.
 #pragma once
 
+#include <atomic>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cpu/kernels.h"
 #include "base/aligned.h"
 
 namespace prosa::backend::cpu {
 
 struct DeltaState {
-  AlignedBuffer<float> conv;       // [kernel - 1, conv_dim]: the newest inputs, oldest first
-  AlignedBuffer<float> recurrent;  // [num_value_heads][value_dim / 16][key_dim][16]
+  std::span<float> conv;       // [kernel - 1, conv_dim]: the newest inputs, oldest first
+  std::span<float> recurrent;  // [num_value_heads][value_dim / 16][key_dim][16]
 };
 
-struct KvCache {
-  AlignedBuffer<uint16_t> keys;    // [kv_heads][capacity / 16][head_dim][16], IEEE half
-  AlignedBuffer<uint16_t> values;  // [kv_heads][capacity][head_dim]
+/// kKvSpan positions of every attention layer, IEEE half:
+/// [attention layers][keys, values][kv_heads][kKvSpan * head_dim], keys as [kKvSpan / 16][head_dim][16] and values as
+/// [kKvSpan][head_dim].
+struct KvBlock {
+  explicit KvBlock(int64_t elements) : data(elements, "the KV cache") {}
+  AlignedBuffer<uint16_t> data;
+  int64_t filled = 0;  // positions that somebody has written
+};
+
+/// The blocks of one sequence, and where in a block a head lies.
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, int64_t capacity);
+
+  /// Blocks for the positions from .. from + count - 1, which may then be written. Error(out_of_memory) changes nothing
+  /// that was written.
+  void make_room(int64_t from, int64_t count);
+  /// The first `positions` positions of another cache of the same model.
+  void share(const std::vector<std::shared_ptr<KvBlock>>& blocks, int64_t positions);
+  void clear() { resize(0); }
+
+  [[nodiscard]] uint16_t* data(int64_t position) { return table_[static_cast<size_t>(position / kKvSpan)]; }
+  [[nodiscard]] const uint16_t* const* table() const { return table_.data(); }
+  [[nodiscard]] int64_t keys_at(size_t layer, int64_t kv_head) const {
+    return (static_cast<int64_t>(layer) * 2 * kv_heads_ + kv_head) * head_elements_;
+  }
+  [[nodiscard]] int64_t values_at(size_t layer, int64_t kv_head) const {
+    return keys_at(layer, kv_head) + kv_heads_ * head_elements_;
+  }
+  [[nodiscard]] const std::vector<std::shared_ptr<KvBlock>>& blocks() const { return blocks_; }
+  [[nodiscard]] int64_t byte_size() const noexcept { return bytes_; }
+
+ private:
+  void resize(size_t count);
+  [[nodiscard]] std::shared_ptr<KvBlock> copy_of(const KvBlock& block, int64_t positions) const;
+
+  int64_t kv_heads_;
+  int64_t head_dim_;
+  int64_t head_elements_;   // kKvSpan * head_dim
+  int64_t block_elements_;  // of all layers; 0 for a model without attention layers
+  std::vector<std::shared_ptr<KvBlock>> blocks_;
+  std::vector<uint16_t*> table_;  // their data
+  std::atomic<int64_t> bytes_ = 0;
 };
 
 class CpuState final : public State {
  public:
   CpuState(const ModelConfig& config, int64_t capacity);
 
-  [[nodiscard]] int64_t byte_size() const noexcept override;
-  [[nodiscard]] int64_t padded_capacity() const noexcept { return padded_capacity_; }
+  [[nodiscard]] int64_t byte_size() const noexcept override { return fixed_.byte_size() + kv.byte_size(); }
+  [[nodiscard]] std::vector<SharedBlock> shared() const override;
   void reset();
+  /// Before `tokens` more are fed.
+  void make_room(int64_t tokens) { kv.make_room(position_, tokens); }
   void advance(int64_t tokens) { position_ += tokens; }
   void set_valid(bool valid) { valid_ = valid; }
 
-  std::vector<DeltaState> delta;   // [number of DeltaNet layers]
-  std::vector<KvCache> attention;  // [number of attention layers]
+  std::vector<DeltaState> delta;  // [number of DeltaNet layers], parts of fixed_
+  KvCache kv;
 
  private:
   friend class CpuSnapshot;
-  int64_t padded_capacity_;  // a multiple of 64 positions
+  AlignedBuffer<float> fixed_;  // conv and recurrent of each DeltaNet layer in turn
 };
 
 class CpuSnapshot final : public Snapshot {
  public:
-  CpuSnapshot(const CpuState& state, const ModelConfig& config);
+  explicit CpuSnapshot(const CpuState& state);
   [[nodiscard]] int64_t byte_size() const noexcept override;
+  [[nodiscard]] std::vector<SharedBlock> shared() const override;
   /// Error(context_exceeded) when the state has no room for the snapshot's position.
   void restore(CpuState& state) const;
 
  private:
-  int64_t kv_heads_;
-  int64_t head_dim_;
-  std::vector<AlignedBuffer<float>> delta_;         // conv and recurrent of each DeltaNet layer in turn
-  std::vector<AlignedBuffer<uint16_t>> attention_;  // keys and values of each attention layer in turn, cut at position
+  AlignedBuffer<float> fixed_;                    // as in CpuState
+  std::vector<std::shared_ptr<KvBlock>> blocks_;  // [(position + kKvSpan - 1) / kKvSpan]
 };
 
 }  // namespace prosa::backend::cpu

@@ -5,23 +5,31 @@
 
 namespace prosa::backend::cpu {
 
-InputRows::InputRows(int64_t rows, int64_t width) : width_(padded(width, 128)), x_(rows * width_, "activations") {
+InputRows::InputRows(int64_t rows, int64_t width, int64_t lookup_width)
+    : width_(padded(width, 128)), lookup_width_(lookup_width), x_(rows * width_, "activations") {
   for (size_t i = 0; i < kGroupSizes.size(); ++i) {
     quantized_[i].high = AlignedBuffer<int8_t>(rows * width_, "activations");
     quantized_[i].low = AlignedBuffer<int8_t>(rows * width_, "activations");
     quantized_[i].scale = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
     quantized_[i].sum = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
+    quantized_[i].low_sum = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
+    quantized_[i].lookups = AlignedBuffer<uint8_t>(rows * lookup_width_ * kLookupBytes, "activations");
   }
 }
 
-void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
+void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size, bool lookups) {
   Quantized& form = quantized_[group_index(group_size)];
   const int64_t groups = width_ / group_size;
   kernels.quantize(row(index), n, group_size, form.high.data() + index * width_, form.low.data() + index * width_,
-                   form.scale.data() + index * groups, form.sum.data() + index * groups);
+                   form.scale.data() + index * groups, form.sum.data() + index * groups,
+                   form.low_sum.data() + index * groups);
+  if (lookups) {
+    kernels.make_lookups(form.low.data() + index * width_, n,
+                         form.lookups.data() + index * lookup_width_ * kLookupBytes);
+  }
 }
 
-Activations InputRows::view(int64_t group_size, int64_t first) const {
+Activations InputRows::view(int64_t group_size, bool lookups, int64_t first) const {
   Activations view;
   view.x = x_.data() + first * width_;
   view.ldx = width_;
@@ -33,13 +41,17 @@ Activations InputRows::view(int64_t group_size, int64_t first) const {
   view.ldg = width_ / group_size;
   view.scale = form.scale.data() + first * view.ldg;
   view.sum = form.sum.data() + first * view.ldg;
+  view.low_sum = form.low_sum.data() + first * view.ldg;
+  view.ldl = lookup_width_ * kLookupBytes;
+  if (lookups) view.lookups = form.lookups.data() + first * view.ldl;
   return view;
 }
 
 int64_t InputRows::byte_size() const {
   int64_t total = x_.byte_size();
   for (const Quantized& form : quantized_)
-    total += form.high.byte_size() + form.low.byte_size() + form.scale.byte_size() + form.sum.byte_size();
+    total += form.high.byte_size() + form.low.byte_size() + form.scale.byte_size() + form.sum.byte_size() +
+             form.low_sum.byte_size() + form.lookups.byte_size();
   return total;
 }
 
@@ -62,12 +74,12 @@ Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers)
       up(rows * intermediate_width, "activations") {
   const int64_t width =
       std::max({config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()});
-  shared = InputRows(rows, width);
+  shared = InputRows(rows, width, padded(config.hidden_size, 128));
   const int64_t mixer_floats =
       std::max(delta_scratch_floats(config.linear_key_head_dim), kAttendRows * config.head_dim);
   for (int worker = 0; worker < workers; ++worker) {
-    own.emplace_back(kOwnRows, width);
-    panels.emplace_back(panel_bytes(padded(width, 128)), "a weight panel");
+    own.emplace_back(kOwnRows, width, padded(config.hidden_size, 128));
+    linear.emplace_back(linear_scratch_bytes(rows, padded(width, 128)), "a weight panel");
     scratch.emplace_back(mixer_floats, "mixer scratch");
   }
 }
@@ -78,7 +90,7 @@ int64_t Workspace::byte_size() const {
     total += buffer->byte_size();
   }
   for (const InputRows& rows : own) total += rows.byte_size();
-  for (const auto& panel : panels) total += panel.byte_size();
+  for (const auto& bytes : linear) total += bytes.byte_size();
   for (const auto& floats : scratch) total += floats.byte_size();
   return total;
 }

@@ -14,25 +14,29 @@ namespace prosa::backend::cpu {
 inline constexpr std::array<int64_t, 3> kGroupSizes{32, 64, 128};
 constexpr size_t group_index(int64_t group_size) { return group_size == 32 ? 0 : group_size == 64 ? 1 : 2; }
 
-/// A product's inputs: float32 rows and, per group size some matrix asks for, their integer planes.
+/// A product's inputs: float32 rows and, per group size some matrix asks for, their integer planes and lookups.
 class InputRows {
  public:
   InputRows() = default;
-  InputRows(int64_t rows, int64_t width);
+  /// Rows up to `lookup_width` columns wide may have lookups.
+  InputRows(int64_t rows, int64_t width, int64_t lookup_width);
   [[nodiscard]] float* row(int64_t index) { return x_.data() + index * width_; }
-  void quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size);
+  void quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size, bool lookups);
   /// As seen by a matrix of this group size (any for dense ones), from row `first` on.
-  [[nodiscard]] Activations view(int64_t group_size, int64_t first = 0) const;
+  [[nodiscard]] Activations view(int64_t group_size, bool lookups, int64_t first = 0) const;
   [[nodiscard]] int64_t byte_size() const;
 
  private:
   struct Quantized {
-    AlignedBuffer<int8_t> high;  // [rows, width]
-    AlignedBuffer<int8_t> low;   // [rows, width]
-    AlignedBuffer<float> scale;  // [rows, width / group]
-    AlignedBuffer<float> sum;    // [rows, width / group]
+    AlignedBuffer<int8_t> high;      // [rows, width]
+    AlignedBuffer<int8_t> low;       // [rows, width]
+    AlignedBuffer<float> scale;      // [rows, width / group]
+    AlignedBuffer<float> sum;        // [rows, width / group]
+    AlignedBuffer<float> low_sum;    // [rows, width / group]
+    AlignedBuffer<uint8_t> lookups;  // [rows, lookup_width * kLookupBytes]
   };
   int64_t width_ = 0;
+  int64_t lookup_width_ = 0;
   AlignedBuffer<float> x_;  // [rows, width]
   std::array<Quantized, kGroupSizes.size()> quantized_;
 };
@@ -60,7 +64,7 @@ struct Workspace {
 
   InputRows shared;                            // inputs of products over many rows, filled by all workers
   std::vector<InputRows> own;                  // [workers]: inputs of kOwnRows rows, filled by each worker for itself
-  std::vector<AlignedBuffer<uint8_t>> panels;  // [workers]: scratch of `linear`
+  std::vector<AlignedBuffer<uint8_t>> linear;  // [workers]: scratch of `linear`
   std::vector<AlignedBuffer<float>> scratch;   // [workers]: scratch of the mixers
 
   [[nodiscard]] int64_t byte_size() const;

@@ -18,9 +18,11 @@ struct X {
 };
 
 inline constexpr int kTokenTile = 4;
-inline constexpr int kDotTokens = 2;
-inline constexpr int kRowTiles = 1;
+inline constexpr int kDenseTokens = 2;
+inline constexpr int kPanelHalves = 2;
+inline constexpr int kPanelTokens = 1;
 inline constexpr bool kSignedCodes = true;
+constexpr int panel_shift(int bits) { return bits == 8 ? 0 : 7 - bits; }  // pairs of products fit 16 bits
 
 inline F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 inline F set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -99,6 +101,7 @@ inline B load_bytes(const uint8_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
 }
+inline B load_once(const uint8_t* p) { return load_bytes(p); }
 inline void store_bytes(uint8_t* p, B a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.lo);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), a.hi);
@@ -138,4 +141,56 @@ inline __m256i signed_pairs(__m256i w, __m256i x) {
 }
 inline I dot8(I acc, B codes, X x) {
   return {add_quads(acc.lo, signed_pairs(codes.lo, x.v)), add_quads(acc.hi, signed_pairs(codes.hi, x.v))};
+}
+
+// ---- lookups: see avx512/simd.h; lo holds the lanes 0 and 1, hi the lanes 2 and 3
+
+inline B bzero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline B pair_indices(B first, B second) {
+  const auto merge = [](__m256i t) {
+    return _mm256_and_si256(_mm256_or_si256(t, _mm256_srli_epi16(t, 6)), _mm256_set1_epi16(0x000f));
+  };
+  const __m256i bytes =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const auto rows = [&](__m256i a, __m256i b) {  // 8 rows -> [lane][8 rows]
+    const __m256i four = _mm256_shuffle_epi8(_mm256_or_si256(merge(a), _mm256_slli_epi16(merge(b), 8)), bytes);
+    return _mm256_permutevar8x32_epi32(four, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  };
+  const __m256i low = rows(first.lo, second.lo);
+  const __m256i high = rows(first.hi, second.hi);
+  const __m256i even = _mm256_unpacklo_epi64(low, high);
+  const __m256i odd = _mm256_unpackhi_epi64(low, high);
+  return {_mm256_permute2x128_si256(even, odd, 0x20), _mm256_permute2x128_si256(even, odd, 0x31)};
+}
+inline B lookup_table(const int8_t* low) {
+  int64_t eight;
+  std::memcpy(&eight, low, 8);
+  const __m256i all = _mm256_add_epi8(_mm256_set1_epi64x(eight), _mm256_set1_epi8(64));
+  const auto table = [&](int64_t first, int64_t second) {
+    const __m256i pairs = _mm256_shuffle_epi8(all, _mm256_setr_epi64x(first, first, second, second));
+    const auto entries = [&](__m128i factor) {
+      const __m256i factors = _mm256_broadcastsi128_si256(factor);
+      const __m256i offset = _mm256_maddubs_epi16(_mm256_set1_epi8(64), factors);
+      const __m256i sums = _mm256_sub_epi16(_mm256_maddubs_epi16(pairs, factors), offset);
+      return _mm256_srai_epi16(_mm256_add_epi16(sums, _mm256_set1_epi16(16)), 5);
+    };
+    return _mm256_packs_epi16(entries(_mm_setr_epi8(-3, -3, -1, -3, 1, -3, 3, -3, -3, -1, -1, -1, 1, -1, 3, -1)),
+                              entries(_mm_setr_epi8(-3, 1, -1, 1, 1, 1, 3, 1, -3, 3, -1, 3, 1, 3, 3, 3)));
+  };
+  return {table(0x0100010001000100, 0x0504050405040504), table(0x0302030203020302, 0x0706070607060706)};
+}
+inline B lookup_add(B acc, B table, B index) {
+  return {_mm256_add_epi8(acc.lo, _mm256_shuffle_epi8(table.lo, index.lo)),
+          _mm256_add_epi8(acc.hi, _mm256_shuffle_epi8(table.hi, index.hi))};
+}
+template <int W>
+inline I add_lookups(I total, B found) {
+  const auto lanes = [](__m256i two) {
+    return _mm256_add_epi16(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(two)),
+                            _mm256_cvtepi8_epi16(_mm256_extracti128_si256(two, 1)));
+  };
+  const __m256i rows = _mm256_add_epi16(lanes(found.lo), lanes(found.hi));
+  const auto widened = [](__m128i eight) { return _mm256_slli_epi32(_mm256_cvtepi16_epi32(eight), W); };
+  return {_mm256_add_epi32(total.lo, widened(_mm256_castsi256_si128(rows))),
+          _mm256_add_epi32(total.hi, widened(_mm256_extracti128_si256(rows, 1)))};
 }

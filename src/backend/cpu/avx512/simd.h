@@ -17,10 +17,12 @@ struct X {
   __m512i v;
 };
 
-inline constexpr int kTokenTile = 8;         // tokens that share a loaded value in float products
-inline constexpr int kDotTokens = 4;         // the same in products with two int8 planes
-inline constexpr int kRowTiles = 2;          // tiles of 16 rows worked on together
-inline constexpr bool kSignedCodes = false;  // 8-bit codes stay unsigned in dot()
+inline constexpr int kTokenTile = 8;                      // tokens that share a loaded value in the delta rule
+inline constexpr int kDenseTokens = 4;                    // the same in products with dense weights
+inline constexpr int kPanelHalves = 4;                    // vectors of 16 rows worked on together in prefill's products
+inline constexpr int kPanelTokens = 2;                    // tokens worked on together there
+inline constexpr bool kSignedCodes = false;               // 8-bit codes stay unsigned in dot()
+constexpr int panel_shift(int bits) { return 8 - bits; }  // panels hold left-justified codes
 
 inline F zero() { return {_mm512_setzero_ps()}; }
 inline F set1(float x) { return {_mm512_set1_ps(x)}; }
@@ -68,6 +70,12 @@ inline int32_t sum(I a) { return _mm512_reduce_add_epi32(a.v); }
 inline void store_i8(int8_t* p, I a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v)); }
 
 inline B load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+// For what serves several operations: compilers would rather load again for each of them.
+inline B load_once(const uint8_t* p) {
+  B r = load_bytes(p);
+  asm("" : "+v"(r.v));
+  return r;
+}
 inline void store_bytes(uint8_t* p, B a) { _mm512_storeu_si512(p, a.v); }
 inline B mask(B a, int bits) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(static_cast<char>(bits)))}; }
 inline B flip(B a, int bits) { return {_mm512_xor_si512(a.v, _mm512_set1_epi8(static_cast<char>(bits)))}; }
@@ -85,9 +93,57 @@ inline B shift_left(B a) {
 inline X repeat4(const int8_t* p) {
   int32_t four;
   std::memcpy(&four, p, 4);
-  return {_mm512_set1_epi32(four)};
+  X r = {_mm512_set1_epi32(four)};
+  asm("" : "+v"(r.v));  // as load_once()
+  return r;
 }
 // acc[row] += sum over 4 columns of code * activation.
 inline I dot(I acc, B codes, X x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
 // The same for 8-bit codes (signed ones where kSignedCodes).
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
+
+// ---- lookups (generic/panel.inl): four lanes of 16 bytes, one for each pair of columns (0, 1), (4, 5), (2, 3), (6, 7)
+
+// 4 x 4 blocks of 4 bytes, then the bytes of each block: [row][lane] <-> [lane][row].
+inline __m512i lane_order() { return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); }
+inline __m512i byte_order() {
+  return _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+}
+
+inline B bzero() { return {_mm512_setzero_si512()}; }
+// Two chunks of 2-bit values [16 rows][4 columns] -> for each lane and row an index: even column + 4 * odd column.
+inline B pair_indices(B first, B second) {
+  const auto merge = [](__m512i t) {
+    return _mm512_and_si512(_mm512_or_si512(t, _mm512_srli_epi16(t, 6)), _mm512_set1_epi16(0x000f));
+  };
+  const __m512i rows = _mm512_or_si512(merge(first.v), _mm512_slli_epi16(merge(second.v), 8));
+  return {_mm512_permutexvar_epi32(lane_order(), _mm512_shuffle_epi8(rows, byte_order()))};
+}
+// The tables of 8 columns: entry a + 4 b of a pair (x, y) is ((2a - 3) x + (2b - 3) y) / 32, rounded; x, y in [-64,
+// 63].
+inline B lookup_table(const int8_t* low) {
+  int64_t eight;
+  std::memcpy(&eight, low, 8);
+  const __m512i pick =
+      _mm512_setr_epi64(0x0100010001000100, 0x0100010001000100, 0x0504050405040504, 0x0504050405040504,
+                        0x0302030203020302, 0x0302030203020302, 0x0706070607060706, 0x0706070607060706);
+  const __m512i pairs =
+      _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_set1_epi64(eight), pick), _mm512_set1_epi8(64));  // unsigned
+  const __m512i low_factors =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(-3, -3, -1, -3, 1, -3, 3, -3, -3, -1, -1, -1, 1, -1, 3, -1));
+  const __m512i high_factors =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(-3, 1, -1, 1, 1, 1, 3, 1, -3, 3, -1, 3, 1, 3, 3, 3));
+  const auto entries = [&](__m512i factors) {
+    const __m512i offset = _mm512_maddubs_epi16(_mm512_set1_epi8(64), factors);  // what the 64 added too much
+    const __m512i sums = _mm512_sub_epi16(_mm512_maddubs_epi16(pairs, factors), offset);
+    return _mm512_srai_epi16(_mm512_add_epi16(sums, _mm512_set1_epi16(16)), 5);
+  };
+  return {_mm512_packs_epi16(entries(low_factors), entries(high_factors))};
+}
+inline B lookup_add(B acc, B table, B index) { return {_mm512_add_epi8(acc.v, _mm512_shuffle_epi8(table.v, index.v))}; }
+// total[row] += 2^W * (sum over the lanes of found[lane][row], signed)
+template <int W>
+inline I add_lookups(I total, B found) {
+  const __m512i rows = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(lane_order(), found.v), byte_order());
+  return {_mm512_dpbusd_epi32(total.v, _mm512_set1_epi8(1 << W), rows)};
+}

@@ -5,11 +5,13 @@
 // position behind its limit adds an exact zero.
 
 inline constexpr int64_t kStep = 64;  // positions per update of the running softmax
+static_assert(kKvSpan % kStep == 0);  // a step lies in one block
 
 template <int R>
 inline void attend_scores(const AttendArgs& a, int64_t base, float (&weights)[R][kStep]) {
+  const uint16_t* step_keys = a.blocks[base / kKvSpan] + a.keys + base % kKvSpan * a.head_dim;
   for (int64_t block = 0; block < kStep / kKvBlock; ++block) {
-    const uint16_t* keys = a.keys + (base + block * kKvBlock) * a.head_dim;
+    const uint16_t* keys = step_keys + block * kKvBlock * a.head_dim;
     F score[R];
     for (int r = 0; r < R; ++r) score[r] = zero();
     for (int64_t d = 0; d < a.head_dim; ++d) {
@@ -43,8 +45,9 @@ inline void attend_values(const AttendArgs& a, int64_t base, int64_t count, int6
   for (int r = 0; r < R; ++r) {
     for (int j = 0; j < D; ++j) acc[r][j] = load(sums + r * a.head_dim + d + 16 * j) * set1(factor[r]);
   }
+  const uint16_t* step_values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim + d;
   for (int64_t i = 0; i < count; ++i) {
-    const uint16_t* value = a.values + (base + i) * a.head_dim + d;
+    const uint16_t* value = step_values + i * a.head_dim;
     F v[D];
     for (int j = 0; j < D; ++j) v[j] = load_f16(value + 16 * j);
     for (int r = 0; r < R; ++r) {

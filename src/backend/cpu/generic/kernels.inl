@@ -5,12 +5,15 @@
 #include "backend/cpu/generic/math.inl"
 
 #include "backend/cpu/generic/attend.inl"
+#include "backend/cpu/generic/codes.inl"
 #include "backend/cpu/generic/delta.inl"
 #include "backend/cpu/generic/linear.inl"
+#include "backend/cpu/generic/panel.inl"
 #include "backend/cpu/generic/peak.inl"
 
 inline const Kernels& table(std::string_view isa) {
-  static const Kernels kernels{isa,     linear,    quantize,   rms_norm,    silu_mul, sigmoid_mul, gated_norm,
-                               l2_norm, conv_silu, delta_step, delta_chunk, attend,   to_f16,      dot_peak};
+  static const Kernels kernels{isa,        linear,      quantize,   make_lookups, rms_norm,
+                               silu_mul,   sigmoid_mul, gated_norm, l2_norm,      conv_silu,
+                               delta_step, delta_chunk, attend,     to_f16,       dot_peak};
   return kernels;
 }

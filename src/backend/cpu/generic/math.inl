@@ -70,7 +70,8 @@ inline void to_f16(const float* x, int64_t n, uint16_t* out) {
 
 // Groups are multiples of 32, so whole vectors. A group of zeros gets scale 0 and integers 0. The largest magnitude
 // becomes 127 * 128, so that both planes fit int8: high = floor((q + 64) / 128), low = q - 128 high.
-inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sums) {
+inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sums,
+                     float* low_sums) {
   constexpr float kTop = 127.0F * 128.0F;
   const I half = round(set1(64.0F));
   for (int64_t g = 0; g * group < n; ++g) {
@@ -80,14 +81,22 @@ inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int
     const float top = highest(peak);
     const F inverse = set1(top > 0 ? kTop / top : 0.0F);
     I total = izero();
+    I low_total = izero();
     for (int64_t i = 0; i < group; i += 16) {
       const I q = round(load(in + i) * inverse);
       const I upper = scale_down<7>(add(q, half));
+      const I lower = sub(q, scale_up<7>(upper));
       store_i8(high + g * group + i, upper);
-      store_i8(low + g * group + i, sub(q, scale_up<7>(upper)));
+      store_i8(low + g * group + i, lower);
       total = add(total, q);
+      low_total = add(low_total, lower);
     }
     scale[g] = top / kTop;
     sums[g] = scale[g] * static_cast<float>(sum(total));
+    low_sums[g] = scale[g] * static_cast<float>(sum(low_total));
   }
+}
+
+inline void make_lookups(const int8_t* low, int64_t n, uint8_t* out) {
+  for (int64_t i = 0; i < n; i += 8) store_bytes(out + i * kLookupBytes, lookup_table(low + i));
 }

@@ -18,9 +18,11 @@ struct X {
 };
 
 inline constexpr int kTokenTile = 4;
-inline constexpr int kDotTokens = 2;
-inline constexpr int kRowTiles = 1;
+inline constexpr int kDenseTokens = 2;
+inline constexpr int kPanelHalves = 2;
+inline constexpr int kPanelTokens = 1;
 inline constexpr bool kSignedCodes = true;
+constexpr int panel_shift(int bits) { return bits == 8 ? 0 : 7 - bits; }  // signed bytes
 
 #define PROSA_EACH(type, expression)                 \
   type r;                                            \
@@ -73,6 +75,7 @@ inline void store_i8(int8_t* p, I a) {
 }
 
 inline B load_bytes(const uint8_t* p) { PROSA_EACH(B, vld1q_u8(p + 16 * j)); }
+inline B load_once(const uint8_t* p) { return load_bytes(p); }
 inline void store_bytes(uint8_t* p, B a) {
   for (int j = 0; j < 4; ++j) vst1q_u8(p + 16 * j, a.v[j]);
 }
@@ -99,5 +102,46 @@ inline X repeat4(const int8_t* p) {
 }
 inline I dot(I acc, B codes, X x) { PROSA_EACH(I, vdotq_s32(acc.v[j], vreinterpretq_s8_u8(codes.v[j]), x.v)); }
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
+
+// ---- lookups: see avx512/simd.h; v[lane]
+
+inline B bzero() { PROSA_EACH(B, vdupq_n_u8(0)); }
+inline B pair_indices(B first, B second) {
+  uint8_t rows[64];  // [16 rows][4 lanes]
+  for (int j = 0; j < 4; ++j) {
+    const auto merge = [](uint8x16_t t) {
+      const uint16x8_t pairs = vreinterpretq_u16_u8(t);
+      return vandq_u16(vorrq_u16(pairs, vshrq_n_u16(pairs, 6)), vdupq_n_u16(0x000f));
+    };
+    vst1q_u8(rows + 16 * j, vreinterpretq_u8_u16(vorrq_u16(merge(first.v[j]), vshlq_n_u16(merge(second.v[j]), 8))));
+  }
+  const uint8x16x4_t lanes = vld4q_u8(rows);
+  PROSA_EACH(B, lanes.val[j]);
+}
+inline B lookup_table(const int8_t* low) {
+  static constexpr int8_t even[16] = {-3, -1, 1, 3, -3, -1, 1, 3, -3, -1, 1, 3, -3, -1, 1, 3};
+  static constexpr int8_t odd[16] = {-3, -3, -3, -3, -1, -1, -1, -1, 1, 1, 1, 1, 3, 3, 3, 3};
+  static constexpr int first[4] = {0, 4, 2, 6};
+  const int8x16_t a = vld1q_s8(even);
+  const int8x16_t b = vld1q_s8(odd);
+  const auto table = [&](int column) {
+    const int8x8_t x = vdup_n_s8(low[column]);
+    const int8x8_t y = vdup_n_s8(low[column + 1]);
+    const int16x8_t lower = vmlal_s8(vmull_s8(vget_low_s8(a), x), vget_low_s8(b), y);
+    const int16x8_t upper = vmlal_s8(vmull_s8(vget_high_s8(a), x), vget_high_s8(b), y);
+    return vreinterpretq_u8_s8(vcombine_s8(vrshrn_n_s16(lower, 5), vrshrn_n_s16(upper, 5)));
+  };
+  PROSA_EACH(B, table(first[j]));
+}
+inline B lookup_add(B acc, B table, B index) { PROSA_EACH(B, vaddq_u8(acc.v[j], vqtbl1q_u8(table.v[j], index.v[j]))); }
+template <int W>
+inline I add_lookups(I total, B found) {
+  const auto lane = [&](int j) { return vreinterpretq_s8_u8(found.v[j]); };
+  const int16x8_t low = vaddq_s16(vaddl_s8(vget_low_s8(lane(0)), vget_low_s8(lane(1))),
+                                  vaddl_s8(vget_low_s8(lane(2)), vget_low_s8(lane(3))));
+  const int16x8_t high = vaddq_s16(vaddl_high_s8(lane(0), lane(1)), vaddl_high_s8(lane(2), lane(3)));
+  const int16x4_t rows[4] = {vget_low_s16(low), vget_high_s16(low), vget_low_s16(high), vget_high_s16(high)};
+  PROSA_EACH(I, vaddq_s32(total.v[j], vshll_n_s16(rows[j], W)));
+}
 
 #undef PROSA_EACH

@@ -18,9 +18,11 @@ struct X {
 };
 
 inline constexpr int kTokenTile = 4;
-inline constexpr int kDotTokens = 2;
-inline constexpr int kRowTiles = 1;
+inline constexpr int kDenseTokens = 2;
+inline constexpr int kPanelHalves = 2;
+inline constexpr int kPanelTokens = 1;
 inline constexpr bool kSignedCodes = false;
+constexpr int panel_shift(int bits) { return 8 - bits; }
 
 #define PROSA_EACH(type, expression)                  \
   type r;                                             \
@@ -90,6 +92,7 @@ inline B load_bytes(const uint8_t* p) {
   std::memcpy(r.v, p, sizeof r.v);
   return r;
 }
+inline B load_once(const uint8_t* p) { return load_bytes(p); }
 inline void store_bytes(uint8_t* p, B a) { std::memcpy(p, a.v, sizeof a.v); }
 inline B mask(B a, int bits) { PROSA_EACH_BYTE(a.v[j] & bits); }
 inline B flip(B a, int bits) { PROSA_EACH_BYTE(a.v[j] ^ bits); }
@@ -113,3 +116,41 @@ inline I dot(I acc, B codes, X x) {
   return acc;
 }
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
+
+// ---- lookups: see avx512/simd.h
+
+inline B bzero() { return {}; }
+inline B pair_indices(B first, B second) {
+  B r;
+  for (int row = 0; row < 16; ++row) {
+    const uint8_t* a = first.v + 4 * row;
+    const uint8_t* b = second.v + 4 * row;
+    r.v[row] = static_cast<uint8_t>(a[0] | a[1] << 2);
+    r.v[16 + row] = static_cast<uint8_t>(b[0] | b[1] << 2);
+    r.v[32 + row] = static_cast<uint8_t>(a[2] | a[3] << 2);
+    r.v[48 + row] = static_cast<uint8_t>(b[2] | b[3] << 2);
+  }
+  return r;
+}
+inline B lookup_table(const int8_t* low) {
+  constexpr int first[4] = {0, 4, 2, 6};
+  B r;
+  for (int lane = 0; lane < 4; ++lane) {
+    const int x = low[first[lane]];
+    const int y = low[first[lane] + 1];
+    for (int i = 0; i < 16; ++i)
+      r.v[16 * lane + i] = static_cast<uint8_t>(((2 * (i & 3) - 3) * x + (2 * (i >> 2) - 3) * y + 16) >> 5);
+  }
+  return r;
+}
+inline B lookup_add(B acc, B table, B index) {
+  for (int j = 0; j < 64; ++j) acc.v[j] = static_cast<uint8_t>(acc.v[j] + table.v[(j & 48) | index.v[j]]);
+  return acc;
+}
+template <int W>
+inline I add_lookups(I total, B found) {
+  for (int row = 0; row < 16; ++row) {
+    for (int lane = 0; lane < 4; ++lane) total.v[row] += static_cast<int8_t>(found.v[16 * lane + row]) * (1 << W);
+  }
+  return total;
+}
