@@ -146,51 +146,54 @@ inline I dot8(I acc, B codes, X x) {
 // ---- lookups: see avx512/simd.h; lo holds the lanes 0 and 1, hi the lanes 2 and 3
 
 inline B bzero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-inline B pair_indices(B first, B second) {
-  const auto merge = [](__m256i t) {
-    return _mm256_and_si256(_mm256_or_si256(t, _mm256_srli_epi16(t, 6)), _mm256_set1_epi16(0x000f));
-  };
+inline __m256i merge_pairs(__m256i t) {
+  return _mm256_and_si256(_mm256_or_si256(t, _mm256_srli_epi16(t, 6)), _mm256_set1_epi16(0x000f));
+}
+inline __m256i pair_rows(__m256i first, __m256i second) {  // 8 rows -> [lane][8 rows]
   const __m256i bytes =
       _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-  const auto rows = [&](__m256i a, __m256i b) {  // 8 rows -> [lane][8 rows]
-    const __m256i four = _mm256_shuffle_epi8(_mm256_or_si256(merge(a), _mm256_slli_epi16(merge(b), 8)), bytes);
-    return _mm256_permutevar8x32_epi32(four, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-  };
-  const __m256i low = rows(first.lo, second.lo);
-  const __m256i high = rows(first.hi, second.hi);
+  const __m256i rows = _mm256_or_si256(merge_pairs(first), _mm256_slli_epi16(merge_pairs(second), 8));
+  return _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(rows, bytes), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+inline B pair_indices(B first, B second) {
+  const __m256i low = pair_rows(first.lo, second.lo);
+  const __m256i high = pair_rows(first.hi, second.hi);
   const __m256i even = _mm256_unpacklo_epi64(low, high);
   const __m256i odd = _mm256_unpackhi_epi64(low, high);
   return {_mm256_permute2x128_si256(even, odd, 0x20), _mm256_permute2x128_si256(even, odd, 0x31)};
 }
+inline __m256i table_entries(__m256i pairs, __m128i factor) {
+  const __m256i factors = _mm256_broadcastsi128_si256(factor);
+  const __m256i excess = _mm256_maddubs_epi16(_mm256_set1_epi8(64), factors);
+  const __m256i sums = _mm256_sub_epi16(_mm256_maddubs_epi16(pairs, factors), excess);
+  return _mm256_srai_epi16(_mm256_add_epi16(sums, _mm256_set1_epi16(16)), 5);
+}
+inline __m256i two_tables(int64_t eight, int64_t first, int64_t second) {
+  const __m256i pick = _mm256_setr_epi64x(first, first, second, second);
+  const __m256i pairs = _mm256_add_epi8(_mm256_shuffle_epi8(_mm256_set1_epi64x(eight), pick), _mm256_set1_epi8(64));
+  return _mm256_packs_epi16(
+      table_entries(pairs, _mm_setr_epi8(-3, -3, -1, -3, 1, -3, 3, -3, -3, -1, -1, -1, 1, -1, 3, -1)),
+      table_entries(pairs, _mm_setr_epi8(-3, 1, -1, 1, 1, 1, 3, 1, -3, 3, -1, 3, 1, 3, 3, 3)));
+}
 inline B lookup_table(const int8_t* low) {
   int64_t eight;
   std::memcpy(&eight, low, 8);
-  const __m256i all = _mm256_add_epi8(_mm256_set1_epi64x(eight), _mm256_set1_epi8(64));
-  const auto table = [&](int64_t first, int64_t second) {
-    const __m256i pairs = _mm256_shuffle_epi8(all, _mm256_setr_epi64x(first, first, second, second));
-    const auto entries = [&](__m128i factor) {
-      const __m256i factors = _mm256_broadcastsi128_si256(factor);
-      const __m256i offset = _mm256_maddubs_epi16(_mm256_set1_epi8(64), factors);
-      const __m256i sums = _mm256_sub_epi16(_mm256_maddubs_epi16(pairs, factors), offset);
-      return _mm256_srai_epi16(_mm256_add_epi16(sums, _mm256_set1_epi16(16)), 5);
-    };
-    return _mm256_packs_epi16(entries(_mm_setr_epi8(-3, -3, -1, -3, 1, -3, 3, -3, -3, -1, -1, -1, 1, -1, 3, -1)),
-                              entries(_mm_setr_epi8(-3, 1, -1, 1, 1, 1, 3, 1, -3, 3, -1, 3, 1, 3, 3, 3)));
-  };
-  return {table(0x0100010001000100, 0x0504050405040504), table(0x0302030203020302, 0x0706070607060706)};
+  return {two_tables(eight, 0x0100010001000100, 0x0504050405040504),
+          two_tables(eight, 0x0302030203020302, 0x0706070607060706)};
 }
 inline B lookup_add(B acc, B table, B index) {
   return {_mm256_add_epi8(acc.lo, _mm256_shuffle_epi8(table.lo, index.lo)),
           _mm256_add_epi8(acc.hi, _mm256_shuffle_epi8(table.hi, index.hi))};
 }
+inline __m256i add_lanes(__m256i two) {  // 16 rows in 16 bits
+  return _mm256_add_epi16(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(two)),
+                          _mm256_cvtepi8_epi16(_mm256_extracti128_si256(two, 1)));
+}
 template <int W>
 inline I add_lookups(I total, B found) {
-  const auto lanes = [](__m256i two) {
-    return _mm256_add_epi16(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(two)),
-                            _mm256_cvtepi8_epi16(_mm256_extracti128_si256(two, 1)));
-  };
-  const __m256i rows = _mm256_add_epi16(lanes(found.lo), lanes(found.hi));
-  const auto widened = [](__m128i eight) { return _mm256_slli_epi32(_mm256_cvtepi16_epi32(eight), W); };
-  return {_mm256_add_epi32(total.lo, widened(_mm256_castsi256_si128(rows))),
-          _mm256_add_epi32(total.hi, widened(_mm256_extracti128_si256(rows, 1)))};
+  const __m256i rows = _mm256_add_epi16(add_lanes(found.lo), add_lanes(found.hi));
+  const __m256i low = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(rows));
+  const __m256i high = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(rows, 1));
+  return {_mm256_add_epi32(total.lo, _mm256_slli_epi32(low, W)),
+          _mm256_add_epi32(total.hi, _mm256_slli_epi32(high, W))};
 }

@@ -111,13 +111,20 @@ inline __m512i byte_order() {
 }
 
 inline B bzero() { return {_mm512_setzero_si512()}; }
+inline __m512i merge_pairs(__m512i t) {  // 2-bit values of two neighbouring columns -> four bits in the even byte
+  return _mm512_and_si512(_mm512_or_si512(t, _mm512_srli_epi16(t, 6)), _mm512_set1_epi16(0x000f));
+}
 // Two chunks of 2-bit values [16 rows][4 columns] -> for each lane and row an index: even column + 4 * odd column.
 inline B pair_indices(B first, B second) {
-  const auto merge = [](__m512i t) {
-    return _mm512_and_si512(_mm512_or_si512(t, _mm512_srli_epi16(t, 6)), _mm512_set1_epi16(0x000f));
-  };
-  const __m512i rows = _mm512_or_si512(merge(first.v), _mm512_slli_epi16(merge(second.v), 8));
+  const __m512i rows = _mm512_or_si512(merge_pairs(first.v), _mm512_slli_epi16(merge_pairs(second.v), 8));
   return {_mm512_permutexvar_epi32(lane_order(), _mm512_shuffle_epi8(rows, byte_order()))};
+}
+// (factors . pairs of columns) / 32, rounded. The pairs come 64 too large, so that they are unsigned.
+inline __m512i table_entries(__m512i pairs, __m128i factor) {
+  const __m512i factors = _mm512_broadcast_i32x4(factor);
+  const __m512i excess = _mm512_maddubs_epi16(_mm512_set1_epi8(64), factors);
+  const __m512i sums = _mm512_sub_epi16(_mm512_maddubs_epi16(pairs, factors), excess);
+  return _mm512_srai_epi16(_mm512_add_epi16(sums, _mm512_set1_epi16(16)), 5);
 }
 // The tables of 8 columns: entry a + 4 b of a pair (x, y) is ((2a - 3) x + (2b - 3) y) / 32, rounded; x, y in [-64,
 // 63].
@@ -127,18 +134,10 @@ inline B lookup_table(const int8_t* low) {
   const __m512i pick =
       _mm512_setr_epi64(0x0100010001000100, 0x0100010001000100, 0x0504050405040504, 0x0504050405040504,
                         0x0302030203020302, 0x0302030203020302, 0x0706070607060706, 0x0706070607060706);
-  const __m512i pairs =
-      _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_set1_epi64(eight), pick), _mm512_set1_epi8(64));  // unsigned
-  const __m512i low_factors =
-      _mm512_broadcast_i32x4(_mm_setr_epi8(-3, -3, -1, -3, 1, -3, 3, -3, -3, -1, -1, -1, 1, -1, 3, -1));
-  const __m512i high_factors =
-      _mm512_broadcast_i32x4(_mm_setr_epi8(-3, 1, -1, 1, 1, 1, 3, 1, -3, 3, -1, 3, 1, 3, 3, 3));
-  const auto entries = [&](__m512i factors) {
-    const __m512i offset = _mm512_maddubs_epi16(_mm512_set1_epi8(64), factors);  // what the 64 added too much
-    const __m512i sums = _mm512_sub_epi16(_mm512_maddubs_epi16(pairs, factors), offset);
-    return _mm512_srai_epi16(_mm512_add_epi16(sums, _mm512_set1_epi16(16)), 5);
-  };
-  return {_mm512_packs_epi16(entries(low_factors), entries(high_factors))};
+  const __m512i pairs = _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_set1_epi64(eight), pick), _mm512_set1_epi8(64));
+  return {_mm512_packs_epi16(
+      table_entries(pairs, _mm_setr_epi8(-3, -3, -1, -3, 1, -3, 3, -3, -3, -1, -1, -1, 1, -1, 3, -1)),
+      table_entries(pairs, _mm_setr_epi8(-3, 1, -1, 1, 1, 1, 3, 1, -3, 3, -1, 3, 1, 3, 3, 3)))};
 }
 inline B lookup_add(B acc, B table, B index) { return {_mm512_add_epi8(acc.v, _mm512_shuffle_epi8(table.v, index.v))}; }
 // total[row] += 2^W * (sum over the lanes of found[lane][row], signed)
