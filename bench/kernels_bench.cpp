@@ -123,21 +123,21 @@ double linear_error(const Matrix& m, const std::vector<float>& x, const std::vec
   return distance(found, expected);
 }
 
-void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int64_t tokens) {
+void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int64_t tokens, bool lookups) {
   const FileMatrix file(kWide, kHidden, bits);
   ThreadPool pool(1);
   const PackedMatrix packed = pack(file.matrix, pool);
-  InputRows input(tokens, kHidden);
+  InputRows input(tokens, kHidden, kHidden);
   const std::vector<float> x = random_floats(tokens * kHidden, 7);
   for (int64_t t = 0; t < tokens; ++t) {
     std::copy_n(x.data() + t * kHidden, kHidden, input.row(t));
-    if (bits > 0) input.quantize(kernels, t, kHidden, kGroup);
+    if (bits > 0) input.quantize(kernels, t, kHidden, kGroup, lookups);
   }
-  const Activations view = input.view(kGroup);
+  const Activations view = input.view(kGroup, lookups);
   std::vector<float> y(static_cast<size_t>(tokens * kWide));
-  AlignedBuffer<uint8_t> panel(panel_bytes(kHidden));
+  AlignedBuffer<uint8_t> scratch(linear_scratch_bytes(tokens, kHidden));
   const auto work = [&] {
-    kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), kWide, false, panel.data());
+    kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), kWide, false, scratch.data());
   };
   work();
   // The activations of quantized products are rounded: 2^-14 of a group's largest, 2^-7 if it were one int8 plane.
@@ -145,14 +145,14 @@ void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int
   count_work(state, static_cast<double>(packed.data.byte_size()), static_cast<double>(kWide * kHidden * tokens));
 }
 
-void bench_quantize(benchmark::State& state, const Kernels& kernels) {
+void bench_quantize(benchmark::State& state, const Kernels& kernels, bool lookups) {
   const int64_t n = kWide;
   const std::vector<float> x = random_floats(n, 1, -4, 4);
-  InputRows input(1, n);
+  InputRows input(1, n, n);
   std::copy(x.begin(), x.end(), input.row(0));
-  const auto work = [&] { input.quantize(kernels, 0, n, kGroup); };
+  const auto work = [&] { input.quantize(kernels, 0, n, kGroup, lookups); };
   work();
-  const Activations view = input.view(kGroup);
+  const Activations view = input.view(kGroup, lookups);
   std::vector<float> back;
   for (int64_t i = 0; i < n; ++i) {
     back.push_back(view.scale[i / kGroup] * static_cast<float>(128 * view.high[i] + view.low[i]));
@@ -252,12 +252,16 @@ void bench_delta_chunk(benchmark::State& state, const Kernels& kernels) {
 void bench_attend(benchmark::State& state, const Kernels& kernels, int64_t rows) {
   const int64_t dim = kAttendDim;
   const std::vector<float> k = random_floats(kPositions * dim, 1), v = random_floats(kPositions * dim, 2);
-  AlignedBuffer<uint16_t> keys(kPositions * dim), values(kPositions * dim);
+  AlignedBuffer<uint16_t> cache(2 * kPositions * dim);  // blocks of [keys | values], one behind the other
+  std::vector<const uint16_t*> blocks;
   for (int64_t p = 0; p < kPositions; ++p) {
+    uint16_t* block = cache.data() + p / kKvSpan * 2 * kKvSpan * dim;
+    const int64_t slot = p % kKvSpan;
+    if (slot == 0) blocks.push_back(block);
     for (int64_t d = 0; d < dim; ++d) {
       const auto at = static_cast<size_t>(p * dim + d);
-      keys[p / kKvBlock * kKvBlock * dim + d * kKvBlock + p % kKvBlock] = float_to_f16(k[at]);
-      values[p * dim + d] = float_to_f16(v[at]);
+      block[slot / kKvBlock * kKvBlock * dim + d * kKvBlock + slot % kKvBlock] = float_to_f16(k[at]);
+      block[(kKvSpan + slot) * dim + d] = float_to_f16(v[at]);
     }
   }
   const std::vector<float> q = random_floats(rows * dim, 3, -0.1F, 0.1F);
@@ -271,8 +275,9 @@ void bench_attend(benchmark::State& state, const Kernels& kernels, int64_t rows)
   args.out = outs.data();
   args.limits = limits.data();
   args.rows = rows;
-  args.keys = keys.data();
-  args.values = values.data();
+  args.blocks = blocks.data();
+  args.keys = 0;
+  args.values = kKvSpan * dim;
   args.head_dim = dim;
   args.scratch = scratch.data();
   const auto work = [&] { kernels.attend(args); };
@@ -294,8 +299,7 @@ void bench_attend(benchmark::State& state, const Kernels& kernels, int64_t rows)
     for (size_t d = 0; d < sums.size(); ++d) expected[r * sums.size() + d] = sums[d] / total;
   }
   time_checked(state, distance(out, expected), 1e-4, work);
-  count_work(state, static_cast<double>(keys.byte_size() + values.byte_size()),
-             static_cast<double>(2 * rows * kPositions * dim));
+  count_work(state, static_cast<double>(cache.byte_size()), static_cast<double>(2 * rows * kPositions * dim));
 }
 
 void add(const std::string& name, const std::function<void(benchmark::State&)>& body) {
@@ -307,12 +311,18 @@ const bool registered = [] {
     const Kernels& kernels = choose_kernels(isa);
     for (const int bits : {2, 3, 4, 5, 6, 8, 0}) {
       for (const int64_t tokens : {int64_t{1}, kBlock}) {
-        const std::string form = bits == 0 ? "bf16" : fmt::format("{}bit", bits);
-        add(fmt::format("linear/{}/{}/tokens:{}", isa, form, tokens),
-            [&kernels, bits, tokens](benchmark::State& state) { bench_linear(state, kernels, bits, tokens); });
+        for (const bool lookups : {false, true}) {
+          if (lookups && (bits == 0 || tokens == 1)) continue;  // prefill's form of quantized products
+          const std::string form = bits == 0 ? "bf16" : fmt::format("{}bit", bits);
+          add(fmt::format("linear/{}/{}/tokens:{}{}", isa, form, tokens, lookups ? "/lookups" : ""),
+              [&kernels, bits, tokens, lookups](benchmark::State& state) {
+                bench_linear(state, kernels, bits, tokens, lookups);
+              });
+        }
       }
     }
-    add("quantize/" + isa, [&kernels](benchmark::State& state) { bench_quantize(state, kernels); });
+    add("quantize/" + isa, [&kernels](benchmark::State& state) { bench_quantize(state, kernels, false); });
+    add("quantize/" + isa + "/lookups", [&kernels](benchmark::State& state) { bench_quantize(state, kernels, true); });
     add("rms_norm/" + isa, [&kernels](benchmark::State& state) { bench_rms_norm(state, kernels); });
     add("delta_step/" + isa, [&kernels](benchmark::State& state) { bench_delta_step(state, kernels); });
     add("delta_chunk/" + isa, [&kernels](benchmark::State& state) { bench_delta_chunk(state, kernels); });
