@@ -8,17 +8,21 @@ inline constexpr int64_t kStep = 64;  // positions per update of the running sof
 static_assert(kKvSpan % kStep == 0);  // a step lies in one block
 
 template <int R>
-inline void attend_scores(const AttendArgs& a, int64_t base, float (&weights)[R][kStep]) {
+__attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, float (&weights)[R][kStep]) {
   const uint16_t* step_keys = a.blocks[base / kKvSpan] + a.keys + base % kKvSpan * a.head_dim;
+  const uint16_t* step_values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim;
   for (int64_t block = 0; block < kStep / kKvBlock; ++block) {
     const uint16_t* keys = step_keys + block * kKvBlock * a.head_dim;
+    const uint16_t* values = step_values + block * kKvBlock * a.head_dim;
     F score[R];
-    for (int r = 0; r < R; ++r) score[r] = zero();
+    each<R>([&]<int r>() PROSA_INLINE { score[r] = zero(); });
     for (int64_t d = 0; d < a.head_dim; ++d) {
+      __builtin_prefetch(keys + (a.head_dim + d) * kKvBlock);  // the block after this one
+      __builtin_prefetch(values + d * kKvBlock);               // read next, in strides that hardware does not foresee
       const F key = load_f16(keys + d * kKvBlock);
-      for (int r = 0; r < R; ++r) score[r] = fma(key, set1(a.q[r][d]), score[r]);
+      each<R>([&]<int r>() PROSA_INLINE { score[r] = fma(key, set1(a.q[r][d]), score[r]); });
     }
-    for (int r = 0; r < R; ++r) store(weights[r] + block * kKvBlock, score[r]);
+    each<R>([&]<int r>() PROSA_INLINE { store(weights[r] + block * kKvBlock, score[r]); });
   }
 }
 
@@ -39,25 +43,25 @@ inline float softmax_step(float* scores, int64_t visible, float& top, float& tot
 }
 
 template <int R, int D>
-inline void attend_values(const AttendArgs& a, int64_t base, int64_t count, int64_t d, const float (&weights)[R][kStep],
-                          const float (&factor)[R], float* sums) {
+__attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, int64_t count, int64_t d,
+                                             const float (&weights)[R][kStep], const float (&factor)[R], float* sums) {
   F acc[R][D];
-  for (int r = 0; r < R; ++r) {
-    for (int j = 0; j < D; ++j) acc[r][j] = load(sums + r * a.head_dim + d + 16 * j) * set1(factor[r]);
-  }
+  each<R>([&]<int r>() PROSA_INLINE {
+    each<D>([&]<int j>() PROSA_INLINE { acc[r][j] = load(sums + r * a.head_dim + d + 16 * j) * set1(factor[r]); });
+  });
   const uint16_t* step_values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim + d;
   for (int64_t i = 0; i < count; ++i) {
     const uint16_t* value = step_values + i * a.head_dim;
     F v[D];
-    for (int j = 0; j < D; ++j) v[j] = load_f16(value + 16 * j);
-    for (int r = 0; r < R; ++r) {
+    each<D>([&]<int j>() PROSA_INLINE { v[j] = load_f16(value + 16 * j); });
+    each<R>([&]<int r>() PROSA_INLINE {
       const F w = set1(weights[r][i]);
-      for (int j = 0; j < D; ++j) acc[r][j] = fma(v[j], w, acc[r][j]);
-    }
+      each<D>([&]<int j>() PROSA_INLINE { acc[r][j] = fma(v[j], w, acc[r][j]); });
+    });
   }
-  for (int r = 0; r < R; ++r) {
-    for (int j = 0; j < D; ++j) store(sums + r * a.head_dim + d + 16 * j, acc[r][j]);
-  }
+  each<R>([&]<int r>() PROSA_INLINE {
+    each<D>([&]<int j>() PROSA_INLINE { store(sums + r * a.head_dim + d + 16 * j, acc[r][j]); });
+  });
 }
 
 template <int R>

@@ -111,23 +111,28 @@ inline void chunk_products(const DeltaArgs& args, DeltaChunk& chunk) {
 
 // S0^T k_t and S0^T q_t of T tokens and one value block.
 template <int T>
-inline void chunk_from_state(const DeltaArgs& args, const float* state, int64_t token, float* from_k, float* from_q) {
+__attribute__((noinline)) void chunk_from_state(const DeltaArgs& args, const float* state, int64_t token, float* from_k,
+                                                float* from_q) {
   F k[T];
   F q[T];
-  for (int t = 0; t < T; ++t) k[t] = q[t] = zero();
-  const float* key = args.k + token * args.ld;
-  const float* query = args.q + token * args.ld;
+  const float* key[T];
+  const float* query[T];
+  each<T>([&]<int t>() PROSA_INLINE {
+    k[t] = q[t] = zero();
+    key[t] = args.k + (token + t) * args.ld;
+    query[t] = args.q + (token + t) * args.ld;
+  });
   for (int64_t i = 0; i < args.key_dim; ++i) {
     const F s = load(state + i * 16);
-    for (int t = 0; t < T; ++t) {
-      k[t] = fma(s, set1(key[t * args.ld + i]), k[t]);
-      q[t] = fma(s, set1(query[t * args.ld + i]), q[t]);
-    }
+    each<T>([&]<int t>() PROSA_INLINE {
+      k[t] = fma(s, set1(key[t][i]), k[t]);
+      q[t] = fma(s, set1(query[t][i]), q[t]);
+    });
   }
-  for (int t = 0; t < T; ++t) {
+  each<T>([&]<int t>() PROSA_INLINE {
     store(from_k + (token + t) * 16, k[t]);
     store(from_q + (token + t) * 16, q[t]);
-  }
+  });
 }
 
 // Forward substitution and outputs of one value block; u [tokens][16] replaces from_k.
@@ -162,16 +167,16 @@ inline void chunk_solve(const DeltaArgs& args, const DeltaChunk& chunk, int64_t 
 }
 
 template <int N>
-inline void chunk_update_rows(const DeltaArgs& args, const DeltaChunk& chunk, float* state, int64_t row, const float* u,
-                              F growth) {
+__attribute__((noinline)) void chunk_update_rows(const DeltaArgs& args, const DeltaChunk& chunk, float* state,
+                                                 int64_t row, const float* u, F growth) {
   F s[N];
-  for (int r = 0; r < N; ++r) s[r] = load(state + (row + r) * 16) * growth;
+  each<N>([&]<int r>() PROSA_INLINE { s[r] = load(state + (row + r) * 16) * growth; });
   for (int64_t j = 0; j < chunk.tokens; ++j) {
     const F uj = load(u + j * 16);
     const float* k = chunk.decayed + j * args.key_dim + row;
-    for (int r = 0; r < N; ++r) s[r] = fma(set1(k[r]), uj, s[r]);
+    each<N>([&]<int r>() PROSA_INLINE { s[r] = fma(set1(k[r]), uj, s[r]); });
   }
-  for (int r = 0; r < N; ++r) store(state + (row + r) * 16, s[r]);
+  each<N>([&]<int r>() PROSA_INLINE { store(state + (row + r) * 16, s[r]); });
 }
 
 inline void delta_chunk(const DeltaArgs& args) {
