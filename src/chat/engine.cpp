@@ -37,10 +37,11 @@ std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, Thinkin
   std::vector<int32_t> thinking_end = tokenizer.encode(thinking_end_text());
   const std::shared_ptr<backend::Backend> backend = model.backend;
   const int64_t context = model.context;
+  auto checkpoints = std::make_shared<session::Checkpoints>(model.checkpoint_bytes);
   // A session does not move: it is made in its place.
   return std::shared_ptr<Loaded>(new Loaded{std::move(model), std::move(tokenizer), thinking_default,
                                             std::move(channel_tokens), std::move(end_tokens), std::move(thinking_end),
-                                            session::Session(backend, context)});
+                                            session::Session(backend, context, std::move(checkpoints))});
 }
 
 std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& options) {

@@ -89,7 +89,7 @@ void ReplyRun::advance() {
 
 void ReplyRun::prefill() {
   const Clock::time_point start = Clock::now();
-  const session::SyncReport report = loaded_->session.sync({plan_.tokens, plan_.cuts, &engine_->cancel_flag()});
+  const SyncReport report = loaded_->session.sync({plan_.tokens, plan_.cuts, &engine_->cancel_flag()});
   prefilled_ = true;
   stats_.cached_tokens = report.reused;
   stats_.prefill_ms = milliseconds(Clock::now() - start);

@@ -107,6 +107,11 @@ class CpuBackend final : public Backend {
     mine->restore(own(state));
   }
 
+  [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return CpuSnapshot::layout; }
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find) override {
+    return std::make_unique<CpuSnapshot>(model_.config, position, find);
+  }
+
   [[nodiscard]] MemoryReport memory() const noexcept override { return {model_.byte_size(), forward_.scratch_bytes()}; }
 
   std::vector<StageTime> take_profile() override { return forward_.clock().take(); }
