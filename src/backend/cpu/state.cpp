@@ -138,10 +138,11 @@ void CpuState::reset() {
 
 // ---- the snapshot
 
-CpuSnapshot::CpuSnapshot(const CpuState& state)
+CpuSnapshot::CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers)
     : Snapshot(state.position()),
       shape_(state.kv.shape()),
-      fixed_(state.fixed_.size(), "a checkpoint"),
+      buffers_(std::move(buffers)),
+      fixed_(buffers_->take()),
       blocks_(state.kv.blocks()) {
   blocks_.resize(std::min(blocks_.size(), shape_.blocks_for(position_)));
   std::copy_n(state.fixed_.data(), state.fixed_.size(), fixed_.data());
@@ -176,6 +177,10 @@ std::vector<SnapshotPart> CpuSnapshot::parts() const {
     parts.push_back({"kv." + std::to_string(i), sizeof(uint16_t), std::as_bytes(block->data.span()), block});
   }
   return parts;
+}
+
+CpuSnapshot::~CpuSnapshot() {
+  if (buffers_) buffers_->give_back(std::move(fixed_));
 }
 
 int64_t CpuSnapshot::byte_size() const noexcept {

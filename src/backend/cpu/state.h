@@ -13,6 +13,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/snapshot_buffers.h"
 #include "base/aligned.h"
 
 namespace prosa::backend::cpu {
@@ -104,8 +105,10 @@ class CpuSnapshot final : public Snapshot {
  public:
   static constexpr std::string_view layout = "cpu 1";  // changes with the form of the parts
 
-  explicit CpuSnapshot(const CpuState& state);
+  /// Its memory comes from `buffers` and goes back there.
+  CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers);
   CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find);
+  ~CpuSnapshot() override;
   [[nodiscard]] int64_t byte_size() const noexcept override;
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
   /// "state" and "kv.0", "kv.1", …; of the last block only what is in use.
@@ -115,6 +118,7 @@ class CpuSnapshot final : public Snapshot {
 
  private:
   KvShape shape_;
+  std::shared_ptr<SnapshotBuffers> buffers_;      // null: fixed_ is of its own
   AlignedBuffer<float> fixed_;                    // as in CpuState
   std::vector<std::shared_ptr<KvBlock>> blocks_;  // [(position + kKvSpan - 1) / kKvSpan]
 };
