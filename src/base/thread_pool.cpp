@@ -94,6 +94,19 @@ void ThreadPool::barrier() noexcept {
   wait_while(phase_, phase);
 }
 
+Range StageItems::take(uint32_t stage, int worker, int64_t items, int64_t grain) noexcept {
+  slot(stage + 2, worker).taken.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < workers_; ++i) {
+    const int from = (worker + i) % workers_;
+    const Range all = share(items, from, workers_);
+    std::atomic<int64_t>& taken = slot(stage, from).taken;
+    if (taken.load(std::memory_order_relaxed) >= all.end - all.begin) continue;  // no write to a line others read
+    const int64_t begin = all.begin + taken.fetch_add(grain, std::memory_order_relaxed);
+    if (begin < all.end) return {begin, std::min(begin + grain, all.end)};
+  }
+  return {};
+}
+
 int physical_cores() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);

@@ -53,6 +53,29 @@ class ThreadPool {
   std::atomic<bool> stop_{false};
 };
 
+/// Hands out the items of one stage after another to the workers of a pool: each takes from its own share first, front
+/// to back, then from what others have left. So a worker that the machine holds up delays nobody. Which worker takes
+/// what must not matter.
+class StageItems {
+ public:
+  explicit StageItems(int workers) : workers_(workers), slots_(static_cast<size_t>(workers) * kStages) {}
+
+  /// The next items for `worker` out of `items` of its stage number `stage`, at most `grain` of them; empty: all are
+  /// taken. Every worker walks the same stages, and a barrier stands between two of them.
+  Range take(uint32_t stage, int worker, int64_t items, int64_t grain) noexcept;
+
+ private:
+  static constexpr uint32_t kStages = 4;  // a stage's counters are cleared two stages later, and used again after four
+  struct alignas(64) Slot {
+    std::atomic<int64_t> taken{0};
+  };
+  Slot& slot(uint32_t stage, int worker) noexcept {
+    return slots_[static_cast<size_t>(stage % kStages) * static_cast<size_t>(workers_) + static_cast<size_t>(worker)];
+  }
+  int workers_;
+  std::vector<Slot> slots_;
+};
+
 /// Cores, not hyper-threads, that this process may use (at least 1).
 int physical_cores();
 

@@ -7,8 +7,8 @@
 
 namespace prosa::cli {
 
-/// Bytes a second (in 10^9) that `threads` threads read together from memory: the best of several passes over a
-/// buffer of at least four times the last-level cache.
+/// Bytes a second (in 10^9) that `threads` threads read together from memory: the best way of several, each the median
+/// of its passes over a buffer of at least four times the last-level cache.
 double measure_read_gbps(int threads);
 
 /// int8 multiply-adds a second (in 10^9) with the dot-product instruction of `isa`, operands in registers.

@@ -12,6 +12,13 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+constexpr size_t kStageSpacing = 16;  // a cache line for each worker's counter
+// Tiles a worker takes at a time: few enough that the last ones end together, enough for a stream of reads (decode) and
+// for whole panels (prefill).
+constexpr int64_t kStreamTiles = 4;
+constexpr int64_t kPanelTiles = 8;
+constexpr int64_t kAskedBytes = 32 << 10;  // about what the memory brings in a microsecond
+
 constexpr std::array<std::string_view, static_cast<size_t>(Stage::count)> kStageNames{
     "embed", "delta projections", "delta rule", "attention projections", "attention", "mlp", "head"};
 
@@ -36,7 +43,13 @@ std::vector<StageTime> StageClock::take() {
 }
 
 Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows)
-    : model_(model), config_(model.config), kernels_(kernels), pool_(pool), work_(model.config, max_rows, pool.size()) {
+    : model_(model),
+      config_(model.config),
+      kernels_(kernels),
+      pool_(pool),
+      work_(model.config, max_rows, pool.size()),
+      items_(pool.size()),
+      stages_(static_cast<size_t>(pool.size()) * kStageSpacing) {
   const int64_t half = config_.rotary_dim / 2;
   for (int64_t i = 0; i < half; ++i) {
     frequency_.push_back(
@@ -100,10 +113,22 @@ void Forward::layer(int worker, const Pass& pass, size_t index) {
     delta_mixer(worker, pass, layer, layer.of_kind);
   else
     attention_mixer(worker, pass, layer, layer.of_kind);
+  ask_for(worker, {&layer.gate, &layer.up});
   pool_.barrier();
   mlp(worker, pass, layer);
+  ask_for_layer(worker, index + 1);
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::mlp);
+}
+
+// The first products of a layer, or the head behind the last.
+void Forward::ask_for_layer(int worker, size_t index) const {
+  if (index == model_.layers.size()) return ask_for(worker, {&model_.head()});
+  const PackedLayer& next = model_.layers[index];
+  if (next.delta)
+    ask_for(worker, {&next.delta->qkv, &next.delta->z, &next.delta->b, &next.delta->a});
+  else
+    ask_for(worker, {&next.attention->q, &next.attention->k, &next.attention->v});
 }
 
 // h += down(silu(gate(norm(h))) * up(norm(h)))
@@ -114,6 +139,7 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
   const int64_t width = work_.intermediate_width;
   products(worker, rows, hidden, normed(layer.post_attention_norm),
            {{layer.gate, work_.gate.data(), width}, {layer.up, work_.up.data(), width}});
+  ask_for(worker, {&layer.down});
   pool_.barrier();
   products(worker, rows, inner,
            [&](int64_t row, float* out) {
@@ -134,8 +160,7 @@ Forward::FillRow Forward::normed(const AlignedBuffer<float>& weight, int64_t fir
   };
 }
 
-void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& fill,
-                       std::initializer_list<Product> list) {
+void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& fill, Products list) {
   std::array<bool, kGroupSizes.size()> wanted{};
   int64_t tiles = 0;
   for (const Product& product : list) {
@@ -153,14 +178,37 @@ void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& f
   }
   if (!alone) pool_.barrier();
 
-  const Range mine = share(tiles, worker, pool_.size());
+  const uint32_t stage = stages_[static_cast<size_t>(worker) * kStageSpacing]++;
+  const int64_t grain = rows <= kOwnRows ? kStreamTiles : kPanelTiles;
+  for (Range mine = items_.take(stage, worker, tiles, grain); mine.begin < mine.end;
+       mine = items_.take(stage, worker, tiles, grain)) {
+    compute(rows, mine, input, list);
+  }
+}
+
+void Forward::ask_for(int worker, std::initializer_list<const PackedMatrix*> list) const {
+  int64_t tiles = 0;
+  for (const PackedMatrix* matrix : list) tiles += matrix->tiles();
+  int64_t first = share(tiles, worker, pool_.size()).begin;
+  for (const PackedMatrix* matrix : list) {
+    if (first < matrix->tiles()) {
+      const uint8_t* at = matrix->tile(first);
+      const int64_t bytes = std::min(kAskedBytes, matrix->data.byte_size() - first * matrix->tile_bytes);
+      for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line, 0, 2);
+      return;
+    }
+    first -= matrix->tiles();
+  }
+}
+
+void Forward::compute(int64_t rows, Range tiles, const InputRows& input, Products list) {
   int64_t before = 0;
   for (const Product& product : list) {
     const int64_t count = product.weights.tiles();
-    const Range range{std::max(mine.begin - before, int64_t{0}), std::min(mine.end - before, count)};
+    const Range range{std::max(tiles.begin - before, int64_t{0}), std::min(tiles.end - before, count)};
     if (range.begin < range.end) {
       kernels_.linear(product.weights, range, input.view(product.weights.group_size), rows, product.y, product.ldy,
-                      product.add, work_.panels[static_cast<size_t>(worker)].data());
+                      product.add);
     }
     before += count;
   }

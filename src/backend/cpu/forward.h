@@ -68,9 +68,11 @@ class Forward {
     bool add = false;
   };
   using FillRow = std::function<void(int64_t row, float* out)>;
+  using Products = std::initializer_list<Product>;
 
   void embed(int worker, const Pass& pass);
   void layer(int worker, const Pass& pass, size_t index);
+  void ask_for_layer(int worker, size_t index) const;
   void delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index);
   void attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index);
   void mlp(int worker, const Pass& pass, const PackedLayer& layer);
@@ -93,13 +95,20 @@ class Forward {
   [[nodiscard]] FillRow normed(const AlignedBuffer<float>& weight, int64_t first = 0);
   /// Prepares the inputs of a stage (float32 rows and the integer planes that `products` ask for), then computes this
   /// worker's share of all rows of all products. Ends without a barrier.
-  void products(int worker, int64_t rows, int64_t width, const FillRow& fill, std::initializer_list<Product> products);
+  void products(int worker, int64_t rows, int64_t width, const FillRow& fill, Products products);
+  /// The tiles of the range, counted through all products.
+  void compute(int64_t rows, Range tiles, const InputRows& input, Products products);
+  /// Asks for the first weights that this worker will read in the next products, since the time until then is spent
+  /// without the memory: waiting for others, norms, the delta rule.
+  void ask_for(int worker, std::initializer_list<const PackedMatrix*> matrices) const;
 
   const PackedModel& model_;
   const ModelConfig& config_;
   const Kernels& kernels_;
   ThreadPool& pool_;
   Workspace work_;
+  StageItems items_;
+  std::vector<uint32_t> stages_;  // [workers]: stages of products walked so far
   StageClock clock_;
   std::vector<double> frequency_;  // [rotary_dim / 2]: theta^(-2i / rotary_dim); double keeps late positions exact
   std::atomic<bool> stop_{false};

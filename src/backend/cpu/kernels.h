@@ -25,6 +25,18 @@ struct Activations {
   const float* scale = nullptr;  // [tokens, ldg]
   const float* sum = nullptr;    // [tokens, ldg]
   int64_t ldg = 0;
+
+  /// The rows from `token` on.
+  [[nodiscard]] Activations from(int64_t token) const {
+    Activations rest = *this;
+    rest.x += token * ldx;
+    if (high == nullptr) return rest;  // dense weights need no integers
+    rest.high += token * ldq;
+    rest.low += token * ldq;
+    rest.scale += token * ldg;
+    rest.sum += token * ldg;
+    return rest;
+  }
 };
 
 /// Token rows of the chunked and the stepwise delta rule, one value head.
@@ -74,9 +86,9 @@ struct AttendArgs {
 struct Kernels {
   std::string_view isa;
 
-  /// y[t][16 * tile + row] (+)= W x for the tiles of the range and all tokens. `panel`: panel_bytes(cols) scratch.
+  /// y[t][32 * tile + row] (+)= W x for the tiles of the range and all tokens.
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
-                 bool add, uint8_t* panel);
+                 bool add);
   /// Symmetric 15-bit integers by groups, split into planes (Activations); n a multiple of the group.
   void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum);
 
@@ -102,12 +114,6 @@ struct Kernels {
   /// Runs `rounds` (at most 2^16) of int8 dot products on data in cache; returns the multiply-adds done.
   int64_t (*dot_peak)(int64_t rounds, int32_t* checksum);
 };
-
-/// Scratch of `linear` for one worker.
-constexpr int64_t panel_bytes(int64_t cols) {
-  // Two tiles: codes as bytes, scales and biases as float32 (groups of at least 32 columns), or dense float32 rows.
-  return 2 * (cols * kTileRows + cols / 32 * 2 * kTileRows * 4) + 4096;
-}
 
 const Kernels* avx512_kernels();  // null where not compiled in
 const Kernels* avx2_kernels();

@@ -1,6 +1,7 @@
 // Packing and unpacking, plain C++: runs once at load, memory-bound enough.
 #include "backend/cpu/packed.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <vector>
@@ -11,7 +12,7 @@
 namespace prosa::backend::cpu {
 namespace {
 
-using Codes = std::array<uint8_t, kTileRows * 32>;  // [16 rows][32 columns]
+using Codes = std::array<uint8_t, kHalfRows * 32>;  // [16 rows][32 columns]
 
 float read_value(const std::byte* base, DType dtype, int64_t index) {
   if (dtype == DType::f32) {
@@ -46,7 +47,7 @@ uint32_t chunk(const Codes& codes, int64_t row, int index) {
 // on.
 void put_plane(const Codes& codes, int low, int field, int first, uint8_t* out) {
   const uint32_t keep = ((1U << field) - 1) * 0x01010101U;
-  for (int64_t row = 0; row < kTileRows; ++row) {
+  for (int64_t row = 0; row < kHalfRows; ++row) {
     uint32_t lanes = 0;
     for (int j = 0; j < 8 / field; ++j) lanes |= ((chunk(codes, row, first + j) >> low) & keep) << (j * field);
     std::memcpy(out + row * 4, &lanes, 4);
@@ -85,7 +86,6 @@ void pack_quantized_tile(const Matrix& matrix, const PackedMatrix& packed, int64
   const int64_t row_bytes = matrix.cols * Bits / 8;
   const int64_t live = std::min(kTileRows, matrix.rows - tile * kTileRows);
   const int64_t lane_bytes = static_cast<int64_t>(dtype_size(packed.scale_dtype));
-  Codes codes{};
   for (int64_t group = 0; group < packed.groups(); ++group) {
     for (int64_t lane = 0; lane < live; ++lane) {
       const int64_t index = (tile * kTileRows + lane) * packed.groups() + group;
@@ -94,12 +94,17 @@ void pack_quantized_tile(const Matrix& matrix, const PackedMatrix& packed, int64
                 read_value(matrix.biases, matrix.scale_dtype, index));
     }
     out += packed.header_bytes();
-    for (int64_t column = group * packed.group_size; column < (group + 1) * packed.group_size; column += 32) {
-      for (int64_t lane = 0; lane < live; ++lane) {
-        const std::byte* row = matrix.data + (tile * kTileRows + lane) * row_bytes;
-        unpack_codes<Bits>(row + column * Bits / 8, codes.data() + lane * 32);
+    for (int64_t half = 0; half < kHalves; ++half) {
+      const int64_t first = half * kHalfRows;
+      const int64_t lanes = std::clamp(live - first, int64_t{0}, kHalfRows);
+      Codes codes{};
+      for (int64_t column = group * packed.group_size; column < (group + 1) * packed.group_size; column += 32) {
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          const std::byte* row = matrix.data + (tile * kTileRows + first + lane) * row_bytes;
+          unpack_codes<Bits>(row + column * Bits / 8, codes.data() + lane * 32);
+        }
+        out = put_planes<Bits>(codes, out);
       }
-      out = put_planes<Bits>(codes, out);
     }
   }
 }
@@ -129,7 +134,7 @@ void pack_tile(const Matrix& matrix, const PackedMatrix& packed, int64_t tile, u
   }
 }
 
-// The code of one (row, column) of a packed group; `planes` points behind its scales and biases.
+// The code of one (row, column) of a packed group of a half; `planes` points to the half's planes.
 int read_code(const uint8_t* planes, int bits, int64_t lane, int64_t column) {
   planes += column / 32 * bits * kVector;
   const auto index = static_cast<int>(column % 32 / 4);  // chunk
@@ -185,10 +190,11 @@ void unpack_row(const PackedMatrix& matrix, int64_t row, float* out) {
     const auto* header = reinterpret_cast<const std::byte*>(tile + group * matrix.group_bytes());
     const float scale = read_value(header, matrix.scale_dtype, lane);
     const float bias = read_value(header, matrix.scale_dtype, kTileRows + lane);
-    const uint8_t* planes = tile + group * matrix.group_bytes() + matrix.header_bytes();
+    const uint8_t* planes =
+        tile + group * matrix.group_bytes() + matrix.header_bytes() + lane / kHalfRows * matrix.half_bytes();
     for (int64_t column = 0; column < matrix.group_size; ++column) {
       out[group * matrix.group_size + column] =
-          scale * static_cast<float>(read_code(planes, matrix.bits, lane, column)) + bias;
+          scale * static_cast<float>(read_code(planes, matrix.bits, lane % kHalfRows, column)) + bias;
     }
   }
 }

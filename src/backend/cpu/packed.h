@@ -1,13 +1,14 @@
-// Weights in the order in which the kernels read them: tiles of 16 rows, one sequential stream each.
+// Weights in the order in which the kernels read them: tiles of 32 rows, one sequential stream through a matrix.
 //
-// Quantized tile, per group of columns: 16 scales, 16 biases, then for every 32 columns `bits` vectors of 64 bytes. A
-// vector lane (row, j) stands for row `row` and column 4c + j of chunk c (4 columns):
-//   4-bit plane   vector i: low nibble chunk 2i, high nibble chunk 2i+1        (4, 5, 6 bits: the low four)
-//   2-bit plane   vector i: bits 2j..2j+1 chunk 4i+j                           (2, 3 bits: the low two; 6: the high
-//   two) 1-bit plane   bit c: chunk c                                               (3, 5 bits: the highest) 8 bits
-//   vector c: chunk c
-// Dense tile: [cols][16 rows] in the file's dtype.
-// One form for every ISA; it takes no more bytes than the file (rows are padded to 16). Invariant: padding rows have
+// A tile is two halves of 16 rows (the lanes of a vector). Quantized tile, per group of columns: 32 scales, 32 biases,
+// then for either half and every 32 columns `bits` vectors of 64 bytes. A vector lane (row, j) stands for row `row` of
+// the half and column 4c + j of chunk c (4 columns):
+//   4-bit plane   vector i: low nibble chunk 2i, high nibble chunk 2i+1   (4, 5, 6 bits: the low four)
+//   2-bit plane   vector i: bits 2j..2j+1 chunk 4i+j                      (2, 3 bits: the low two; 6: the high two)
+//   1-bit plane   bit c: chunk c                                          (3, 5 bits: the highest)
+//   8 bits        vector c: chunk c
+// Dense tile: [cols][32 rows] in the file's dtype.
+// One form for every ISA; it takes no more bytes than the file (rows are padded to 32). Invariant: padding rows have
 // scale, bias and code 0.
 #pragma once
 
@@ -20,7 +21,9 @@
 
 namespace prosa::backend::cpu {
 
-inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kHalfRows = 16;  // rows of a vector
+inline constexpr int64_t kHalves = 2;
+inline constexpr int64_t kTileRows = kHalves * kHalfRows;
 inline constexpr int64_t kVector = 64;  // bytes of one plane vector: 16 rows x 4 columns
 
 struct PackedMatrix {
@@ -36,8 +39,10 @@ struct PackedMatrix {
   [[nodiscard]] int64_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   [[nodiscard]] int64_t groups() const { return bits == 0 ? 0 : cols / group_size; }
   [[nodiscard]] int64_t header_bytes() const { return 2 * kTileRows * static_cast<int64_t>(dtype_size(scale_dtype)); }
-  /// Bytes of one group of one tile: scales, biases, planes.
-  [[nodiscard]] int64_t group_bytes() const { return header_bytes() + group_size / 32 * bits * kVector; }
+  /// Bytes of the planes of one group of one half of a tile.
+  [[nodiscard]] int64_t half_bytes() const { return group_size / 32 * bits * kVector; }
+  /// Bytes of one group of one tile: scales, biases, planes of both halves.
+  [[nodiscard]] int64_t group_bytes() const { return header_bytes() + kHalves * half_bytes(); }
   [[nodiscard]] const uint8_t* tile(int64_t index) const { return data.data() + index * tile_bytes; }
 };
 

@@ -67,7 +67,6 @@ Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers)
       std::max(delta_scratch_floats(config.linear_key_head_dim), kAttendRows * config.head_dim);
   for (int worker = 0; worker < workers; ++worker) {
     own.emplace_back(kOwnRows, width);
-    panels.emplace_back(panel_bytes(padded(width, 128)), "a weight panel");
     scratch.emplace_back(mixer_floats, "mixer scratch");
   }
 }
@@ -78,7 +77,6 @@ int64_t Workspace::byte_size() const {
     total += buffer->byte_size();
   }
   for (const InputRows& rows : own) total += rows.byte_size();
-  for (const auto& panel : panels) total += panel.byte_size();
   for (const auto& floats : scratch) total += floats.byte_size();
   return total;
 }

@@ -58,10 +58,9 @@ struct Workspace {
   AlignedBuffer<float> gate;    // [rows, intermediate]
   AlignedBuffer<float> up;      // [rows, intermediate]
 
-  InputRows shared;                            // inputs of products over many rows, filled by all workers
-  std::vector<InputRows> own;                  // [workers]: inputs of kOwnRows rows, filled by each worker for itself
-  std::vector<AlignedBuffer<uint8_t>> panels;  // [workers]: scratch of `linear`
-  std::vector<AlignedBuffer<float>> scratch;   // [workers]: scratch of the mixers
+  InputRows shared;                           // inputs of products over many rows, filled by all workers
+  std::vector<InputRows> own;                 // [workers]: inputs of kOwnRows rows, filled by each worker for itself
+  std::vector<AlignedBuffer<float>> scratch;  // [workers]: scratch of the mixers
 
   [[nodiscard]] int64_t byte_size() const;
 };

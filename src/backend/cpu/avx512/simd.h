@@ -17,9 +17,9 @@ struct X {
   __m512i v;
 };
 
-inline constexpr int kTokenTile = 8;         // tokens that share a loaded value in float products
-inline constexpr int kDotTokens = 4;         // the same in products with two int8 planes
-inline constexpr int kRowTiles = 2;          // tiles of 16 rows worked on together
+inline constexpr int kTokenTile = 8;         // tokens that share a loaded value in the delta rule
+inline constexpr int kDenseTokens = 4;       // the same in products with dense weights
+inline constexpr int kStreamTokens = 4;      // the same in exact products with quantized ones
 inline constexpr bool kSignedCodes = false;  // 8-bit codes stay unsigned in dot()
 
 inline F zero() { return {_mm512_setzero_ps()}; }
@@ -85,7 +85,9 @@ inline B shift_left(B a) {
 inline X repeat4(const int8_t* p) {
   int32_t four;
   std::memcpy(&four, p, 4);
-  return {_mm512_set1_epi32(four)};
+  X r = {_mm512_set1_epi32(four)};
+  asm("" : "+v"(r.v));  // serves several products: compilers would rather load it again for each
+  return r;
 }
 // acc[row] += sum over 4 columns of code * activation.
 inline I dot(I acc, B codes, X x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }

@@ -32,6 +32,7 @@ inline void delta_step_blocks(const DeltaArgs& a, int64_t block, F decay, F beta
     const F k = set1(a.k[i]);
     const F q = set1(a.q[i]);
     for (int b = 0; b < N; ++b) {
+      __builtin_prefetch(state[b] + (N * a.key_dim + i) * 16, 1);  // the next N blocks, or the next head's first
       const F s = fma(k, delta[b], load(state[b] + i * 16) * decay);
       store(state[b] + i * 16, s);
       out[b] = fma(s, q, out[b]);

@@ -1,12 +1,15 @@
 // All kernels of one ISA and their table: what kernels.cpp of an ISA includes inside its namespace, after its simd.h.
 //
-// The order matters: math.inl first, the table last.
+// The order matters: each file uses those above it; the table comes last.
 
 #include "backend/cpu/generic/math.inl"
 
+#include "backend/cpu/generic/codes.inl"
+
+#include "backend/cpu/generic/linear.inl"
+
 #include "backend/cpu/generic/attend.inl"
 #include "backend/cpu/generic/delta.inl"
-#include "backend/cpu/generic/linear.inl"
 #include "backend/cpu/generic/peak.inl"
 
 inline const Kernels& table(std::string_view isa) {

@@ -18,8 +18,8 @@ struct X {
 };
 
 inline constexpr int kTokenTile = 4;
-inline constexpr int kDotTokens = 2;
-inline constexpr int kRowTiles = 1;
+inline constexpr int kDenseTokens = 2;
+inline constexpr int kStreamTokens = 1;
 inline constexpr bool kSignedCodes = false;
 
 #define PROSA_EACH(type, expression)                  \
