@@ -85,7 +85,7 @@ struct PrefillRequest {
   std::span<const int32_t> tokens;  // [n], each in [0, vocab)
   LogitRows rows = LogitRows::last;
   std::span<float> logits = {};               // [0 | 1 | n, vocab], as `rows` says
-  const std::atomic<bool>* cancel = nullptr;  // checked before every layer; set: Error(cancelled), state invalid
+  const std::atomic<bool>* cancel = nullptr;  // checked twice a layer; set: Error(cancelled), state invalid
   std::function<void(int64_t done, int64_t total)> progress = {};  // tokens finished; called between chunks
 };
 
