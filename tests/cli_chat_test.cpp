@@ -134,6 +134,33 @@ TEST(CliChat, ScriptPlaysTurnsAndReusesTheConversation) {
   EXPECT_EQ(missing.exit_code, 3) << missing.err;
 }
 
+TEST(CliChat, ASessionGoesOnAcrossCalls) {
+  const TempFolder folder;
+  const std::string session = (folder.path() / "talk").string();
+  const auto ask = [&](const std::string& text, std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {text, "--max-tokens", "8", "--seed", "3", "--session", session, "--cache-dir",
+                               (folder.path() / "cache").string()});
+    return chat(more);
+  };
+  ASSERT_EQ(ask("Hello", {"--system", "Be kind."}).exit_code, 0);
+  ASSERT_TRUE(fs::exists(session));
+  EXPECT_FALSE(fs::is_empty(folder.path() / "cache"));
+  const Outcome second = ask("And now?");
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  const std::string script = (folder.path() / "script").string();
+  write_file(script, "Hello\nAnd now?\n");
+  const Outcome whole = chat({"--script", script, "--system", "Be kind.", "--max-tokens", "8", "--seed", "3"});
+  EXPECT_TRUE(whole.out.ends_with(second.out)) << "the words of a conversation that was never left";
+  expect_bad_input(ask("More", {"--system", "Be rude."}), "another system message");
+  EXPECT_EQ(chat({"--script", script, "--session", session}).exit_code, 2);
+
+  fs::resize_file(session, fs::file_size(session) - 1);
+  const Outcome damaged = ask("More");
+  EXPECT_EQ(damaged.exit_code, 4);
+  EXPECT_THAT(damaged.err, HasSubstr("damaged"));
+  EXPECT_EQ(damaged.out, "");
+}
+
 /// The program on a terminal of its own.
 class Terminal {
  public:
@@ -269,9 +296,38 @@ TEST(CliChatTerminal, CommandsAndEndOfInput) {
   terminal.type("/stats\n");
   ASSERT_TRUE(terminal.shows("[no reply yet]")) << terminal.screen();
   ASSERT_TRUE(terminal.shows("weights")) << terminal.screen();
+  for (const char* command : {"/undo", "/retry", "/edit Hello"}) {
+    terminal.type(command + std::string("\n"));
+    ASSERT_TRUE(terminal.shows("[nothing to ")) << terminal.screen();
+  }
+  terminal.type("/edit\n");
+  ASSERT_TRUE(terminal.shows("[/edit TEXT]")) << terminal.screen();
   terminal.type("/reset\n");
   ASSERT_TRUE(terminal.shows("[new conversation]")) << terminal.screen();
   ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+  terminal.type("\x04");
+  EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
+}
+
+TEST(CliChatTerminal, RetryEditAndUndo) {
+  std::vector<std::string> words = program_words();
+  for (const char* word : {"chat", "--threads", "1", "--max-tokens", "6", "--model"}) words.emplace_back(word);
+  words.push_back(chat_model());
+  Terminal terminal(words);
+  ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+  terminal.type("hello\n");
+  ASSERT_TRUE(terminal.shows("--max-tokens 6]")) << terminal.screen();
+  terminal.type("/retry\n");
+  ASSERT_TRUE(terminal.shows("--max-tokens 6]")) << terminal.screen();
+  terminal.type("/stats\n");
+  ASSERT_TRUE(terminal.shows("tokens: reused ")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows("(restored at ")) << terminal.screen();
+  terminal.type("/edit good day\n");
+  ASSERT_TRUE(terminal.shows("--max-tokens 6]")) << terminal.screen();
+  terminal.type("/undo\n");
+  ASSERT_TRUE(terminal.shows("[taken back: good day]")) << terminal.screen();
+  terminal.type("/undo\n");
+  ASSERT_TRUE(terminal.shows("[nothing to take back]")) << terminal.screen();
   terminal.type("\x04");
   EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
 }

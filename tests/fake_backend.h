@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -85,6 +86,14 @@ class FakeBackend final : public backend::Backend {
   void restore(backend::State& state, const backend::Snapshot& snapshot) override {
     as_fake(state).set(static_cast<const FakeSnapshot&>(snapshot).tokens);
   }
+  [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return "fake 1"; }
+  std::unique_ptr<backend::Snapshot> read_snapshot(int64_t position, const FindPart& find) override {
+    const std::span<const std::byte> bytes = find("fed");
+    std::vector<int32_t> fed(bytes.size() / sizeof(int32_t));
+    if (static_cast<int64_t>(fed.size()) != position) throw Error(ErrorCode::bad_session, "another position", "fed");
+    if (!fed.empty()) std::memcpy(fed.data(), bytes.data(), bytes.size());
+    return std::make_unique<FakeSnapshot>(std::move(fed), snapshot_bytes_);
+  }
   [[nodiscard]] backend::MemoryReport memory() const noexcept override { return {}; }
 
  private:
@@ -107,6 +116,9 @@ class FakeBackend final : public backend::Backend {
     FakeSnapshot(std::vector<int32_t> fed, int64_t bytes)
         : Snapshot(static_cast<int64_t>(fed.size())), tokens(std::move(fed)), size(bytes) {}
     [[nodiscard]] int64_t byte_size() const noexcept override { return size; }
+    [[nodiscard]] std::vector<backend::SnapshotPart> parts() const override {
+      return {{"fed", sizeof(int32_t), std::as_bytes(std::span(tokens))}};
+    }
     std::vector<int32_t> tokens;
     int64_t size;
   };

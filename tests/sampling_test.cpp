@@ -207,19 +207,22 @@ TEST(Sampler, RepetitionPenaltyCoversTheLast64Tokens) {
   logits[3] = 1.0F;
   logits[7] = 1.9F;
   EXPECT_EQ(sampler.sample(logits), 3);  // 7 went to 0.95
-  EXPECT_FLOAT_EQ(logits[7], 0.95F);     // once, however often it was seen
-  EXPECT_FLOAT_EQ(logits[3], 1.0F);
+  EXPECT_EQ(logits[7], 1.9F);            // and is as it was
+  logits[7] = 2.1F;
+  EXPECT_EQ(sampler.sample(logits), 7);  // 1.05: once, however often it was seen
 
   std::vector<float> negative(100, -9.0F);
-  negative[7] = -3.0F;
-  EXPECT_EQ(sampler.sample(negative), 7);
-  EXPECT_FLOAT_EQ(negative[7], -6.0F);  // a negative logit is multiplied
+  negative[7] = -4.4F;
+  EXPECT_EQ(sampler.sample(negative), 7);  // a negative logit is multiplied: -8.8
+  negative[7] = -4.6F;
+  EXPECT_EQ(sampler.sample(negative), 0);  // -9.2
 
   for (int i = 0; i < 64; ++i) sampler.accept(8);
   std::vector<float> later(100, 1.0F);
+  later[8] = 1.9F;
   EXPECT_EQ(sampler.sample(later), 0);
-  EXPECT_FLOAT_EQ(later[7], 1.0F);  // pushed out of the window
-  EXPECT_FLOAT_EQ(later[8], 0.5F);
+  later[7] = 1.1F;
+  EXPECT_EQ(sampler.sample(later), 7);  // pushed out of the window
 }
 
 TEST(Sampler, PresenceAndFrequencyCountTheReplyOnly) {
@@ -233,9 +236,17 @@ TEST(Sampler, PresenceAndFrequencyCountTheReplyOnly) {
   sampler.accept(4);
   std::vector<float> logits(10, 3.0F);
   EXPECT_EQ(sampler.sample(logits), 0);
-  EXPECT_FLOAT_EQ(logits[1], 3.0F);
-  EXPECT_FLOAT_EQ(logits[2], 2.0F);
-  EXPECT_FLOAT_EQ(logits[4], 2.25F);
+  const auto wins_with = [&](size_t id, float logit) {
+    const float before = std::exchange(logits[id], logit);
+    const int32_t token = sampler.sample(logits);
+    EXPECT_EQ(std::exchange(logits[id], before), logit) << "sample() leaves the logits as they were";
+    return token == static_cast<int32_t>(id);
+  };
+  EXPECT_TRUE(wins_with(1, 3.01F));
+  EXPECT_FALSE(wins_with(2, 3.99F));
+  EXPECT_TRUE(wins_with(2, 4.01F));
+  EXPECT_FALSE(wins_with(4, 3.74F));
+  EXPECT_TRUE(wins_with(4, 3.76F));
 }
 
 TEST(Sampler, IdsOutsideTheVocabularyDoNoHarm) {

@@ -52,7 +52,8 @@ class SessionTest : public testing::Test {
   static std::vector<float> copy(std::span<const float> values) { return {values.begin(), values.end()}; }
 
   std::shared_ptr<FakeBackend> backend = std::make_shared<FakeBackend>(100);
-  Session session{backend, 60, 10'000};
+  std::shared_ptr<Checkpoints> checkpoints = std::make_shared<Checkpoints>(10'000);
+  Session session{backend, 60, checkpoints};
 };
 
 TEST_F(SessionTest, ExtendsWhatItHolds) {
@@ -91,11 +92,11 @@ TEST_F(SessionTest, PrefersALongerCheckpointToTheTimeline) {
   EXPECT_EQ(report.reused, 15);
 }
 
-TEST_F(SessionTest, AlwaysComputesTheLastToken) {
+TEST_F(SessionTest, TheSameListAgainCostsNothing) {
   sync(range(0, 10), {4});
   const SyncReport again = sync(range(0, 10));
-  EXPECT_EQ(again.path, SyncPath::restored);
-  EXPECT_EQ(again.reused, 4);
+  EXPECT_EQ(again.path, SyncPath::extended);
+  EXPECT_EQ(again.computed, 0);
   const SyncReport exact = sync(range(0, 4));  // the checkpoint has no logits: not usable here
   EXPECT_EQ(exact.path, SyncPath::rebuilt);
 }
@@ -105,7 +106,7 @@ TEST_F(SessionTest, MarkKeepsTheCurrentPosition) {
   session.decode(10);
   session.mark();
   session.mark();  // the same place twice is one checkpoint
-  EXPECT_EQ(session.checkpoint_count(), 1U);
+  EXPECT_EQ(session.checkpoints().size(), 1U);
   session.decode(11);
   EXPECT_EQ(sync(range(0, 11) + range(30, 2)).reused, 11);
 }
@@ -115,7 +116,7 @@ TEST_F(SessionTest, IgnoresCutsThatAreBehindOrOutside) {
   const SyncReport report = sync(range(0, 20), {0, 5, 10, 20, 500});
   EXPECT_EQ(report.reused, 10);
   EXPECT_THAT(backend->prefills, ElementsAre(10, 10));
-  EXPECT_EQ(session.checkpoint_count(), 1U);  // at 10, where it stood
+  EXPECT_EQ(session.checkpoints().size(), 1U);  // at 10, where it stood
 }
 
 TEST_F(SessionTest, ACancelledPrefillIsNeverReused) {
@@ -166,7 +167,7 @@ TEST_F(SessionTest, ResetForgetsEverything) {
 TEST_F(SessionTest, NoMemoryForACheckpointIsNoError) {
   backend->out_of_memory = true;
   EXPECT_EQ(sync(range(0, 10), {5}).computed, 10);
-  EXPECT_EQ(session.checkpoint_count(), 0U);
+  EXPECT_EQ(session.checkpoints().size(), 0U);
 }
 
 TEST_F(SessionTest, StaysWithinTheBudget) {
@@ -178,7 +179,7 @@ TEST_F(SessionTest, StaysWithinTheBudget) {
     EXPECT_LE(session.memory().checkpoints, 10'000);
     EXPECT_GE(session.memory().checkpoints, 1'000);
   }
-  EXPECT_EQ(session.checkpoint_count(), 9U);
+  EXPECT_EQ(session.checkpoints().size(), 9U);
   EXPECT_EQ(sync(system + range(21, 15) + range(90, 3)).reused, 20);  // the latest conversation is whole
   EXPECT_EQ(sync(system + range(90, 3)).reused, 5);                   // and the shared beginning is kept
   EXPECT_EQ(sync(system + range(10, 20)).reused, 5);                  // the oldest is gone
@@ -198,21 +199,21 @@ TEST_F(SessionTest, AColdLongHistoryKeepsAFewCheckpoints) {
   const std::vector<int64_t> cuts = {5, 10, 15, 20, 25, 30, 35, 40, 45};
   sync(range(0, 50), cuts);
   EXPECT_THAT(backend->prefills, ElementsAre(5, 5, 5, 5, 5, 5, 5, 5, 5, 5));  // paused everywhere
-  EXPECT_EQ(session.checkpoint_count(), 5U);                                  // the first and the last four
+  EXPECT_EQ(session.checkpoints().size(), 5U);                                // the first and the last four
   EXPECT_EQ(sync(range(0, 47) + range(90, 1)).reused, 45);
   EXPECT_EQ(sync(range(0, 29) + range(90, 1)).reused, 5);
 }
 
 TEST(Session, ASnapshotAboveTheBudgetIsNotKept) {
   const auto backend = std::make_shared<FakeBackend>(100, 5000);
-  Session session(backend, 60, 4000);
+  Session session(backend, 60, std::make_shared<Checkpoints>(4000));
   session.sync({range(0, 10), std::vector<int64_t>{5}});
-  EXPECT_EQ(session.checkpoint_count(), 0U);
+  EXPECT_EQ(session.checkpoints().size(), 0U);
 }
 
 TEST(Session, RandomWalksAlwaysEndWhereTheyShould) {
   const auto backend = std::make_shared<FakeBackend>(4);
-  Session session(backend, 40, 6000);
+  Session session(backend, 40, std::make_shared<Checkpoints>(6000));
   std::mt19937 random(7);
   std::vector<int32_t> tokens;
   for (int round = 0; round < 3000; ++round) {
@@ -238,6 +239,94 @@ TEST(Session, RandomWalksAlwaysEndWhereTheyShould) {
   }
 }
 
+// ---- the store
+
+/// 100 bytes of its own, and 1,000 for each block.
+struct BlockSnapshot final : backend::Snapshot {
+  BlockSnapshot(int64_t position, std::vector<int> ids) : Snapshot(position), blocks(std::move(ids)) {}
+  [[nodiscard]] int64_t byte_size() const noexcept override { return 100 + 1000 * static_cast<int64_t>(blocks.size()); }
+  [[nodiscard]] std::vector<backend::SharedBlock> shared() const override {
+    std::vector<backend::SharedBlock> list;
+    for (const int id : blocks) list.push_back({reinterpret_cast<const void*>(static_cast<intptr_t>(id)), 1000});
+    return list;
+  }
+  [[nodiscard]] std::vector<backend::SnapshotPart> parts() const override { return {}; }
+  std::vector<int> blocks;
+};
+
+std::unique_ptr<BlockSnapshot> with_blocks(int64_t position, std::vector<int> ids) {
+  return std::make_unique<BlockSnapshot>(position, std::move(ids));
+}
+
+TEST(Checkpoints, SharedBlocksCountOnce) {
+  Checkpoints store(10'000);
+  EXPECT_TRUE(store.add(range(0, 5), with_blocks(5, {1})));
+  EXPECT_EQ(store.byte_size(), 100 + 20 + 1000);
+  EXPECT_TRUE(store.add(range(0, 9), with_blocks(9, {1, 2})));
+  EXPECT_EQ(store.byte_size(), 200 + 20 + 36 + 2000);
+  EXPECT_FALSE(store.add(range(0, 9), with_blocks(9, {1, 3}))) << "one stands there";
+  EXPECT_EQ(store.byte_size(), 200 + 20 + 36 + 2000);
+  const std::vector<backend::SharedBlock> live = with_blocks(1, {2, 7})->shared();
+  EXPECT_EQ(store.byte_size_without(live), 200 + 20 + 36 + 1000);
+  EXPECT_FALSE(store.add(range(50, 3), with_blocks(3, {11, 12, 13, 14, 15, 16, 17, 18, 19, 20})));
+  store.clear();
+  EXPECT_EQ(store.byte_size(), 0);
+}
+
+TEST(Checkpoints, WhatIsGivenOutOutlivesItsPlace) {
+  Checkpoints store(2'500);
+  store.add(range(0, 5), with_blocks(5, {1}));
+  const auto held = store.find(range(0, 8), 7);
+  ASSERT_NE(held, nullptr);
+  store.find(range(40, 3), 3);                      // time passes
+  store.add(range(40, 3), with_blocks(3, {2, 3}));  // the first must go
+  EXPECT_EQ(store.size(), 1U);
+  EXPECT_EQ(held->tokens, range(0, 5));
+  EXPECT_EQ(held->snapshot->position(), 5);
+}
+
+TEST(Checkpoints, ASlotHoldsTheNewestAndAnythingAskedForStays) {
+  Checkpoints store(100'000);
+  store.add(range(0, 5), with_blocks(5, {}), {1, 0});
+  store.add(range(0, 6), with_blocks(6, {}), {1, 1});
+  store.add(range(0, 7), with_blocks(7, {}), {1, 0});
+  store.add(range(0, 8), with_blocks(8, {}), {2, 0});
+  EXPECT_FALSE(store.holds(range(0, 5), {1, 0}));
+  EXPECT_TRUE(store.holds(range(0, 7)));  // from now on it stays
+  store.add(range(0, 9), with_blocks(9, {}), {1, 0});
+  EXPECT_TRUE(store.holds(range(0, 7), {1, 0}));
+  store.drop_slots(1);
+  EXPECT_EQ(store.size(), 2U);
+  EXPECT_EQ(store.find(range(0, 20), 20)->tokens.size(), 8U);
+  EXPECT_EQ(store.find(range(0, 20), 7)->tokens.size(), 7U);
+  EXPECT_EQ(store.find(range(0, 20), 6), nullptr);
+}
+
+// Random lists with much in common: what is found is the longest prefix there is, by an obvious search.
+TEST(Checkpoints, FindsTheLongestPrefix) {
+  Checkpoints store(1 << 20);
+  std::mt19937 random(9);
+  std::vector<std::vector<int32_t>> kept;
+  const auto list = [&] {
+    std::vector<int32_t> tokens(1 + random() % 9);
+    for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 2);
+    return tokens;
+  };
+  for (int i = 0; i < 2000; ++i) {
+    const std::vector<int32_t> tokens = list();
+    const auto longest = static_cast<int64_t>(random() % 10);
+    size_t best = 0;
+    for (const auto& other : kept) {
+      const bool fits = static_cast<int64_t>(other.size()) <= longest && other.size() <= tokens.size();
+      if (fits && std::equal(other.begin(), other.end(), tokens.begin())) best = std::max(best, other.size());
+    }
+    const auto found = store.find(tokens, longest);
+    ASSERT_EQ(found ? found->tokens.size() : 0, best);
+    if (random() % 3 != 0 || !store.add(tokens, with_blocks(static_cast<int64_t>(tokens.size()), {}))) continue;
+    kept.push_back(tokens);
+  }
+}
+
 /// On a real model: a restored conversation gives the very bits of a cold one with the same cuts.
 TEST(SessionOnTheReferenceBackend, AWarmTurnHasTheBitsOfAColdOne) {
   const auto weights = checkpoint::load_weights(PROSA_TEST_DATA "/golden/tiny-hf");
@@ -245,14 +334,14 @@ TEST(SessionOnTheReferenceBackend, AWarmTurnHasTheBitsOfAColdOne) {
   const std::vector<int32_t> first = range(20, 24);
   const std::vector<int32_t> second = range(20, 18) + range(300, 30);
 
-  Session warm(backend, 100);
+  Session warm(backend, 100, std::make_shared<Checkpoints>(1 << 28));
   warm.sync({first, std::vector<int64_t>{7, 18}});
   for (int32_t token = 400; token < 410; ++token) warm.decode(token);
   const SyncReport report = warm.sync({second, std::vector<int64_t>{7, 18, 40}});
   EXPECT_EQ(report.path, SyncPath::restored);
   EXPECT_EQ(report.reused, 18);
 
-  Session cold(backend, 100);
+  Session cold(backend, 100, std::make_shared<Checkpoints>(1 << 28));
   EXPECT_EQ(cold.sync({second, std::vector<int64_t>{7, 18, 40}}).reused, 0);
   EXPECT_EQ(copy(warm.logits()), copy(cold.logits()));
   warm.decode(5);

@@ -4,7 +4,11 @@
 // state of the conversation so far and re-reads only what is new). Every piece of a reply says which channel it belongs
 // to: a voice pipeline speaks `speech` and nothing else.
 //
-// Thread safety: one reply at a time per Chat: a second thread gets Error(busy). cancel() may come from any thread.
+// One Chat serves any number of conversations in turn: what they have in common (a system prompt, earlier turns) is
+// found again. How, and what it costs: docs/sessions.md.
+//
+// Thread safety: one call at a time per Chat: a second thread gets Error(busy). cancel(), is_loaded(), info(), stats()
+// and memory_footprint() may come from any thread.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +24,7 @@
 #include "prosa/error.h"
 #include "prosa/model.h"
 #include "prosa/sampling.h"
+#include "prosa/session.h"
 
 namespace prosa {
 
@@ -58,13 +63,15 @@ struct Piece {
   std::optional<ToolCall> call = {};
 };
 
-enum class FinishReason { stop, stop_string, length, tool_calls, cancelled, context_full };
+enum class FinishReason { stop, stop_string, length, tool_calls, cancelled, deadline, context_full };
 std::string_view to_string(FinishReason reason) noexcept;
 
 /// What a reply cost. Times are wall-clock.
 struct ReplyStats {
   int64_t prompt_tokens = 0;     // the whole prompt
   int64_t cached_tokens = 0;     // of these: already in the state, not computed again
+  SyncReport reuse = {};         // the same in full: which way the state got there, and where the prompts part
+  int64_t dropped_messages = 0;  // oldest ones left out of the prompt (ContextPolicy::drop_oldest)
   int64_t generated_tokens = 0;  // sampled or forced, thinking and end token included
   int64_t thinking_tokens = 0;   // of these: in the think block
   double prefill_ms = 0;         // computing prompt_tokens - cached_tokens
@@ -118,9 +125,41 @@ class ReplyStream {
 
  private:
   friend class Chat;
+  friend class Turn;
   struct Impl;
   explicit ReplyStream(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
+};
+
+/// A user's turn while it is still being spoken: what has been understood so far is read ahead, so that after the last
+/// word only the rest remains to be read. At most one step back per call: a transcript that changes in its middle or
+/// shrinks is read again from where it changed, or from the turn's beginning. Not more precious than its speed: what
+/// was heard never shows in a reply, only what is committed does. It may outlive its Chat. Thread safety: as Chat.
+class Turn {
+ public:
+  ~Turn();
+  Turn(Turn&&) noexcept;
+  Turn& operator=(Turn&&) noexcept;
+
+  /// The transcript so far, UTF-8; may be empty (reads the history ahead). Its last word is held back: it may still
+  /// grow. Ends early when cancelled. Errors: context_exceeded, not_loaded, busy, invalid_argument (not UTF-8, or
+  /// committed).
+  SyncReport hear(std::string_view transcript);
+  /// The whole turn: the reply to history + it. Once. Errors as Chat::generate_stream.
+  ReplyStream commit(std::string_view transcript);
+
+ private:
+  friend class Chat;
+  struct Impl;
+  explicit Turn(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// What becomes of the states of conversations when the model is unloaded.
+enum class Unload {
+  drop,  // they are freed with it
+  keep,  // they stay in memory, and are there again after load()
+  park,  // the newest conversation goes into a file, and comes back from it at load()
 };
 
 class Chat {
@@ -144,13 +183,31 @@ class Chat {
   Reply generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
                         const std::function<bool(const Piece&)>& on_piece);
 
-  /// Ends the reply under way, from any thread: within one layer of prefill or one decode step.
+  /// A user's turn as it is being spoken, after `history` (which may be empty).
+  Turn begin_turn(std::vector<Message> history, const SamplingConfig& sampling = {}, std::vector<Tool> tools = {});
+  /// The last reply was heard only up to `characters` (Unicode code points of its speech): returns that part, to be
+  /// kept as the assistant's message, and reads it ahead, as the next turn will need it. Errors: invalid_argument (no
+  /// reply yet, or beyond its end), not_loaded, busy.
+  std::string heard(size_t characters);
+
+  /// Ends the reply or the load() under way, from any thread: within one layer of prefill or one decode step.
   void cancel() noexcept;
   /// Forgets the conversation's cached state (not the model).
   void reset_state();
 
-  void load();    // again after unload(); no effect when loaded
-  void unload();  // frees weights and states; the next reply gets Error(not_loaded)
+  /// Writes `messages` and the state after them (read ahead as far as any next turn needs it) into one file, which is
+  /// complete or the old one. Errors: io, bad_template, context_exceeded, not_loaded, busy.
+  void save_session(const std::string& path, const std::vector<Message>& messages, const SamplingConfig& sampling = {},
+                    const std::vector<Tool>& tools = {});
+  /// Those messages; the next turn costs its new tokens only. Errors: not_found, io, bad_session (damaged; of another
+  /// model, backend, version or byte order), not_loaded, busy.
+  std::vector<Message> load_session(const std::string& path);
+
+  /// Again after unload(); no effect when loaded. cancel() ends it: Error(cancelled).
+  void load();
+  /// Frees the weights; the next reply gets Error(not_loaded). `park_path`: the file of Unload::park. Errors: busy, and
+  /// for Unload::park io.
+  void unload(Unload states = Unload::drop, const std::string& park_path = {});
   [[nodiscard]] bool is_loaded() const noexcept;
   [[nodiscard]] MemoryFootprint memory_footprint() const;
   [[nodiscard]] ModelInfo info() const;

@@ -21,6 +21,7 @@ enum class ErrorCode {
   shape_mismatch,    // a tensor has another shape than config.json asks for
   unsupported,       // well-formed, but prosa does not know it (quantization, architecture, ISA, backend)
   bad_tokenizer,     // tokenizer.json is damaged or of another kind
+  bad_session,       // a session file is damaged, or of another model, backend, version or byte order
   bad_template,      // the message list can't be rendered (the official template raises the same)
   context_exceeded,  // prompt or reply does not fit the context length
   cancelled,         // somebody called cancel()

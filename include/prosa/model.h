@@ -4,6 +4,7 @@
 // Thread safety: Model is a handle; one call at a time per model (a second thread gets Error(busy)); cancel-free.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,13 +15,26 @@
 
 namespace prosa {
 
+/// What a Chat does with messages that no longer fit its context.
+enum class ContextPolicy {
+  error,        // Error(context_exceeded)
+  drop_oldest,  // leaves out the oldest turns, never the system prompt, the tools or the newest turn; says how many
+};
+
 /// Options of every way to load a model.
 struct LoadOptions {
   std::string backend = "cpu";  // "cpu", "reference"
   int threads = 0;              // 0: physical cores
-  std::string isa;              // "": the best of this machine; "avx512vnni", "avx2", "neon", "portable"
-  int64_t context = 4096;       // tokens a conversation may hold; KV memory is reserved for them
-  std::function<void(double fraction, std::string_view what)> progress;  // 0..1 while a large model loads
+  std::string isa = {};         // "": the best of this machine; "avx512vnni", "avx2", "neon", "portable"
+  int64_t context = 4096;       // tokens a conversation may hold; KV memory grows with them
+  int64_t checkpoint_bytes = int64_t{512} << 20;        // host memory for states that later prompts may come back to
+  ContextPolicy context_policy = ContextPolicy::error;  // Chat only
+  std::string cache_dir = {};                 // Chat only: a folder that keeps system prompts across restarts; "": none
+  int64_t cache_bytes = int64_t{1} << 30;     // of that folder; what was unused for longest goes first
+  double idle_unload_seconds = 0;             // Chat only: unloads (keeping states) when unused for so long; 0: never
+  const std::atomic<bool>* cancel = nullptr;  // set by any thread while a model loads: Error(cancelled)
+  /// 0..1 while a large model loads, on the loading thread. What it throws ends the loading.
+  std::function<void(double fraction, std::string_view what)> progress = {};
 };
 
 /// What a checkpoint holds, for people and programs.
@@ -68,6 +82,8 @@ class State {
   std::unique_ptr<Impl> impl_;
 };
 
+class Session;  // session.h
+
 /// Row-major float32 logits [rows, vocab].
 struct Logits {
   int64_t rows = 0;
@@ -91,7 +107,7 @@ class Model {
   [[nodiscard]] ModelInfo info() const;
   [[nodiscard]] MemoryFootprint memory_footprint() const;
 
-  /// An empty state with room for LoadOptions::context tokens.
+  /// An empty state for at most LoadOptions::context tokens.
   [[nodiscard]] State new_state() const;
 
   /// Feeds input_ids [T] to `state` (which moves on) and returns logits: of every fed position, or of the last only.
@@ -101,6 +117,7 @@ class Model {
                  bool last_only = false) const;
 
  private:
+  friend class Session;
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -25,6 +25,7 @@ struct SamplingConfig {
   bool disable_thinking = false;       // true: never think; false: as the model's template does by default
   bool enable_thinking = false;        // true: ask for thinking explicitly (disable_thinking wins)
   int max_thinking_tokens = 100;  // then the think block is closed for the model and the answer follows; 0: at once
+  int64_t deadline_ms = 0;        // wall-clock from the call; then the reply ends where it is; 0: none
 };
 
 /// Error(invalid_argument) that names the field and its range.

@@ -52,6 +52,15 @@ class State {
   bool valid_ = true;
 };
 
+/// A part of a snapshot, as it goes into a file. The name is unique in the snapshot; `bytes` are numbers of
+/// `element_bytes` (2: IEEE half, 4: float32), little-endian, and live as long as the part.
+struct SnapshotPart {
+  std::string name;
+  int element_bytes = 4;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner = {};  // of bytes that the snapshot does not hold itself
+};
+
 /// A State at one position (KV up to it, conv windows, recurrent matrices), in host memory. Never changes; KV may be
 /// shared with the state and with other snapshots of it, so a snapshot costs the same at any position.
 class Snapshot {
@@ -62,6 +71,8 @@ class Snapshot {
   [[nodiscard]] int64_t position() const noexcept { return position_; }
   [[nodiscard]] virtual int64_t byte_size() const noexcept = 0;  // bytes held, shared ones included
   [[nodiscard]] virtual std::vector<SharedBlock> shared() const { return {}; }
+  /// Everything in it; nothing behind its position.
+  [[nodiscard]] virtual std::vector<SnapshotPart> parts() const = 0;
 
  protected:
   explicit Snapshot(int64_t position) noexcept : position_(position) {}
@@ -74,7 +85,7 @@ struct PrefillRequest {
   std::span<const int32_t> tokens;  // [n], each in [0, vocab)
   LogitRows rows = LogitRows::last;
   std::span<float> logits = {};               // [0 | 1 | n, vocab], as `rows` says
-  const std::atomic<bool>* cancel = nullptr;  // checked before every layer; set: Error(cancelled), state invalid
+  const std::atomic<bool>* cancel = nullptr;  // checked twice a layer; set: Error(cancelled), state invalid
   std::function<void(int64_t done, int64_t total)> progress = {};  // tokens finished; called between chunks
 };
 
@@ -115,6 +126,13 @@ class Backend {
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot(const State& state) = 0;
   /// `state` continues with the very bits it would have had. Its capacity must reach the snapshot's position.
   virtual void restore(State& state, const Snapshot& snapshot) = 0;
+
+  /// Names the form of a snapshot's parts ("cpu 1"): what another backend or version writes is not read.
+  [[nodiscard]] virtual std::string_view snapshot_layout() const noexcept = 0;
+  /// The snapshot of these parts, found by name (no bytes: there is no such part). Error(bad_session) when one is
+  /// missing or has another size than this model's; nothing is read beyond their bytes.
+  using FindPart = std::function<std::span<const std::byte>(const std::string& name)>;
+  [[nodiscard]] virtual std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find) = 0;
 
   [[nodiscard]] virtual MemoryReport memory() const noexcept = 0;
 

@@ -22,7 +22,7 @@ size_t rounded(size_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHug
 }
 }  // namespace
 
-void* allocate_aligned(size_t bytes, const std::string& what) {
+void* allocate_aligned(size_t bytes, const std::string& what, Pages pages) {
   if (bytes == 0) return nullptr;
   if (!is_large(bytes)) {
     void* data = ::operator new(bytes, kLine, std::nothrow);
@@ -41,7 +41,14 @@ void* allocate_aligned(size_t bytes, const std::string& what) {
   if (start > address) munmap(raw, start - address);
   const size_t tail = address + size + kHugePage - (start + size);
   if (tail > 0) munmap(reinterpret_cast<void*>(start + size), tail);
-  madvise(reinterpret_cast<void*>(start), size, MADV_HUGEPAGE);
+  if (pages == Pages::huge) {
+    madvise(reinterpret_cast<void*>(start), size, MADV_HUGEPAGE);
+  } else {
+    madvise(reinterpret_cast<void*>(start), size, MADV_NOHUGEPAGE);
+#ifdef MADV_POPULATE_WRITE  // Linux 5.14; without it the pages come as they are written
+    madvise(reinterpret_cast<void*>(start), bytes, MADV_POPULATE_WRITE);
+#endif
+  }
   return reinterpret_cast<void*>(start);
 }
 

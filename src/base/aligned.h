@@ -11,16 +11,20 @@
 
 namespace prosa {
 
+/// Of large buffers. Huge pages are fastest to read, but the kernel may take long to find them: `resident` ones are
+/// small, and in memory when the allocation returns.
+enum class Pages { huge, resident };
+
 /// Zeroed bytes, 64-byte aligned (2 MiB when large). Error(out_of_memory) naming `what` and the size.
-void* allocate_aligned(size_t bytes, const std::string& what);
+void* allocate_aligned(size_t bytes, const std::string& what, Pages pages = Pages::huge);
 void free_aligned(void* data, size_t bytes) noexcept;
 
 template <typename T>
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(int64_t size, const std::string& what = "a buffer")
-      : data_(static_cast<T*>(allocate_aligned(static_cast<size_t>(size) * sizeof(T), what))), size_(size) {}
+  explicit AlignedBuffer(int64_t size, const std::string& what = "a buffer", Pages pages = Pages::huge)
+      : data_(static_cast<T*>(allocate_aligned(static_cast<size_t>(size) * sizeof(T), what, pages))), size_(size) {}
   AlignedBuffer(AlignedBuffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {

@@ -12,6 +12,7 @@ std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::shape_mismatch: return "shape_mismatch";
     case ErrorCode::unsupported: return "unsupported";
     case ErrorCode::bad_tokenizer: return "bad_tokenizer";
+    case ErrorCode::bad_session: return "bad_session";
     case ErrorCode::bad_template: return "bad_template";
     case ErrorCode::context_exceeded: return "context_exceeded";
     case ErrorCode::cancelled: return "cancelled";

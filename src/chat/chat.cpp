@@ -24,6 +24,7 @@ std::string_view to_string(FinishReason reason) noexcept {
     case FinishReason::length: return "length";
     case FinishReason::tool_calls: return "tool_calls";
     case FinishReason::cancelled: return "cancelled";
+    case FinishReason::deadline: return "deadline";
     case FinishReason::context_full: return "context_full";
   }
   return "unknown";
@@ -84,7 +85,21 @@ Chat::Chat(Chat&&) noexcept = default;
 Chat& Chat::operator=(Chat&&) noexcept = default;
 
 Chat Chat::from_pretrained(const std::string& name, const LoadOptions& options) {
-  auto impl = std::make_shared<Impl>(name, [name, options] { return chat::load_all(name, options); });
+  chat::EngineOptions engine;
+  engine.context_policy = options.context_policy;
+  engine.cache_dir = options.cache_dir;
+  engine.cache_bytes = options.cache_bytes;
+  engine.idle_unload_seconds = options.idle_unload_seconds;
+  LoadOptions load = options;
+  load.progress = [progress = options.progress, cancel = engine.cancel, name](double fraction, std::string_view what) {
+    if (*cancel) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
+    if (progress) progress(fraction, what);
+  };
+  const auto loader = [name, load, first = std::make_shared<std::atomic<bool>>(true)]() mutable {
+    if (!first->exchange(false)) load.cancel = nullptr;  // the caller's flag need not outlive from_pretrained()
+    return chat::load_all(name, load);
+  };
+  auto impl = std::make_shared<Impl>(name, loader, std::move(engine));
   impl->load();
   return Chat(std::move(impl));
 }
@@ -121,10 +136,59 @@ Reply Chat::generate(const std::vector<Message>& messages, const SamplingConfig&
   return generate_stream(messages, sampling, tools, nullptr);
 }
 
+struct Turn::Impl {
+  std::shared_ptr<chat::Engine> engine;
+  std::vector<Message> history;
+  SamplingConfig sampling;
+  std::vector<Tool> tools;
+  int calls = 0;
+  bool committed = false;
+
+  void check_open() const {
+    if (!committed) return;
+    throw Error(ErrorCode::invalid_argument, "the turn was committed", "turn", "begin another with Chat::begin_turn()");
+  }
+};
+
+Turn::Turn(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Turn::~Turn() = default;
+Turn::Turn(Turn&&) noexcept = default;
+Turn& Turn::operator=(Turn&&) noexcept = default;
+
+SyncReport Turn::hear(std::string_view transcript) {
+  PROSA_CHECK(impl_ != nullptr);  // a moved-from turn
+  impl_->check_open();
+  return impl_->engine->hear(impl_->history, transcript, impl_->tools, impl_->sampling, impl_->calls++);
+}
+
+ReplyStream Turn::commit(std::string_view transcript) {
+  PROSA_CHECK(impl_ != nullptr);
+  impl_->check_open();
+  std::vector<Message> messages = impl_->history;
+  messages.push_back({Role::user, std::string(transcript)});
+  auto run = std::make_unique<chat::ReplyRun>(impl_->engine, messages, impl_->sampling, impl_->tools);
+  impl_->committed = true;
+  return ReplyStream(std::make_unique<ReplyStream::Impl>(std::move(run)));
+}
+
+Turn Chat::begin_turn(std::vector<Message> history, const SamplingConfig& sampling, std::vector<Tool> tools) {
+  validate(sampling);
+  return Turn(
+      std::make_unique<Turn::Impl>(Turn::Impl{impl_, std::move(history), sampling, std::move(tools), 0, false}));
+}
+
+std::string Chat::heard(size_t characters) { return impl_->heard(characters); }
+
+void Chat::save_session(const std::string& path, const std::vector<Message>& messages, const SamplingConfig& sampling,
+                        const std::vector<Tool>& tools) {
+  impl_->save_session(path, messages, sampling, tools);
+}
+std::vector<Message> Chat::load_session(const std::string& path) { return impl_->load_session(path); }
+
 void Chat::cancel() noexcept { impl_->cancel(); }
 void Chat::reset_state() { impl_->reset_state(); }
 void Chat::load() { impl_->load(); }
-void Chat::unload() { impl_->unload(); }
+void Chat::unload(Unload states, const std::string& park_path) { impl_->unload(states, park_path); }
 bool Chat::is_loaded() const noexcept { return impl_->is_loaded(); }
 MemoryFootprint Chat::memory_footprint() const { return impl_->memory(); }
 ModelInfo Chat::info() const { return impl_->info(); }

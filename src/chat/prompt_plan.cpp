@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "chat/message_json.h"
 #include "prosa/error.h"
 
@@ -14,19 +16,41 @@ bool stands_at(std::span<const int32_t> tokens, size_t position, std::span<const
          std::equal(header.begin(), header.end(), tokens.begin() + static_cast<std::ptrdiff_t>(position));
 }
 
-std::vector<int64_t> find_cuts(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
-  std::vector<int64_t> cuts;
+void find_cuts(const Tokenizer& tokenizer, PromptPlan& plan) {
+  const std::span<const int32_t> tokens = plan.tokens;
   const std::optional<int32_t> start = tokenizer.token_id("<|im_start|>");
-  if (!start) return cuts;
+  if (!start) return;
   const std::vector<int32_t> assistant = tokenizer.encode("<|im_start|>assistant");
+  const std::vector<int32_t> user = tokenizer.encode("<|im_start|>user");
   const std::vector<int32_t> system = tokenizer.encode("<|im_start|>system");
   bool after_system = stands_at(tokens, 0, system);
   for (size_t i = 1; i < tokens.size(); ++i) {
     if (tokens[i] != *start) continue;
-    if (after_system || stands_at(tokens, i, assistant)) cuts.push_back(static_cast<int64_t>(i));
+    if (after_system) plan.system_end = static_cast<int64_t>(i);
+    if (after_system || stands_at(tokens, i, assistant) || stands_at(tokens, i, user)) {
+      plan.cuts.push_back(static_cast<int64_t>(i));
+    }
     after_system = false;
   }
-  return cuts;
+}
+
+bool is_system(const Message& message) { return message.role == Role::system; }
+
+/// The places in front of which a conversation can be cut.
+std::vector<size_t> turn_begins(std::span<const Message> messages) {
+  std::vector<size_t> begins;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role == Role::user) begins.push_back(i);
+  }
+  return begins;
+}
+
+/// Without those between a system message in front and `begin`.
+std::vector<Message> without_oldest(std::span<const Message> messages, size_t begin) {
+  std::vector<Message> kept;
+  if (!messages.empty() && is_system(messages.front())) kept.push_back(messages.front());
+  kept.insert(kept.end(), messages.begin() + static_cast<std::ptrdiff_t>(begin), messages.end());
+  return kept;
 }
 
 }  // namespace
@@ -49,7 +73,89 @@ PromptPlan plan_prompt(const Tokenizer& tokenizer, ThinkingDefault thinking_defa
   plan.text = render_prompt(thinking_default, messages, tools, sampling);
   plan.tokens = tokenizer.encode(plan.text);
   if (plan.tokens.empty()) throw Error(ErrorCode::bad_template, "the messages render to an empty prompt", "messages");
-  plan.cuts = find_cuts(tokenizer, plan.tokens);
+  find_cuts(tokenizer, plan);
+  return plan;
+}
+
+HearingPlan plan_hearing(const Tokenizer& tokenizer, ThinkingDefault thinking_default, std::span<const Message> history,
+                         std::string_view transcript, std::span<const Tool> tools, const SamplingConfig& sampling) {
+  // A turn of one character stands for an empty one: no transcript of it is read ahead.
+  std::vector<Message> messages(history.begin(), history.end());
+  messages.push_back({Role::user, transcript.empty() ? "." : std::string(transcript)});
+  PromptPlan whole = plan_prompt(tokenizer, thinking_default, messages, tools, sampling);
+  // The turn's beginning: the last cut in front of a user's header, or 0.
+  const std::vector<int32_t> header = tokenizer.encode("<|im_start|>user");
+  size_t begin = whole.tokens.size();
+  while (begin > 0 && !(begin < whole.tokens.size() && stands_at(whole.tokens, begin, header))) --begin;
+  // The text ends in front of the last cut, with "<|im_end|>\n". Its last tokens may change with what follows them:
+  // those of the last word and the one before, whose border is where the word begins.
+  constexpr size_t kUnsure = 2;
+  constexpr int kLongestWord = 4;  // where words have no borders, the next call may have to step back
+  const size_t behind = tokenizer.encode("<|im_end|>\n").size();
+  size_t end = whole.cuts.empty() ? 0 : static_cast<size_t>(whole.cuts.back());
+  end = end > behind + kUnsure ? end - behind - kUnsure : 0;
+  const auto starts_word = [&](size_t at) { return tokenizer.token_bytes(whole.tokens[at]).starts_with(' '); };
+  for (int i = 0; i < kLongestWord && end > begin && !starts_word(end); ++i) --end;
+  if (transcript.empty()) end = begin;
+  end = std::max(end, begin);
+  HearingPlan plan;
+  plan.begin = static_cast<int64_t>(begin);
+  plan.tokens.assign(whole.tokens.begin(), whole.tokens.begin() + static_cast<std::ptrdiff_t>(end));
+  for (const int64_t cut : whole.cuts) {
+    if (cut < plan.begin) plan.cuts.push_back(cut);
+  }
+  return plan;
+}
+
+void check_fits(const PromptPlan& plan, int64_t most) {
+  const auto tokens = static_cast<int64_t>(plan.tokens.size());
+  if (tokens <= most) return;
+  throw Error(ErrorCode::context_exceeded, fmt::format("the prompt has {} tokens, the context holds {}", tokens, most),
+              "messages",
+              "drop old messages, load with a larger LoadOptions::context, or with ContextPolicy::drop_oldest");
+}
+
+bool Forgetting::applies_to(std::span<const Message> messages) const {
+  const size_t first = !messages.empty() && is_system(messages.front()) ? 1 : 0;
+  return messages.size() - first >= forgotten_.size() &&
+         std::equal(forgotten_.begin(), forgotten_.end(), messages.begin() + static_cast<std::ptrdiff_t>(first),
+                    [](const std::string& text, const Message& message) { return text == message.content; });
+}
+
+std::vector<Message> Forgetting::kept(std::span<const Message> messages) const {
+  if (!applies_to(messages)) return {messages.begin(), messages.end()};
+  const size_t first = !messages.empty() && is_system(messages.front()) ? 1 : 0;
+  return without_oldest(messages, first + forgotten_.size());
+}
+
+PromptPlan Forgetting::plan(const Tokenizer& tokenizer, ThinkingDefault thinking_default,
+                            std::span<const Message> messages, std::span<const Tool> tools,
+                            const SamplingConfig& sampling, int64_t capacity) {
+  const int64_t room = std::min<int64_t>(sampling.max_tokens, capacity / 4);
+  const std::vector<size_t> begins = turn_begins(messages);
+  const size_t first = !messages.empty() && is_system(messages.front()) ? 1 : 0;
+  const auto planned = [&](size_t begin) {
+    const std::vector<Message> kept = without_oldest(messages, begin);
+    PromptPlan plan = plan_prompt(tokenizer, thinking_default, kept, tools, sampling);
+    plan.dropped_messages = static_cast<int64_t>(begin - first);
+    return plan;
+  };
+  const auto fits = [](const PromptPlan& plan, int64_t limit) {
+    return static_cast<int64_t>(plan.tokens.size()) <= limit;
+  };
+  if (!applies_to(messages)) forgotten_.clear();
+  PromptPlan plan = planned(first + forgotten_.size());
+  if (fits(plan, capacity - room)) return plan;
+  for (const size_t begin : begins) {
+    if (begin <= first + forgotten_.size()) continue;
+    plan = planned(begin);
+    if (fits(plan, capacity / 2)) break;
+  }
+  check_fits(plan, capacity);
+  forgotten_.clear();
+  for (size_t i = first; i < first + static_cast<size_t>(plan.dropped_messages); ++i) {
+    forgotten_.push_back(messages[i].content);
+  }
   return plan;
 }
 

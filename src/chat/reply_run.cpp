@@ -33,20 +33,20 @@ ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> mess
       lease_(engine_->begin_reply()),
       loaded_(engine_->loaded()),
       sampling_(resolved(sampling)),
-      plan_(plan_prompt(loaded_->tokenizer, loaded_->thinking_default, messages, tools, sampling_)),
+      last_{{messages.begin(), messages.end()}, {tools.begin(), tools.end()}, sampling, {}},
+      plan_(engine_->plan(*loaded_, messages, tools, sampling_)),
       sampler_(sampling_, *sampling_.seed, plan_.tokens),
       decoder_(loaded_->tokenizer),
       splitter_(loaded_->channel_tokens, first_channel(plan_.text), ToolCallParser(tools)),
       stop_(sampling_.stop) {
-  const auto tokens = static_cast<int64_t>(plan_.tokens.size());
-  const int64_t capacity = loaded_->session.capacity();
-  if (tokens > capacity) {
-    throw Error(ErrorCode::context_exceeded,
-                fmt::format("the prompt has {} tokens, the context holds {}", tokens, capacity), "messages",
-                "drop old messages or load with a larger LoadOptions::context");
-  }
-  stats_.prompt_tokens = tokens;
+  stats_.prompt_tokens = static_cast<int64_t>(plan_.tokens.size());
+  stats_.dropped_messages = plan_.dropped_messages;
   stats_.seed = *sampling_.seed;
+  if (sampling_.deadline_ms > 0) {
+    constexpr int64_t kLongest = int64_t{1} << 40;  // decades: beyond it, adding to the clock may overflow
+    deadline_.emplace(begin_ + std::chrono::milliseconds(std::min(sampling_.deadline_ms, kLongest)), late_,
+                      engine_->cancel_flag());
+  }
 }
 
 ReplyRun::~ReplyRun() { stop(); }
@@ -65,7 +65,7 @@ std::optional<Piece> ReplyRun::next() {
         end(FinishReason::cancelled);
         throw;
       }
-      finish(FinishReason::cancelled);
+      finish(cancel_reason());
     } catch (...) {
       end(FinishReason::cancelled);
       throw;
@@ -74,13 +74,14 @@ std::optional<Piece> ReplyRun::next() {
   if (pieces_.empty()) return std::nullopt;
   Piece piece = std::move(pieces_.front());
   pieces_.pop_front();
+  if (piece.channel == Channel::speech) last_.said += piece.text;
   return piece;
 }
 
 int64_t ReplyRun::room() const { return loaded_->session.capacity() - loaded_->session.position(); }
 
 void ReplyRun::advance() {
-  if (engine_->cancel_flag()) return finish(FinishReason::cancelled);
+  if (engine_->cancel_flag()) return finish(cancel_reason());
   if (!prefilled_) return prefill();
   if (splitter_.must_close_thinking(sampling_.max_thinking_tokens)) return close_thinking();
   if (answer_tokens_ >= sampling_.max_tokens) return finish(FinishReason::length);
@@ -89,9 +90,11 @@ void ReplyRun::advance() {
 
 void ReplyRun::prefill() {
   const Clock::time_point start = Clock::now();
-  const session::SyncReport report = loaded_->session.sync({plan_.tokens, plan_.cuts, &engine_->cancel_flag()});
+  engine_->fetch_system(*loaded_, plan_);
+  stats_.reuse = loaded_->session.sync({plan_.tokens, plan_.cuts, &engine_->cancel_flag()});
+  loaded_->session.drop_slots();
   prefilled_ = true;
-  stats_.cached_tokens = report.reused;
+  stats_.cached_tokens = stats_.reuse.reused;
   stats_.prefill_ms = milliseconds(Clock::now() - start);
 }
 
@@ -192,7 +195,8 @@ void ReplyRun::end(FinishReason reason) noexcept {
   ended_ = true;
   stats_.finish = reason;
   if (stats_.decode_ms > 0) stats_.decode_tok_s = static_cast<double>(decode_steps_) * 1000 / stats_.decode_ms;
-  engine_->set_stats(stats_);
+  deadline_.reset();
+  engine_->end_reply(stats_, plan_, std::move(last_), prefilled_);
   lease_.release();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "chat/channels.h"
+#include "chat/deadline.h"
 #include "chat/engine.h"
 #include "chat/prompt_plan.h"
 #include "chat/stop.h"
@@ -49,12 +50,15 @@ class ReplyRun {
   void finish(FinishReason reason);
   void end(FinishReason reason) noexcept;
   [[nodiscard]] int64_t room() const;
+  /// Why the cancel flag is up.
+  [[nodiscard]] FinishReason cancel_reason() const { return late_ ? FinishReason::deadline : FinishReason::cancelled; }
 
   std::shared_ptr<Engine> engine_;
   BusyLease lease_;  // before everything that may throw
   Clock::time_point begin_ = Clock::now();
   std::shared_ptr<Loaded> loaded_;
   SamplingConfig sampling_;
+  LastReply last_;  // for the engine to remember
   PromptPlan plan_;
   sampling::Sampler sampler_;
   StreamDecoder decoder_;
@@ -69,6 +73,8 @@ class ReplyRun {
   int64_t decode_steps_ = 0;
   std::deque<Piece> pieces_;  // ready to be handed out
   ReplyStats stats_;
+  std::atomic<bool> late_ = false;  // the deadline has passed
+  std::optional<Deadline> deadline_;
 };
 
 }  // namespace prosa::chat

@@ -26,8 +26,9 @@ namespace fs = std::filesystem;
               error == ENOSPC ? "free some disk space" : "");
 }
 
-int create_file(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+int create_file(const fs::path& path, FileMode mode = FileMode::shared) {
+  const bool shared = mode == FileMode::shared;
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, shared ? 0644 : 0600);
   if (fd < 0) throw_io(path, "can't create", errno);
   return fd;
 }
@@ -74,7 +75,7 @@ std::vector<size_t> file_order(const std::vector<TensorSpec>& tensors) {
 }  // namespace
 
 SafetensorsWriter::SafetensorsWriter(fs::path path, const std::vector<TensorSpec>& tensors,
-                                     const std::map<std::string, std::string>& metadata)
+                                     const std::map<std::string, std::string>& metadata, FileMode mode)
     : path_(std::move(path)), temporary_(path_.string() + ".tmp"), slots_(tensors.size()) {
   std::string header = "{";
   if (!metadata.empty()) {
@@ -111,7 +112,7 @@ SafetensorsWriter::SafetensorsWriter(fs::path path, const std::vector<TensorSpec
   for (Slot& slot : slots_) slot.offset += 8 + header_bytes;
   file_bytes_ = 8 + header_bytes + data_bytes_;
 
-  fd_ = create_file(temporary_);
+  fd_ = create_file(temporary_, mode);
   try {
     write_at(0, std::as_bytes(std::span(&header_bytes, 1)));
     write_at(8, std::as_bytes(std::span(header)));
@@ -148,10 +149,10 @@ void SafetensorsWriter::write_at(uint64_t offset, std::span<const std::byte> dat
 }
 
 void write_safetensors(const fs::path& path, std::span<const TensorBytes> tensors,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata, FileMode mode) {
   std::vector<TensorSpec> specs;
   for (const TensorBytes& tensor : tensors) specs.push_back(tensor.spec);
-  SafetensorsWriter writer(path, specs, metadata);
+  SafetensorsWriter writer(path, specs, metadata, mode);
   for (size_t i = 0; i < tensors.size(); ++i) writer.write(i, 0, tensors[i].data);
   writer.commit();
 }

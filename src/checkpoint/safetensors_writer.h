@@ -25,11 +25,14 @@ struct TensorSpec {
   std::vector<int64_t> shape;
 };
 
+/// Who may read a new file: what the umask leaves of rw-r--r--, or its owner alone (conversations).
+enum class FileMode { shared, owner_only };
+
 class SafetensorsWriter {
  public:
   /// Errors: invalid_argument (a name twice, a shape that overflows), io (with the system's reason).
   SafetensorsWriter(std::filesystem::path path, const std::vector<TensorSpec>& tensors,
-                    const std::map<std::string, std::string>& metadata = {});
+                    const std::map<std::string, std::string>& metadata = {}, FileMode mode = FileMode::shared);
   ~SafetensorsWriter();  // without commit(): removes the unfinished file
   SafetensorsWriter(const SafetensorsWriter&) = delete;
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
@@ -67,7 +70,7 @@ struct TensorBytes {
 
 /// The whole file at once, for small things.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorBytes> tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {}, FileMode mode = FileMode::shared);
 
 /// A small text file with the same promise: complete or not there.
 void write_text_file(const std::filesystem::path& path, std::string_view text);

@@ -63,6 +63,9 @@ void run(ChatArguments arguments) {
     throw UsageError(error.what());
   }
   if (!options.system.empty()) check_prompt(options.system, "--system");
+  if (!options.session.empty() && !arguments.script.empty()) {
+    throw UsageError("--session and --script exclude each other");
+  }
   if (!arguments.script.empty()) {
     if (has_prompt) throw UsageError("--script and a prompt exclude each other");
     return run_script(options, arguments.script, arguments.json);
@@ -88,6 +91,16 @@ void add_chat(CLI::App& app) {
   chat->add_option("--model", arguments->options.model, model_help);
   chat->add_option("--system", arguments->options.system, "the system message");
   chat->add_option("--script", arguments->script, "play the lines of FILE (- for standard input) as user turns");
+  chat->add_option("--session", arguments->options.session,
+                   "resume the conversation in FILE, if it is there, and keep it there");
+  LoadOptions& load = arguments->options.load;
+  chat->add_option("--cache-dir", load.cache_dir, "a folder that keeps system prompts across restarts");
+  chat->add_option("--cache-bytes", load.cache_bytes, "limit of that folder")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50))
+      ->capture_default_str();
+  chat->add_flag_callback(
+      "--drop-oldest", [&load] { load.context_policy = ContextPolicy::drop_oldest; },
+      "leave out the oldest turns of a conversation that outgrows the context (default: an error)");
   chat->add_flag("--json", arguments->json, "with --script: one JSON line for each turn");
   add_sampling_options(*chat, arguments->options.sampling);
   add_load_options(*chat, arguments->options.load, true);
@@ -100,6 +113,7 @@ void add_chat(CLI::App& app) {
       "  prosa chat \"What is Swift?\" --temperature 0\n"
       "  prosa chat aufklarer/Qwen3.5-0.8B-Chat-MLX \"Tell me a joke\" --system \"Be funny.\"\n"
       "  echo \"One word for water in ice form?\" | prosa chat\n"
+      "  prosa chat --session ~/talk.session --cache-dir ~/.cache/prosa/prompts\n"
       "  prosa chat MODEL --script turns.txt --json --seed 1");
   chat->callback([arguments] { run(*arguments); });
 }

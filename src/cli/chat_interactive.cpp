@@ -3,6 +3,7 @@
 // Ctrl-C ends the reply (or clears the line), never the program; Ctrl-D and /quit end it.
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,9 @@ namespace {
 constexpr std::string_view help_text =
     "/system TEXT   set the system message and start over\n"
     "/reset         forget the conversation\n"
+    "/retry         another reply to your last message\n"
+    "/edit TEXT     ask that instead of your last message\n"
+    "/undo          take back your last message and its reply\n"
     "/think on|off  let the model think before it answers, or not\n"
     "/stats         what the last reply cost, and the memory held\n"
     "/help          this list\n"
@@ -33,6 +37,9 @@ class InteractiveChat {
   void run() {
     interrupt::ignore_uncaught();
     greet();
+    if (resume_session(options_, chat_, conversation_)) {
+      note(fmt::format("[resumed: {} messages]", conversation_.messages().size()));
+    }
     std::string text;
     while (read_turn(text)) {
       if (text.find_first_not_of(" \t") == std::string::npos) continue;
@@ -90,6 +97,11 @@ class InteractiveChat {
       conversation_.clear();
       chat_.reset_state();
       stream_output("[new conversation]\n");
+    } else if (command == "/undo") {
+      const std::optional<std::string> taken = conversation_.undo();
+      note(taken ? fmt::format("[taken back: {}]", *taken) : "[nothing to take back]");
+    } else if (command == "/retry" || command == "/edit") {
+      again(command, argument);
     } else if (command == "/system") {
       set_system(argument);
     } else if (command == "/think") {
@@ -100,6 +112,24 @@ class InteractiveChat {
       stream_output(without_controls(fmt::format("[no command {}: /help lists them]\n", command)));
     }
     return true;
+  }
+
+  /// Another reply in the place of the last one, to the same message or to another.
+  void again(const std::string& command, const std::string& argument) {
+    if (command == "/edit" && argument.empty()) return stream_output("[/edit TEXT]\n");
+    const Conversation before = conversation_;
+    const std::optional<std::string> text = conversation_.undo();
+    if (!text) return stream_output("[nothing to answer yet]\n");
+    if (!answer(command == "/edit" ? argument : *text)) conversation_ = before;
+  }
+
+  /// Into the session file. A conversation that can't be kept goes on all the same.
+  void keep() {
+    try {
+      keep_session(options_, chat_, conversation_);
+    } catch (const Error& error) {
+      note(fmt::format("[not saved: {}]", error.what()));
+    }
   }
 
   void set_system(const std::string& text) {
@@ -128,8 +158,13 @@ class InteractiveChat {
     if (stats.prompt_tokens == 0) {
       stream_output("[no reply yet]\n");
     } else {
-      stream_output(fmt::format("prompt    {} tokens: {} reused, {} computed in {:.0f} ms\n", stats.prompt_tokens,
-                                stats.cached_tokens, stats.prompt_tokens - stats.cached_tokens, stats.prefill_ms));
+      stream_output(fmt::format("prompt    {} tokens: reused {}, computed {} in {:.0f} ms ({})\n",
+                                with_commas(stats.prompt_tokens), with_commas(stats.cached_tokens),
+                                with_commas(stats.prompt_tokens - stats.cached_tokens), stats.prefill_ms,
+                                stats.reuse.reason()));
+      if (stats.dropped_messages > 0) {
+        stream_output(fmt::format("left out  the {} oldest messages: the context is full\n", stats.dropped_messages));
+      }
       stream_output(fmt::format("reply     {} tokens ({} thinking), first after {:.0f} ms, {:.1f} tok/s, seed {}, {}\n",
                                 stats.generated_tokens, stats.thinking_tokens, stats.first_token_ms, stats.decode_tok_s,
                                 stats.seed, to_string(stats.finish)));
@@ -141,7 +176,8 @@ class InteractiveChat {
                               bytes(memory.checkpoints), bytes(memory.scratch)));
   }
 
-  void answer(const std::string& text) {
+  /// False: there was no reply, and nothing has changed.
+  bool answer(const std::string& text) {
     ReplyPrinter printer;
     try {
       check_prompt(text, "your message");
@@ -154,13 +190,28 @@ class InteractiveChat {
       printer.finish();
       // A turn stopped before its first word leaves no trace in the history.
       const bool said_something = !reply.text.empty() || !reply.tool_calls.empty();
-      if (said_something || reply.stats.finish != FinishReason::cancelled) conversation_.add_turn(text, reply);
+      const bool counts = said_something || reply.stats.finish != FinishReason::cancelled;
+      if (counts) conversation_.add_turn(text, reply);
+      if (reply.stats.dropped_messages > dropped_) {
+        note(fmt::format("[the {} oldest messages no longer fit and were left out]", reply.stats.dropped_messages));
+      }
+      dropped_ = reply.stats.dropped_messages;
       note(finish_note(reply.stats, options_.sampling.max_tokens));
+      if (counts) keep();
+      return counts;
     } catch (const Error& error) {
       printer.finish();
       if (error.code() == ErrorCode::io || error.code() == ErrorCode::not_loaded) throw;
       note(error.code() == ErrorCode::cancelled ? "[stopped]" : fmt::format("[{}]", error.what()));
+      return false;
     }
+  }
+
+  static std::string with_commas(int64_t number) {
+    std::string digits = std::to_string(number);
+    for (auto at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3)
+      digits.insert(static_cast<size_t>(at), ",");
+    return digits;
   }
 
   static void note(const std::string& text) {
@@ -171,6 +222,7 @@ class InteractiveChat {
   Chat chat_;
   Conversation conversation_;
   LineEditor editor_;
+  int64_t dropped_ = 0;  // messages left out of the last prompt
 };
 
 }  // namespace

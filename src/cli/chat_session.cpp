@@ -24,13 +24,34 @@ Chat load_chat(const ChatOptions& options) {
   return Chat::from_pretrained(options.model, load);
 }
 
-std::vector<Message> Conversation::with_user(const std::string& user) const {
+std::vector<Message> Conversation::messages() const {
   std::vector<Message> messages;
   messages.reserve(turns_.size() + 2);
   if (!system_.empty()) messages.push_back({Role::system, system_});
   messages.insert(messages.end(), turns_.begin(), turns_.end());
-  messages.push_back({Role::user, user});
   return messages;
+}
+
+std::vector<Message> Conversation::with_user(const std::string& user) const {
+  std::vector<Message> all = messages();
+  all.push_back({Role::user, user});
+  return all;
+}
+
+void Conversation::resume(std::vector<Message> messages) {
+  const bool has_system = !messages.empty() && messages.front().role == Role::system;
+  system_ = has_system ? messages.front().content : "";
+  if (has_system) messages.erase(messages.begin());
+  turns_ = std::move(messages);
+}
+
+std::optional<std::string> Conversation::undo() {
+  while (!turns_.empty()) {
+    Message last = std::move(turns_.back());
+    turns_.pop_back();
+    if (last.role == Role::user) return std::move(last.content);
+  }
+  return std::nullopt;
 }
 
 void Conversation::add_turn(const std::string& user, const Reply& reply) {
@@ -38,6 +59,26 @@ void Conversation::add_turn(const std::string& user, const Reply& reply) {
   Message answer{Role::assistant, reply.text};
   answer.tool_calls = reply.tool_calls;
   turns_.push_back(std::move(answer));
+}
+
+bool resume_session(const ChatOptions& options, Chat& chat, Conversation& conversation) {
+  if (options.session.empty()) return false;
+  try {
+    conversation.resume(chat.load_session(options.session));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    return false;
+  }
+  if (!options.system.empty() && options.system != conversation.system()) {
+    throw Error(ErrorCode::invalid_argument, "the session has another system message", options.session,
+                "leave --system out, or name another --session");
+  }
+  return true;
+}
+
+void keep_session(const ChatOptions& options, Chat& chat, const Conversation& conversation) {
+  if (options.session.empty()) return;
+  chat.save_session(options.session, conversation.messages(), options.sampling);
 }
 
 ReplyPrinter::ReplyPrinter() : terminal_(is_terminal(stdout)), color_(use_color()) {}
@@ -97,6 +138,7 @@ void check_prompt(const std::string& text, const std::string& what) {
 std::string finish_note(const ReplyStats& stats, int max_tokens) {
   switch (stats.finish) {
     case FinishReason::length: return fmt::format("[ended after --max-tokens {}]", max_tokens);
+    case FinishReason::deadline: return "[ended at the deadline]";
     case FinishReason::context_full: return "[the context is full: /reset or a larger --context]";
     case FinishReason::cancelled: return "[stopped]";
     case FinishReason::stop:
@@ -109,15 +151,19 @@ std::string finish_note(const ReplyStats& stats, int max_tokens) {
 void run_once(const ChatOptions& options, const std::string& prompt) {
   check_prompt(prompt, "prompt");
   Chat chat = load_chat(options);
+  Conversation conversation(options.system);
+  resume_session(options, chat, conversation);
   ReplyPrinter printer;
-  const Reply reply = chat.generate_stream(Conversation(options.system).with_user(prompt), options.sampling,
-                                           [&printer](const Piece& piece) {
-                                             printer.print(piece);
-                                             return true;
-                                           });
+  const Reply reply =
+      chat.generate_stream(conversation.with_user(prompt), options.sampling, [&printer](const Piece& piece) {
+        printer.print(piece);
+        return true;
+      });
   printer.finish();
   const std::string note = finish_note(reply.stats, options.sampling.max_tokens);
   if (!note.empty() && is_terminal(stderr)) fmt::print(stderr, "{}\n", note);
+  conversation.add_turn(prompt, reply);
+  keep_session(options, chat, conversation);
 }
 
 }  // namespace prosa::cli

@@ -4,6 +4,7 @@
 // Only public headers: everything here could be written by a user of the library.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct ChatOptions {
   std::string system;  // "": no system message
   SamplingConfig sampling;
   LoadOptions load;
+  std::string session;  // a file that the conversation is resumed from and kept in; "": none
 };
 
 /// Loads with a progress line on stderr.
@@ -27,6 +29,12 @@ class Conversation {
   explicit Conversation(std::string system) : system_(std::move(system)) {}
   void set_system(std::string system) { system_ = std::move(system); }
   void clear() { turns_.clear(); }
+  /// Everything so far, from a session file.
+  void resume(std::vector<Message> messages);
+  [[nodiscard]] std::vector<Message> messages() const;
+  [[nodiscard]] const std::string& system() const { return system_; }
+  /// Takes the last user message and what followed it away, and returns its text; nothing: there is none.
+  std::optional<std::string> undo();
   [[nodiscard]] bool empty() const { return turns_.empty(); }
 
   /// The messages with `user` as the newest one.
@@ -38,6 +46,12 @@ class Conversation {
   std::string system_;
   std::vector<Message> turns_;
 };
+
+/// The conversation in options.session, if it names a file that is there. Error(invalid_argument) when --system says
+/// something else than the conversation.
+bool resume_session(const ChatOptions& options, Chat& chat, Conversation& conversation);
+/// Writes it there, if a file is named.
+void keep_session(const ChatOptions& options, Chat& chat, const Conversation& conversation);
 
 /// Writes pieces to stdout as they come. On a terminal thoughts are dim (or in parentheses without colour) and control
 /// characters are dropped; elsewhere only the answer is written, byte for byte.

@@ -25,7 +25,8 @@ ExitCode exit_code_of(ErrorCode code) noexcept {
     case ErrorCode::bad_checkpoint:
     case ErrorCode::shape_mismatch:
     case ErrorCode::unsupported:
-    case ErrorCode::bad_tokenizer: return exit_bad_model;
+    case ErrorCode::bad_tokenizer:
+    case ErrorCode::bad_session: return exit_bad_model;
     case ErrorCode::invalid_argument:
     case ErrorCode::bad_template:
     case ErrorCode::context_exceeded: return exit_bad_input;

@@ -67,6 +67,9 @@ void add_sampling_options(CLI::App& command, SamplingConfig& config) {
   command.add_option("--max-thinking-tokens", config.max_thinking_tokens, "then the answer has to follow")
       ->capture_default_str()
       ->group(group);
+  command.add_option("--deadline-ms", config.deadline_ms, "end a reply after so many milliseconds; 0: none")
+      ->capture_default_str()
+      ->group(group);
 }
 
 bool looks_like_model(const std::string& text) {

@@ -8,6 +8,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "hub/locate.h"
+#include "model/fingerprint.h"
 #include "prosa/error.h"
 
 namespace prosa {
@@ -24,6 +25,10 @@ void check(const LoadOptions& options) {
   if (options.context < 1 || options.context > kLargestContext) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("is {}, but must be in [1, {}]", options.context, kLargestContext), "LoadOptions.context");
+  }
+  if (options.checkpoint_bytes < 0) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("is {}, but must be 0 or more", options.checkpoint_bytes),
+                "LoadOptions.checkpoint_bytes");
   }
 }
 
@@ -52,6 +57,9 @@ ModelInfo describe(const std::filesystem::path& folder, const Weights& weights, 
 LoadedModel load_model(const std::string& name, const LoadOptions& options) {
   check(options);
   const auto report = [&](double fraction, std::string_view what) {
+    if (options.cancel != nullptr && options.cancel->load()) {
+      throw Error(ErrorCode::cancelled, "loading was cancelled", name);
+    }
     if (options.progress) options.progress(fraction, what);
   };
   LoadedModel loaded;
@@ -67,7 +75,9 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
       report(kPackingFrom + (1 - kPackingFrom) * std::clamp(fraction, 0.0, 1.0), "packing weights");
     };
     loaded.backend = backend::make_backend(options.backend, weights, backend_options);
+    loaded.fingerprint = fingerprint(*weights);
     loaded.info = describe(loaded.folder, *weights, *loaded.backend);
+    loaded.checkpoint_bytes = options.checkpoint_bytes;
     loaded.context = std::min(options.context, weights->config.max_position_embeddings);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory, "not enough memory for the weights", loaded.folder.string(),

@@ -16,6 +16,8 @@ struct LoadedModel {
   std::filesystem::path folder;
   std::shared_ptr<backend::Backend> backend;
   ModelInfo info;
+  uint64_t fingerprint = 0;  // of weights and dimensions (fingerprint.h)
+  int64_t checkpoint_bytes = LoadOptions{}.checkpoint_bytes;
   int64_t context = 0;  // LoadOptions::context, at most what the model was made for
 };
 

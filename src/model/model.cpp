@@ -3,48 +3,38 @@
 #include "prosa/model.h"
 
 #include <algorithm>
-#include <atomic>
 #include <new>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "backend/backend.h"
 #include "base/busy.h"
 #include "base/check.h"
+#include "model/core.h"
 #include "model/footprint.h"
-#include "model/load.h"
 #include "prosa/error.h"
 
 namespace prosa {
-namespace {
-
-struct Core {
-  explicit Core(LoadedModel model) : loaded(std::move(model)) {}
-  LoadedModel loaded;
-  std::atomic<bool> busy = false;
-  std::atomic<int64_t> state_bytes = 0;  // of all live states
-  std::atomic<int64_t> state_count = 0;
-
-  [[nodiscard]] backend::Backend& backend() const { return *loaded.backend; }
-};
-
-}  // namespace
 
 struct State::Impl {
-  Impl(std::shared_ptr<Core> shared, std::unique_ptr<backend::State> empty)
+  Impl(std::shared_ptr<ModelCore> shared, std::unique_ptr<backend::State> empty)
       : core(std::move(shared)), state(std::move(empty)) {
-    core->state_bytes += state->byte_size();
+    count();
     ++core->state_count;
   }
   ~Impl() {
-    core->state_bytes -= state->byte_size();
+    core->state_bytes -= counted;
     --core->state_count;
   }
+  /// A state grows as it is fed.
+  void count() { core->state_bytes += state->byte_size() - std::exchange(counted, state->byte_size()); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  std::shared_ptr<Core> core;
+  std::shared_ptr<ModelCore> core;
   std::unique_ptr<backend::State> state;
+  int64_t counted = 0;  // of its bytes, in core->state_bytes
 };
 
 State::State() = default;
@@ -65,12 +55,9 @@ State State::copy() const {
   backend::Backend& backend = impl_->core->backend();
   twin.impl_ = std::make_unique<Impl>(impl_->core, backend.new_state(impl_->state->capacity()));
   if (position() > 0) backend.restore(*twin.impl_->state, *backend.snapshot(*impl_->state));
+  twin.impl_->count();
   return twin;
 }
-
-struct Model::Impl {
-  std::shared_ptr<Core> core;
-};
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
@@ -78,13 +65,13 @@ Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
 Model Model::from_pretrained(const std::string& name, const LoadOptions& options) {
-  return Model(std::make_unique<Impl>(Impl{std::make_shared<Core>(load_model(name, options))}));
+  return Model(std::make_unique<Impl>(Impl{std::make_shared<ModelCore>(load_model(name, options))}));
 }
 
 ModelInfo Model::info() const { return impl_->core->loaded.info; }
 
 MemoryFootprint Model::memory_footprint() const {
-  const Core& core = *impl_->core;
+  const ModelCore& core = *impl_->core;
   const int64_t count = core.state_count;
   const int64_t bytes = core.state_bytes;
   MemoryFootprint footprint;
@@ -146,7 +133,7 @@ void spread_rows(std::vector<float>& values, std::span<const uint8_t> mask, size
 
 Logits Model::forward(std::span<const int32_t> input_ids, State& state, std::span<const uint8_t> attention_mask,
                       bool last_only) const {
-  Core& core = *impl_->core;
+  ModelCore& core = *impl_->core;
   const BusyLease lease(core.busy, "model");
   if (!state.impl_ || state.impl_->core != impl_->core) {
     throw Error(ErrorCode::invalid_argument, state.impl_ ? "belongs to another model" : "is empty", "state",
@@ -185,6 +172,7 @@ Logits Model::forward(std::span<const int32_t> input_ids, State& state, std::spa
     request.logits = values.first(static_cast<size_t>((last_only ? 1 : count) * logits.vocab));
     core.backend().prefill(inner, request);
   }
+  state.impl_->count();
   if (!last_only && count < logits.rows) {
     spread_rows(logits.values, attention_mask, static_cast<size_t>(logits.vocab), ids.size());
   }

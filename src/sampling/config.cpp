@@ -35,6 +35,7 @@ void validate(const SamplingConfig& config) {
   require(std::fabs(config.presence_penalty) <= 100, "presence_penalty", config.presence_penalty, "in [-100, 100]");
   require(std::fabs(config.frequency_penalty) <= 100, "frequency_penalty", config.frequency_penalty, "in [-100, 100]");
   require(config.max_thinking_tokens >= 0, "max_thinking_tokens", config.max_thinking_tokens, "0 or more");
+  require(config.deadline_ms >= 0, "deadline_ms", static_cast<double>(config.deadline_ms), "0 (none) or more");
   for (size_t i = 0; i < config.stop.size(); ++i) {  // number and length: chat/stop.h
     if (config.stop[i].empty()) reject("stop", fmt::format("empty at index {}", i), "non-empty strings");
   }

@@ -56,7 +56,8 @@ void Sampler::accept(int32_t token) {
   ++reply_counts_[token];
 }
 
-void Sampler::apply_penalties(std::span<float> logits) const {
+void Sampler::apply_penalties(std::span<float> logits) {
+  unpenalized_.clear();
   const auto in_range = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < logits.size(); };
   if (config_.repetition_penalty != 1.0F) {
     std::array<int32_t, kRepetitionWindow> ids = window_;
@@ -64,12 +65,14 @@ void Sampler::apply_penalties(std::span<float> logits) const {
     for (size_t i = 0; i < window_size_; ++i) {
       if ((i > 0 && ids[i] == ids[i - 1]) || !in_range(ids[i])) continue;  // once per id
       float& logit = logits[static_cast<size_t>(ids[i])];
+      unpenalized_.push_back({logit, ids[i]});
       logit = logit > 0 ? logit / config_.repetition_penalty : logit * config_.repetition_penalty;
     }
   }
   if (config_.presence_penalty != 0.0F || config_.frequency_penalty != 0.0F) {
     for (const auto& [id, count] : reply_counts_) {
       if (!in_range(id)) continue;
+      unpenalized_.push_back({logits[static_cast<size_t>(id)], id});
       logits[static_cast<size_t>(id)] -=
           config_.presence_penalty + config_.frequency_penalty * static_cast<float>(count);
     }
@@ -79,7 +82,14 @@ void Sampler::apply_penalties(std::span<float> logits) const {
 int32_t Sampler::sample(std::span<float> logits) {
   PROSA_CHECK(!logits.empty());
   apply_penalties(logits);
+  const int32_t token = choose(logits);
+  // Backwards: an entry that was penalised twice gets its first value back.
+  for (size_t i = unpenalized_.size(); i-- > 0;)
+    logits[static_cast<size_t>(unpenalized_[i].id)] = unpenalized_[i].logit;
+  return token;
+}
 
+int32_t Sampler::choose(std::span<float> logits) {
   const bool greedy = config_.temperature == 0.0F;
   const bool limited = !greedy && config_.top_k > 0 && static_cast<size_t>(config_.top_k) < logits.size();
   if (limited) select_top_k(logits, config_.top_k, candidates_);

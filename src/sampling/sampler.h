@@ -25,7 +25,7 @@ class Sampler {
   /// `config` is validated. `prompt`: the tokens before the reply.
   Sampler(const SamplingConfig& config, uint64_t seed, std::span<const int32_t> prompt);
 
-  /// The next token. `logits` [vocab] is scratch: penalised entries are changed in place.
+  /// The next token. `logits` [vocab]: penalties change entries in place and are undone before this returns.
   /// A NaN or -inf logit is never chosen; Error(bad_checkpoint) when none is left or one is +inf: the model is broken.
   [[nodiscard]] int32_t sample(std::span<float> logits);
 
@@ -33,7 +33,8 @@ class Sampler {
   void accept(int32_t token);
 
  private:
-  void apply_penalties(std::span<float> logits) const;
+  [[nodiscard]] int32_t choose(std::span<float> logits);
+  void apply_penalties(std::span<float> logits);
   void remember(int32_t token);
   void keep_nucleus_sorted(double total);
   void keep_nucleus_by_id(double total, float best);
@@ -46,9 +47,10 @@ class Sampler {
   size_t window_next_ = 0;
   std::unordered_map<int32_t, int32_t> reply_counts_;  // id -> occurrences in the reply
 
-  std::vector<Candidate> candidates_;  // reused between calls
-  std::vector<Candidate> edge_;        // of these: where the nucleus ends
-  std::vector<double> weights_;        // [candidates], exp((logit - best) / temperature)
+  std::vector<Candidate> unpenalized_;  // entries as they were before the penalties
+  std::vector<Candidate> candidates_;   // reused between calls
+  std::vector<Candidate> edge_;         // of these: where the nucleus ends
+  std::vector<double> weights_;         // [candidates], exp((logit - best) / temperature)
 };
 
 /// e^x for x <= 0 in plain double arithmetic: same bits everywhere, relative error below 1e-15. 0 below -700.

@@ -1,4 +1,5 @@
-// Which checkpoints stay. Lists are short (tens of entries), so everything is a plain scan.
+// Which checkpoints stay, and what they weigh. There are tens to hundreds of entries: scans over them are cheap, over
+// their tokens they are not, so a hash decides first.
 #include "session/checkpoints.h"
 
 #include <algorithm>
@@ -8,44 +9,92 @@
 namespace prosa::session {
 namespace {
 
+constexpr size_t kMostEntries = 1024;  // tiny models: the bytes allow more than a scan should meet
+
+uint64_t mixed(uint64_t hash, int32_t token) {
+  hash = (hash ^ static_cast<uint32_t>(token)) * 0x9E3779B97F4A7C15ULL;
+  return hash ^ (hash >> 29);
+}
+
+uint64_t hash_of(std::span<const int32_t> tokens) {
+  uint64_t hash = 1;
+  for (const int32_t token : tokens) hash = mixed(hash, token);
+  return hash;
+}
+
 bool begins_with(std::span<const int32_t> tokens, std::span<const int32_t> prefix) {
   return prefix.size() <= tokens.size() && std::equal(prefix.begin(), prefix.end(), tokens.begin());
 }
 
 }  // namespace
 
-int64_t Checkpoints::Entry::byte_size() const {
-  return snapshot->byte_size() + static_cast<int64_t>(tokens.size() * sizeof(int32_t));
-}
-
-const backend::Snapshot* Checkpoints::find(std::span<const int32_t> tokens) {
+std::shared_ptr<const Checkpoint> Checkpoints::find(std::span<const int32_t> tokens, int64_t longest) {
+  const std::lock_guard lock(mutex_);
   ++tick_;
-  const backend::Snapshot* best = nullptr;
+  std::shared_ptr<const Checkpoint> best;
+  uint64_t hash = hash_of({});
+  size_t hashed = 0;
   for (Entry& entry : entries_) {  // by position: the last hit is the longest
-    if (entry.tokens.size() >= tokens.size() || !begins_with(tokens, entry.tokens)) continue;
+    if (entry.length() > tokens.size() || static_cast<int64_t>(entry.length()) > longest) break;
+    while (hashed < entry.length()) hash = mixed(hash, tokens[hashed++]);
+    if (hash != entry.hash || !begins_with(tokens, entry.checkpoint->tokens)) continue;
     entry.used = tick_;
-    best = entry.snapshot.get();
+    best = entry.checkpoint;
   }
   return best;
 }
 
-bool Checkpoints::contains(std::span<const int32_t> tokens) const {
-  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.tokens.size() == tokens.size() && begins_with(tokens, entry.tokens);
-  });
+size_t Checkpoints::index_of(std::span<const int32_t> tokens, uint64_t hash) const {
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].hash == hash && entries_[i].length() == tokens.size() &&
+        begins_with(tokens, entries_[i].checkpoint->tokens)) {
+      return i;
+    }
+  }
+  return entries_.size();
 }
 
-void Checkpoints::add(std::span<const int32_t> tokens, std::unique_ptr<backend::Snapshot> snapshot) {
+bool Checkpoints::holds(std::span<const int32_t> tokens, Slot slot) {
+  const std::lock_guard lock(mutex_);
+  return touch(tokens, hash_of(tokens), slot);
+}
+
+bool Checkpoints::touch(std::span<const int32_t> tokens, uint64_t hash, Slot slot) {
+  const size_t held = index_of(tokens, hash);
+  if (held == entries_.size()) return false;
+  entries_[held].used = tick_;
+  if (slot.owner == 0) entries_[held].slot = {};  // from now on it stays
+  return true;
+}
+
+bool Checkpoints::add(std::span<const int32_t> tokens, std::unique_ptr<const backend::Snapshot> snapshot, Slot slot) {
   PROSA_CHECK(snapshot != nullptr && snapshot->position() == static_cast<int64_t>(tokens.size()));
-  if (contains(tokens)) return;
-  Entry entry{{tokens.begin(), tokens.end()}, std::move(snapshot), tick_};
-  const int64_t bytes = entry.byte_size();
-  if (bytes > budget_) return;
-  while (bytes_ + bytes > budget_) drop(least_useful());
+  const std::lock_guard lock(mutex_);
+  const uint64_t hash = hash_of(tokens);
+  if (touch(tokens, hash, slot)) return false;
+  if (slot.owner != 0) {
+    for (size_t i = entries_.size(); i-- > 0;) {
+      if (entries_[i].slot.owner == slot.owner && entries_[i].slot.number == slot.number) drop(i);
+    }
+  }
+  const std::vector<backend::SharedBlock> shared = snapshot->shared();
+  const int64_t all = snapshot->byte_size() + static_cast<int64_t>(tokens.size_bytes());
+  if (all > budget_) return false;
+  int64_t own = all;
+  for (const backend::SharedBlock& block : shared) own -= block.bytes;
+  bytes_ += own;
+  for (const backend::SharedBlock& block : shared) {
+    Block& held = blocks_[block.id];
+    if (held.holders++ == 0) bytes_ += block.bytes;
+    held.bytes = block.bytes;
+  }
+  while (!entries_.empty() && (bytes_ > budget_ || entries_.size() >= kMostEntries)) drop(least_useful());
+
+  auto checkpoint = std::make_shared<Checkpoint>(Checkpoint{{tokens.begin(), tokens.end()}, std::move(snapshot)});
   const auto place = std::upper_bound(entries_.begin(), entries_.end(), tokens.size(),
-                                      [](size_t size, const Entry& other) { return size < other.tokens.size(); });
-  entries_.insert(place, std::move(entry));
-  bytes_ += bytes;
+                                      [](size_t size, const Entry& other) { return size < other.length(); });
+  entries_.insert(place, Entry{std::move(checkpoint), hash, slot, tick_, own});
+  return true;
 }
 
 /// Of the entries unused for longest, the one whose loss costs least: the fewest tokens after the entry before it. The
@@ -61,9 +110,9 @@ size_t Checkpoints::least_useful() const {
     if (entries_[i].used != oldest) continue;
     size_t before = 0;
     for (size_t j = 0; j < i; ++j) {
-      if (begins_with(entries_[i].tokens, entries_[j].tokens)) before = entries_[j].tokens.size();
+      if (begins_with(entries_[i].checkpoint->tokens, entries_[j].checkpoint->tokens)) before = entries_[j].length();
     }
-    const size_t loss = before == 0 ? SIZE_MAX : entries_[i].tokens.size() - before;
+    const size_t loss = before == 0 ? SIZE_MAX : entries_[i].length() - before;
     if (best == entries_.size() || loss < best_loss) {
       best = i;
       best_loss = loss;
@@ -73,13 +122,48 @@ size_t Checkpoints::least_useful() const {
 }
 
 void Checkpoints::drop(size_t index) {
-  bytes_ -= entries_[index].byte_size();
+  const Entry& entry = entries_[index];
+  bytes_ -= entry.own_bytes;
+  for (const backend::SharedBlock& block : entry.checkpoint->snapshot->shared()) {
+    const auto held = blocks_.find(block.id);
+    if (--held->second.holders > 0) continue;
+    bytes_ -= held->second.bytes;
+    blocks_.erase(held);
+  }
   entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(index));
 }
 
+void Checkpoints::drop_slots(uint64_t owner) {
+  const std::lock_guard lock(mutex_);
+  for (size_t i = entries_.size(); i-- > 0;) {
+    if (entries_[i].slot.owner == owner && owner != 0) drop(i);
+  }
+}
+
 void Checkpoints::clear() {
+  const std::lock_guard lock(mutex_);
   entries_.clear();
+  blocks_.clear();
   bytes_ = 0;
+}
+
+size_t Checkpoints::size() const {
+  const std::lock_guard lock(mutex_);
+  return entries_.size();
+}
+
+int64_t Checkpoints::byte_size() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
+int64_t Checkpoints::byte_size_without(std::span<const backend::SharedBlock> others) const {
+  const std::lock_guard lock(mutex_);
+  int64_t bytes = bytes_;
+  for (const backend::SharedBlock& block : others) {
+    if (const auto held = blocks_.find(block.id); held != blocks_.end()) bytes -= held->second.bytes;
+  }
+  return bytes;
 }
 
 }  // namespace prosa::session

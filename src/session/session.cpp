@@ -12,27 +12,28 @@
 
 namespace prosa::session {
 
-std::string_view to_string(SyncPath path) noexcept {
-  switch (path) {
-    case SyncPath::extended: return "extended";
-    case SyncPath::restored: return "restored";
-    case SyncPath::rebuilt: return "rebuilt";
-  }
-  return "unknown";
-}
-
 namespace {
 // Of many cuts, as when a long history is read anew, a checkpoint is kept at the first and at these last ones: copying
 // the state everywhere would cost time for places that nobody returns to. Prefill pauses at all of them nevertheless,
 // so that the bits do not depend on what was reused.
 constexpr size_t kKeptCuts = 4;
+
+uint64_t next_id() {
+  static std::atomic<uint64_t> last = 0;
+  return ++last;
+}
 }  // namespace
 
-Session::Session(std::shared_ptr<backend::Backend> backend, int64_t capacity, int64_t checkpoint_budget)
-    : backend_(std::move(backend)),
+Session::Session(std::shared_ptr<backend::Backend> backend, int64_t capacity, std::shared_ptr<Checkpoints> checkpoints)
+    : id_(next_id()),
+      backend_(std::move(backend)),
       state_(backend_->new_state(capacity)),
       logits_(static_cast<size_t>(backend_->config().vocab_size)),
-      checkpoints_(checkpoint_budget) {}
+      checkpoints_(std::move(checkpoints)) {
+  PROSA_CHECK(checkpoints_ != nullptr);
+}
+
+Session::~Session() { drop_slots(); }
 
 void Session::check_token(int32_t token) const {
   if (token >= 0 && token < backend_->config().vocab_size) return;
@@ -50,7 +51,7 @@ SyncReport Session::sync(const SyncRequest& request) {
   }
   for (const int32_t token : tokens) check_token(token);
 
-  SyncReport report = rewind_for(tokens);
+  SyncReport report = rewind_for(tokens, request.logits);
   report.computed = static_cast<int64_t>(tokens.size()) - report.reused;
   int64_t from = report.reused;
   const auto feed_to = [&](int64_t to, backend::LogitRows rows) {
@@ -64,30 +65,42 @@ SyncReport Session::sync(const SyncRequest& request) {
     if (cut > from) feed_to(cut, backend::LogitRows::none);
     if (i == 0 || i + kKeptCuts >= request.cuts.size()) mark();
   }
-  feed_to(end, backend::LogitRows::last);
+  if (from < end) feed_to(end, request.logits ? backend::LogitRows::last : backend::LogitRows::none);
+  count_shared();
   return report;
 }
 
-/// Puts the state at the longest known prefix of `tokens` that leaves a token to compute.
-SyncReport Session::rewind_for(std::span<const int32_t> tokens) {
-  const bool extends = usable_ && state_->valid() && tokens_.size() < tokens.size() &&
-                       std::equal(tokens_.begin(), tokens_.end(), tokens.begin());
-  const backend::Snapshot* checkpoint = checkpoints_.find(tokens);
-  if (extends && (checkpoint == nullptr || checkpoint->position() <= position())) {
-    const bool anything = !tokens_.empty();
-    return {anything ? SyncPath::extended : SyncPath::rebuilt, position(), 0};
+int64_t Session::common_with(std::span<const int32_t> tokens) const {
+  const auto parting = std::mismatch(tokens_.begin(), tokens_.end(), tokens.begin(), tokens.end());
+  return static_cast<int64_t>(parting.first - tokens_.begin());
+}
+
+void Session::share(std::shared_ptr<Checkpoints> checkpoints) {
+  PROSA_CHECK(tokens_.empty() && checkpoints != nullptr);
+  checkpoints_ = std::move(checkpoints);
+}
+
+/// Puts the state at the longest known prefix of `tokens` from which their last logits can be had.
+SyncReport Session::rewind_for(std::span<const int32_t> tokens, bool logits) {
+  const int64_t common = common_with(tokens);
+  const bool whole = tokens_.size() == tokens.size();
+  const bool extends = usable_ && state_->valid() && common == position() && (!whole || has_logits_ || !logits);
+  const auto checkpoint = checkpoints_->find(tokens, static_cast<int64_t>(tokens.size()) - (logits ? 1 : 0));
+  if (extends && (!checkpoint || checkpoint->snapshot->position() <= position())) {
+    return {tokens_.empty() ? SyncPath::rebuilt : SyncPath::extended, position(), 0, common};
   }
   usable_ = false;  // until the state stands where tokens_ says
-  if (checkpoint != nullptr) {
-    backend_->restore(*state_, *checkpoint);
-    PROSA_CHECK(state_->position() == checkpoint->position());
-    tokens_.assign(tokens.begin(), tokens.begin() + checkpoint->position());
+  has_logits_ = false;
+  if (checkpoint) {
+    backend_->restore(*state_, *checkpoint->snapshot);
+    tokens_ = checkpoint->tokens;
+    PROSA_CHECK(state_->position() == position());
   } else {
     backend_->reset(*state_);
     tokens_.clear();
   }
   usable_ = true;
-  return {checkpoint != nullptr ? SyncPath::restored : SyncPath::rebuilt, position(), 0};
+  return {checkpoint ? SyncPath::restored : SyncPath::rebuilt, position(), 0, common};
 }
 
 void Session::prefill(std::span<const int32_t> tokens, backend::LogitRows rows, const std::atomic<bool>* cancel) {
@@ -97,49 +110,111 @@ void Session::prefill(std::span<const int32_t> tokens, backend::LogitRows rows, 
   if (rows == backend::LogitRows::last) request.logits = logits_;
   request.cancel = cancel;
   usable_ = false;
+  has_logits_ = false;
   backend_->prefill(*state_, request);
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   PROSA_CHECK(state_->position() == position());
   usable_ = true;
+  has_logits_ = rows == backend::LogitRows::last;
 }
 
 void Session::decode(int32_t token) {
   check_token(token);
-  PROSA_CHECK(usable_ && !tokens_.empty());
+  if (!usable_ || tokens_.empty()) {
+    throw Error(ErrorCode::invalid_argument, "there is nothing to continue", "decode", "sync() a token list first");
+  }
   if (position() >= capacity()) {
     throw Error(ErrorCode::context_exceeded, fmt::format("the context of {} tokens is full", capacity()));
   }
   usable_ = false;
+  has_logits_ = false;
   backend_->decode(*state_, token, logits_);
   tokens_.push_back(token);
   usable_ = true;
+  has_logits_ = true;
 }
 
-void Session::mark() {
-  if (!usable_ || tokens_.empty() || checkpoints_.budget() <= 0 || checkpoints_.contains(tokens_)) return;
+SyncReport Session::rewind(int64_t position, const std::atomic<bool>* cancel) {
+  if (position < 1 || position > this->position()) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("is {}, but must be in [1, {}]", position, this->position()),
+                "position");
+  }
+  const std::vector<int32_t> tokens(tokens_.begin(), tokens_.begin() + position);
+  return sync({tokens, {}, cancel});
+}
+
+void Session::mark() { keep({}); }
+void Session::mark_in_slot(int number) { keep({id_, number}); }
+
+void Session::keep(Slot slot) {
+  if (!usable_ || tokens_.empty() || checkpoints_->budget() <= 0 || checkpoints_->holds(tokens_, slot)) return;
   try {
-    checkpoints_.add(tokens_, backend_->snapshot(*state_));
+    checkpoints_->add(tokens_, backend_->snapshot(*state_), slot);
   } catch (const std::bad_alloc&) {
-    checkpoints_.clear();
+    checkpoints_->clear();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::out_of_memory) throw;
-    checkpoints_.clear();
+    checkpoints_->clear();
   }
+  count_shared();
 }
 
 void Session::reset() {
-  checkpoints_.clear();
+  checkpoints_->clear();
   usable_ = false;
+  has_logits_ = false;
   backend_->reset(*state_);
   tokens_.clear();
   usable_ = true;
+  count_shared();
+}
+
+std::span<const float> Session::logits() const noexcept {
+  return has_logits_ ? std::span<const float>(logits_) : std::span<const float>();
+}
+std::span<float> Session::logits() noexcept { return has_logits_ ? std::span<float>(logits_) : std::span<float>(); }
+
+void Session::count_shared() {
+  const std::vector<backend::SharedBlock> mine = state_->shared();
+  shared_bytes_ = checkpoints_->byte_size() - checkpoints_->byte_size_without(mine);
 }
 
 MemoryFootprint Session::memory() const {
   MemoryFootprint footprint = state_footprint(backend_->config(), state_->byte_size());
-  footprint.checkpoints = checkpoints_.byte_size();
+  footprint.checkpoints = std::max<int64_t>(0, checkpoints_->byte_size() - shared_bytes_);
   footprint.scratch = static_cast<int64_t>(logits_.size() * sizeof(float));
   return footprint;
+}
+
+// ---- disk
+
+void Session::save(const std::filesystem::path& path, uint64_t model,
+                   const std::map<std::string, std::string>& notes) const {
+  if (!usable_ || tokens_.empty()) {
+    throw Error(ErrorCode::invalid_argument, "the session holds no tokens to save", path.string(), "sync() first");
+  }
+  const auto snapshot = backend_->snapshot(*state_);
+  write_session_file(path, {model, std::string(backend_->snapshot_layout())}, tokens_, *snapshot, logits(), notes);
+}
+
+std::map<std::string, std::string> Session::load(const std::filesystem::path& path, uint64_t model) {
+  SessionFile file = read_session_file(path, {model, std::string(backend_->snapshot_layout())}, *backend_);
+  if (static_cast<int64_t>(file.tokens.size()) > capacity()) {
+    throw Error(ErrorCode::context_exceeded,
+                fmt::format("the session has {} tokens, the context holds {}", file.tokens.size(), capacity()),
+                path.string(), "load with a larger LoadOptions::context");
+  }
+  usable_ = false;
+  has_logits_ = false;
+  backend_->restore(*state_, *file.snapshot);
+  tokens_ = std::move(file.tokens);
+  usable_ = true;
+  if (!file.logits.empty()) {
+    logits_ = std::move(file.logits);
+    has_logits_ = true;
+  }
+  count_shared();
+  return std::move(file.notes);
 }
 
 }  // namespace prosa::session

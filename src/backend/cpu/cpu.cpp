@@ -98,7 +98,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override {
     const auto* mine = dynamic_cast<const CpuState*>(&state);
     PROSA_CHECK(mine != nullptr && mine->valid());
-    return std::make_unique<CpuSnapshot>(*mine);
+    return std::make_unique<CpuSnapshot>(*mine, buffers_);
   }
 
   void restore(State& state, const Snapshot& snapshot) override {
@@ -107,7 +107,14 @@ class CpuBackend final : public Backend {
     mine->restore(own(state));
   }
 
-  [[nodiscard]] MemoryReport memory() const noexcept override { return {model_.byte_size(), forward_.scratch_bytes()}; }
+  [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return CpuSnapshot::layout; }
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find) override {
+    return std::make_unique<CpuSnapshot>(model_.config, position, find);
+  }
+
+  [[nodiscard]] MemoryReport memory() const noexcept override {
+    return {model_.byte_size(), forward_.scratch_bytes() + buffers_->byte_size()};
+  }
 
   std::vector<StageTime> take_profile() override { return forward_.clock().take(); }
 
@@ -139,6 +146,8 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   PackedModel model_;
   Forward forward_;
+  std::shared_ptr<SnapshotBuffers> buffers_ =
+      std::make_shared<SnapshotBuffers>(CpuState::fixed_elements(model_.config));
 };
 
 }  // namespace

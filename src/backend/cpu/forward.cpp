@@ -61,31 +61,30 @@ bool Forward::prefill(CpuState& state, std::span<const int32_t> tokens, LogitRow
                       const std::atomic<bool>* cancel) {
   PROSA_CHECK(static_cast<int64_t>(tokens.size()) <= work_.max_rows);
   CpuState* const states[] = {&state};
-  const Pass pass{states, tokens, true};
+  const Pass pass{states, tokens, true, cancel};
   const int64_t count = pass.rows();
   stop_.store(false, std::memory_order_relaxed);
   clock_.start();
   pool_.run([&](int worker) {
     embed(worker, pass);
     for (size_t index = 0; index < model_.layers.size(); ++index) {
-      if (worker == 0 && cancel != nullptr && cancel->load(std::memory_order_relaxed))
-        stop_.store(true, std::memory_order_relaxed);
+      look_for_cancel(worker, pass);
       pool_.barrier();
-      if (stop_.load(std::memory_order_relaxed)) return;
-      layer(worker, pass, index);
+      if (stopped() || !layer(worker, pass, index)) return;
     }
     if (rows == LogitRows::last) head(worker, count - 1, 1, logits.data());
     if (rows == LogitRows::all) head(worker, 0, count, logits.data());
     if (worker == 0) clock_.lap(Stage::head);
   });
-  if (stop_.load(std::memory_order_relaxed)) return false;
+  if (stopped()) return false;
   state.advance(count);
   return true;
 }
 
 void Forward::decode(std::span<CpuState* const> states, std::span<const int32_t> tokens, std::span<float> logits) {
-  const Pass pass{states, tokens, false};
+  const Pass pass{states, tokens, false, nullptr};
   PROSA_CHECK(pass.rows() <= work_.max_rows && states.size() == tokens.size());
+  stop_.store(false, std::memory_order_relaxed);
   clock_.start();
   pool_.run([&](int worker) {
     embed(worker, pass);
@@ -106,19 +105,22 @@ void Forward::embed(int worker, const Pass& pass) {
 }
 
 // Enters and leaves with every worker's writes to the residual stream visible to all (a barrier stands before each
-// stage).
-void Forward::layer(int worker, const Pass& pass, size_t index) {
+// stage). False: cancelled between mixer and MLP.
+bool Forward::layer(int worker, const Pass& pass, size_t index) {
   const PackedLayer& layer = model_.layers[index];
   if (layer.delta)
     delta_mixer(worker, pass, layer, layer.of_kind);
   else
     attention_mixer(worker, pass, layer, layer.of_kind);
   ask_for(worker, {&layer.gate, &layer.up});
+  look_for_cancel(worker, pass);
   pool_.barrier();
+  if (stopped()) return false;
   mlp(worker, pass, layer);
   ask_for_layer(worker, index + 1);
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::mlp);
+  return true;
 }
 
 // The first products of a layer, or the head behind the last.

@@ -57,6 +57,7 @@ class Forward {
     std::span<CpuState* const> states;
     std::span<const int32_t> tokens;
     bool prefill = false;
+    const std::atomic<bool>* cancel = nullptr;
     [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
     [[nodiscard]] CpuState& state(int64_t row) const { return *states[prefill ? 0 : static_cast<size_t>(row)]; }
     [[nodiscard]] int64_t position(int64_t row) const { return state(row).position() + (prefill ? row : 0); }
@@ -71,7 +72,13 @@ class Forward {
   using Products = std::initializer_list<Product>;
 
   void embed(int worker, const Pass& pass);
-  void layer(int worker, const Pass& pass, size_t index);
+  bool layer(int worker, const Pass& pass, size_t index);
+  /// Before a barrier; behind it every worker sees the same answer of stopped().
+  void look_for_cancel(int worker, const Pass& pass) {
+    if (worker == 0 && pass.cancel != nullptr && pass.cancel->load(std::memory_order_relaxed))
+      stop_.store(true, std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool stopped() const { return stop_.load(std::memory_order_relaxed); }
   void ask_for_layer(int worker, size_t index) const;
   void delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index);
   void attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index);

@@ -19,9 +19,14 @@ int64_t checked(int64_t capacity) {
               "choose a smaller context");
 }
 
-size_t blocks_for(int64_t positions) { return static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan); }
+int64_t count_of(const ModelConfig& config, LayerType type) {
+  return std::count(config.layer_types.begin(), config.layer_types.end(), type);
+}
 
-int64_t conv_elements(const ModelConfig& config) { return (config.linear_conv_kernel_dim - 1) * config.conv_dim(); }
+// Floats of a layer's conv window, in whole cache lines, and of its recurrent matrices.
+int64_t conv_elements(const ModelConfig& config) {
+  return padded((config.linear_conv_kernel_dim - 1) * config.conv_dim(), 16);
+}
 int64_t recurrent_elements(const ModelConfig& config) { return config.value_dim() * config.linear_key_head_dim; }
 
 std::vector<SharedBlock> listed(const std::vector<std::shared_ptr<KvBlock>>& blocks) {
@@ -35,28 +40,51 @@ std::vector<SharedBlock> listed(const std::vector<std::shared_ptr<KvBlock>>& blo
 
 // ---- the KV cache
 
-KvCache::KvCache(const ModelConfig& config, int64_t capacity)
-    : kv_heads_(config.num_key_value_heads), head_dim_(config.head_dim), head_elements_(kKvSpan * config.head_dim) {
-  const int64_t layers = std::count(config.layer_types.begin(), config.layer_types.end(), LayerType::full_attention);
-  block_elements_ = layers * 2 * kv_heads_ * head_elements_;
-  const size_t most = blocks_for(checked(capacity));
-  constexpr size_t kAhead = 1024;  // the tables are small; of an absurd capacity only the beginning is reserved
-  blocks_.reserve(std::min(most, kAhead));
-  table_.reserve(std::min(most, kAhead));
+KvShape::KvShape(const ModelConfig& config)
+    : kv_heads(config.num_key_value_heads),
+      head_dim(config.head_dim),
+      head_elements(kKvSpan * head_dim),
+      block_elements(count_of(config, LayerType::full_attention) * 2 * kv_heads * head_elements) {}
+
+std::shared_ptr<KvBlock> KvShape::copy_of(const KvBlock& block, int64_t positions) const {
+  auto copy = std::make_shared<KvBlock>(block_elements);
+  for (int64_t at = 0; at < block_elements; at += 2 * kv_heads * head_elements) {
+    for (int64_t part = 0; part < 2 * kv_heads; ++part) {
+      const uint16_t* from = block.data.data() + at + part * head_elements;
+      uint16_t* to = copy->data.data() + at + part * head_elements;
+      if (part >= kv_heads) {
+        std::copy_n(from, positions * head_dim, to);
+        continue;
+      }
+      const int64_t whole = positions / kKvBlock * kKvBlock * head_dim;
+      std::copy_n(from, whole, to);
+      for (int64_t d = 0; d < head_dim; ++d)  // the positions of a key group that is not full
+        std::copy_n(from + whole + d * kKvBlock, positions % kKvBlock, to + whole + d * kKvBlock);
+    }
+  }
+  copy->filled = positions;
+  return copy;
+}
+
+KvCache::KvCache(const ModelConfig& config, int64_t capacity) : shape_(config) {
+  // The tables are small; of an absurd capacity only the beginning is reserved.
+  const size_t most = std::min<size_t>(shape_.blocks_for(checked(capacity)), 1024);
+  blocks_.reserve(most);
+  table_.reserve(most);
 }
 
 void KvCache::make_room(int64_t from, int64_t count) {
+  if (shape_.block_elements == 0) return;
   PROSA_CHECK(count > 0 && from <= static_cast<int64_t>(blocks_.size()) * kKvSpan);
-  if (block_elements_ == 0) return;
   for (int64_t position = from; position < from + count;) {
     const auto index = static_cast<size_t>(position / kKvSpan);
     const int64_t slot = position % kKvSpan;
     if (index == blocks_.size()) {
-      blocks_.push_back(std::make_shared<KvBlock>(block_elements_));
+      blocks_.push_back(std::make_shared<KvBlock>(shape_.block_elements));
       table_.push_back(blocks_.back()->data.data());
       bytes_ += blocks_.back()->data.byte_size();
     } else if (blocks_[index]->filled > slot && blocks_[index].use_count() > 1) {
-      blocks_[index] = copy_of(*blocks_[index], slot);
+      blocks_[index] = shape_.copy_of(*blocks_[index], slot);
       table_[index] = blocks_[index]->data.data();
     }
     const int64_t end = std::min(kKvSpan, slot + from + count - position);
@@ -66,7 +94,7 @@ void KvCache::make_room(int64_t from, int64_t count) {
 }
 
 void KvCache::share(const std::vector<std::shared_ptr<KvBlock>>& blocks, int64_t positions) {
-  const size_t count = block_elements_ == 0 ? 0 : blocks_for(positions);
+  const size_t count = shape_.blocks_for(positions);
   PROSA_CHECK(count <= blocks.size());
   resize(0);
   blocks_.assign(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count));
@@ -84,30 +112,18 @@ void KvCache::resize(size_t count) {
   }
 }
 
-std::shared_ptr<KvBlock> KvCache::copy_of(const KvBlock& block, int64_t positions) const {
-  auto copy = std::make_shared<KvBlock>(block_elements_);
-  const int64_t keys = (positions + kKvBlock - 1) / kKvBlock * kKvBlock * head_dim_;
-  const int64_t values = positions * head_dim_;
-  for (int64_t at = 0; at < block_elements_; at += 2 * kv_heads_ * head_elements_) {
-    for (int64_t part = 0; part < 2 * kv_heads_; ++part) {
-      const int64_t begin = at + part * head_elements_;
-      std::copy_n(block.data.data() + begin, part < kv_heads_ ? keys : values, copy->data.data() + begin);
-    }
-  }
-  copy->filled = positions;
-  return copy;
-}
-
 // ---- the state
 
-CpuState::CpuState(const ModelConfig& config, int64_t capacity) : State(capacity), kv(config, capacity) {
-  const int64_t layers = std::count(config.layer_types.begin(), config.layer_types.end(), LayerType::linear_attention);
-  const auto conv = static_cast<size_t>(padded(conv_elements(config), 16));  // whole cache lines
+int64_t CpuState::fixed_elements(const ModelConfig& config) {
+  return count_of(config, LayerType::linear_attention) * (conv_elements(config) + recurrent_elements(config));
+}
+
+CpuState::CpuState(const ModelConfig& config, int64_t capacity)
+    : State(capacity), kv(config, capacity), fixed_(fixed_elements(config), "the recurrent state") {
+  const auto conv = static_cast<size_t>(conv_elements(config));
   const auto recurrent = static_cast<size_t>(recurrent_elements(config));
-  fixed_ = AlignedBuffer<float>(layers * static_cast<int64_t>(conv + recurrent), "the recurrent state");
-  for (size_t layer = 0; layer < static_cast<size_t>(layers); ++layer) {
-    const std::span<float> mine = fixed_.span().subspan(layer * (conv + recurrent), conv + recurrent);
-    delta.push_back({mine.first(conv), mine.last(recurrent)});
+  for (std::span<float> left = fixed_.span(); !left.empty(); left = left.subspan(conv + recurrent)) {
+    delta.push_back({left.first(conv), left.subspan(conv, recurrent)});
   }
 }
 
@@ -122,10 +138,49 @@ void CpuState::reset() {
 
 // ---- the snapshot
 
-CpuSnapshot::CpuSnapshot(const CpuState& state)
-    : Snapshot(state.position()), fixed_(state.fixed_.size(), "a checkpoint"), blocks_(state.kv.blocks()) {
-  blocks_.resize(std::min(blocks_.size(), blocks_for(position_)));
+CpuSnapshot::CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers)
+    : Snapshot(state.position()),
+      shape_(state.kv.shape()),
+      buffers_(std::move(buffers)),
+      fixed_(buffers_->take()),
+      blocks_(state.kv.blocks()) {
+  blocks_.resize(std::min(blocks_.size(), shape_.blocks_for(position_)));
   std::copy_n(state.fixed_.data(), state.fixed_.size(), fixed_.data());
+}
+
+CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find)
+    : Snapshot(position), shape_(config) {
+  const auto read = [&](const std::string& name, int64_t bytes) {
+    const std::span<const std::byte> part = find(name);
+    if (static_cast<int64_t>(part.size()) == bytes) return part;
+    throw Error(ErrorCode::bad_session,
+                "has " + std::to_string(part.size()) + " bytes instead of " + std::to_string(bytes), name,
+                "the file is of another model, or damaged");
+  };
+  const int64_t fixed = CpuState::fixed_elements(config);
+  const std::span<const std::byte> state = read("state", fixed * static_cast<int64_t>(sizeof(float)));
+  fixed_ = AlignedBuffer<float>(fixed, "a checkpoint");
+  if (!state.empty()) std::memcpy(fixed_.data(), state.data(), state.size());
+  for (size_t i = 0; i < shape_.blocks_for(position); ++i) {
+    const auto part = read("kv." + std::to_string(i), shape_.block_elements * static_cast<int64_t>(sizeof(uint16_t)));
+    blocks_.push_back(std::make_shared<KvBlock>(shape_.block_elements));
+    std::memcpy(blocks_.back()->data.data(), part.data(), part.size());
+    blocks_.back()->filled = std::min(kKvSpan, position - static_cast<int64_t>(i) * kKvSpan);
+  }
+}
+
+std::vector<SnapshotPart> CpuSnapshot::parts() const {
+  std::vector<SnapshotPart> parts{{"state", sizeof(float), std::as_bytes(fixed_.span())}};
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const int64_t used = std::min(kKvSpan, position_ - static_cast<int64_t>(i) * kKvSpan);
+    const std::shared_ptr<const KvBlock> block = used == kKvSpan ? blocks_[i] : shape_.copy_of(*blocks_[i], used);
+    parts.push_back({"kv." + std::to_string(i), sizeof(uint16_t), std::as_bytes(block->data.span()), block});
+  }
+  return parts;
+}
+
+CpuSnapshot::~CpuSnapshot() {
+  if (buffers_) buffers_->give_back(std::move(fixed_));
 }
 
 int64_t CpuSnapshot::byte_size() const noexcept {

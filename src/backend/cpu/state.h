@@ -13,6 +13,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/snapshot_buffers.h"
 #include "base/aligned.h"
 
 namespace prosa::backend::cpu {
@@ -31,7 +32,21 @@ struct KvBlock {
   int64_t filled = 0;  // positions that somebody has written
 };
 
-/// The blocks of one sequence, and where in a block a head lies.
+/// How a block is laid out.
+struct KvShape {
+  explicit KvShape(const ModelConfig& config);
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t head_elements;   // kKvSpan * head_dim
+  int64_t block_elements;  // of all layers; 0 for a model without attention layers
+  [[nodiscard]] size_t blocks_for(int64_t positions) const {
+    return block_elements == 0 ? 0 : static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan);
+  }
+  /// A block with the first `positions` positions of another, and zeros.
+  [[nodiscard]] std::shared_ptr<KvBlock> copy_of(const KvBlock& block, int64_t positions) const;
+};
+
+/// The blocks of one sequence.
 class KvCache {
  public:
   KvCache(const ModelConfig& config, int64_t capacity);
@@ -46,22 +61,19 @@ class KvCache {
   [[nodiscard]] uint16_t* data(int64_t position) { return table_[static_cast<size_t>(position / kKvSpan)]; }
   [[nodiscard]] const uint16_t* const* table() const { return table_.data(); }
   [[nodiscard]] int64_t keys_at(size_t layer, int64_t kv_head) const {
-    return (static_cast<int64_t>(layer) * 2 * kv_heads_ + kv_head) * head_elements_;
+    return (static_cast<int64_t>(layer) * 2 * shape_.kv_heads + kv_head) * shape_.head_elements;
   }
   [[nodiscard]] int64_t values_at(size_t layer, int64_t kv_head) const {
-    return keys_at(layer, kv_head) + kv_heads_ * head_elements_;
+    return keys_at(layer, kv_head) + shape_.kv_heads * shape_.head_elements;
   }
   [[nodiscard]] const std::vector<std::shared_ptr<KvBlock>>& blocks() const { return blocks_; }
+  [[nodiscard]] const KvShape& shape() const { return shape_; }
   [[nodiscard]] int64_t byte_size() const noexcept { return bytes_; }
 
  private:
   void resize(size_t count);
-  [[nodiscard]] std::shared_ptr<KvBlock> copy_of(const KvBlock& block, int64_t positions) const;
 
-  int64_t kv_heads_;
-  int64_t head_dim_;
-  int64_t head_elements_;   // kKvSpan * head_dim
-  int64_t block_elements_;  // of all layers; 0 for a model without attention layers
+  KvShape shape_;
   std::vector<std::shared_ptr<KvBlock>> blocks_;
   std::vector<uint16_t*> table_;  // their data
   std::atomic<int64_t> bytes_ = 0;
@@ -70,6 +82,8 @@ class KvCache {
 class CpuState final : public State {
  public:
   CpuState(const ModelConfig& config, int64_t capacity);
+  /// Of conv and recurrent, all DeltaNet layers.
+  static int64_t fixed_elements(const ModelConfig& config);
 
   [[nodiscard]] int64_t byte_size() const noexcept override { return fixed_.byte_size() + kv.byte_size(); }
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
@@ -89,13 +103,22 @@ class CpuState final : public State {
 
 class CpuSnapshot final : public Snapshot {
  public:
-  explicit CpuSnapshot(const CpuState& state);
+  static constexpr std::string_view layout = "cpu 1";  // changes with the form of the parts
+
+  /// Its memory comes from `buffers` and goes back there.
+  CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers);
+  CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find);
+  ~CpuSnapshot() override;
   [[nodiscard]] int64_t byte_size() const noexcept override;
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
+  /// "state" and "kv.0", "kv.1", …; of the last block only what is in use.
+  [[nodiscard]] std::vector<SnapshotPart> parts() const override;
   /// Error(context_exceeded) when the state has no room for the snapshot's position.
   void restore(CpuState& state) const;
 
  private:
+  KvShape shape_;
+  std::shared_ptr<SnapshotBuffers> buffers_;      // null: fixed_ is of its own
   AlignedBuffer<float> fixed_;                    // as in CpuState
   std::vector<std::shared_ptr<KvBlock>> blocks_;  // [(position + kKvSpan - 1) / kKvSpan]
 };

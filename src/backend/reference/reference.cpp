@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <utility>
@@ -110,6 +111,20 @@ class ReferenceSnapshot final : public Snapshot {
     return static_cast<int64_t>(values * sizeof(float));
   }
 
+  /// "keys.<layer>", "values.<layer>", "conv.<layer>", "recurrent.<layer>", each where the layer has it.
+  [[nodiscard]] std::vector<SnapshotPart> parts() const override {
+    std::vector<SnapshotPart> parts;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const Layer& layer = layers[i];
+      const std::string number = "." + std::to_string(i);
+      for (const auto& [name, values] : {std::pair{"keys", &layer.keys}, std::pair{"values", &layer.values},
+                                         std::pair{"conv", &layer.conv}, std::pair{"recurrent", &layer.recurrent}}) {
+        if (!values->empty()) parts.push_back({name + number, sizeof(float), std::as_bytes(std::span(*values))});
+      }
+    }
+    return parts;
+  }
+
   std::vector<Layer> layers;  // [num_layers]
 };
 
@@ -135,6 +150,8 @@ class ReferenceBackend final : public Backend {
   void decode_batch(std::span<State* const> states, std::span<const int32_t> tokens, std::span<float> logits) override;
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override;
   void restore(State& state, const Snapshot& snapshot) override;
+  [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return "reference 1"; }
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find) override;
 
  private:
   [[nodiscard]] const ReferenceState& own(const State& state) const;
@@ -321,6 +338,33 @@ void ReferenceBackend::restore(State& state, const Snapshot& snapshot) {
     std::ranges::copy(from.values, to.values.data());
   }
   mine.settle(snapshot.position());
+}
+
+std::unique_ptr<Snapshot> ReferenceBackend::read_snapshot(int64_t position, const FindPart& find) {
+  const ModelConfig& c = config();
+  const auto read = [&](const char* name, size_t layer, int64_t count) {
+    const std::string part = name + ("." + std::to_string(layer));
+    const std::span<const std::byte> bytes = find(part);
+    if (bytes.size() != static_cast<size_t>(count) * sizeof(float)) {
+      throw Error(ErrorCode::bad_session, fmt::format("has {} bytes for {} values", bytes.size(), count), part,
+                  "the file is of another model, or damaged");
+    }
+    std::vector<float> values(static_cast<size_t>(count));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  };
+  std::vector<ReferenceSnapshot::Layer> layers(c.layer_types.size());
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (c.layer_types[i] == LayerType::full_attention) {
+      layers[i].keys = read("keys", i, position * c.kv_dim());
+      layers[i].values = read("values", i, position * c.kv_dim());
+    } else {
+      layers[i].conv = read("conv", i, (c.linear_conv_kernel_dim - 1) * c.conv_dim());
+      layers[i].recurrent =
+          read("recurrent", i, c.linear_num_value_heads * c.linear_key_head_dim * c.linear_value_head_dim);
+    }
+  }
+  return std::make_unique<ReferenceSnapshot>(position, std::move(layers));
 }
 
 }  // namespace

@@ -1,0 +1,204 @@
+// What conversations cost beyond their tokens: checkpoints, coming back to them, files, cancelling, memory.
+//
+// Usage: session_bench MODEL [--long N]   (MODEL needs no tokenizer; N: the long context, 8000 by default)
+// A table of medians; every number is wall-clock on an otherwise idle machine. Not a test: nothing here fails.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "prosa/session.h"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Ids = std::vector<int32_t>;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+template <typename Call>
+double time_ms(const Call& call) {
+  const Clock::time_point start = Clock::now();
+  call();
+  return ms_since(start);
+}
+
+double quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1, static_cast<size_t>(q * static_cast<double>(values.size())))];
+}
+double median(const std::vector<double>& values) { return quantile(values, 0.5); }
+
+std::mt19937 generator(1);
+Ids random_ids(int64_t count, int64_t vocab) {
+  Ids ids(static_cast<size_t>(count));
+  for (int32_t& id : ids) id = static_cast<int32_t>(generator() % static_cast<uint32_t>(vocab));
+  return ids;
+}
+Ids operator+(Ids a, const Ids& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+double resident_mib() {
+  std::ifstream file("/proc/self/statm");
+  int64_t size = 0, resident = 0;
+  file >> size >> resident;
+  return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+void line(const std::string& what, const std::string& value) { fmt::print("{:<58} {}\n", what, value); }
+
+/// Checkpoints, restores, turns and rewinds behind `depth` tokens.
+void measure_at(const prosa::Model& model, int64_t depth) {
+  const int64_t vocab = model.info().vocab_size;
+  prosa::Session session(model);
+  const Ids context = random_ids(depth, vocab);
+  session.sync(context);
+  std::vector<double> marks, restores, turns;
+  session.mark();
+  for (int i = 0; i < 9; ++i) {
+    turns.push_back(time_ms([&] { session.sync(context + random_ids(20, vocab)); }));  // restores, then computes 20
+    marks.push_back(time_ms([&] { session.mark(); }));
+    const Ids one = context + random_ids(1, vocab);
+    const double restore_and_step = time_ms([&] { session.sync(one); });
+    const double step = time_ms([&] { session.decode(1); });
+    restores.push_back(std::max(0.0, restore_and_step - step));
+  }
+  line(fmt::format("checkpoint at {} tokens", depth), fmt::format("{:.2f} ms", median(marks)));
+  line(fmt::format("restore at {} tokens (less the one token after it)", depth),
+       fmt::format("{:.2f} ms", median(restores)));
+  line(fmt::format("turn of 20 tokens at {}", depth), fmt::format("{:.0f} ms", median(turns)));
+
+  std::vector<double> rewinds, prefills;
+  for (int i = 0; i < 5; ++i) {
+    session.sync(context);
+    const Ids reply = random_ids(60, vocab);
+    for (const int32_t token : reply) session.decode(token);
+    rewinds.push_back(time_ms([&] { session.rewind(depth + 30); }));
+    session.sync(context + random_ids(1, vocab));
+    session.rewind(depth + 1);
+    prefills.push_back(
+        time_ms([&] { session.sync(Ids(session.tokens().begin(), session.tokens().end()) + random_ids(30, vocab)); }));
+  }
+  line(fmt::format("rewind to 30 tokens behind a mark at {}", depth), fmt::format("{:.0f} ms", median(rewinds)));
+  line(fmt::format("prefill of 30 tokens at {}", depth), fmt::format("{:.0f} ms", median(prefills)));
+}
+
+void measure_file(const prosa::Model& model) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / fmt::format("session-bench-{}", getpid())).string();
+  prosa::Session session(model);
+  const Ids context = random_ids(2000, model.info().vocab_size);
+  session.sync(context);
+  std::vector<double> saves, loads;
+  for (int i = 0; i < 7; ++i) {
+    saves.push_back(time_ms([&] { session.save(path); }));
+    prosa::Session other(model);
+    loads.push_back(time_ms([&] { other.load(path); }));
+  }
+  line(fmt::format("save 2000 tokens ({:.0f} MiB)", static_cast<double>(std::filesystem::file_size(path)) / (1 << 20)),
+       fmt::format("{:.0f} ms", median(saves)));
+  line("load them", fmt::format("{:.0f} ms", median(loads)));
+  std::filesystem::remove(path);
+}
+
+void measure_cancel(const prosa::Model& model) {
+  const Ids prompt = random_ids(4000, model.info().vocab_size);
+  std::vector<double> latencies;
+  for (int i = 0; i < 100; ++i) {
+    prosa::Session session(model);
+    std::atomic<bool> cancel = false;
+    Clock::time_point asked;
+    std::thread asker([&, wait = 50 + generator() % 400] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+      asked = Clock::now();
+      cancel = true;
+    });
+    try {
+      session.sync(prompt, {}, &cancel);
+    } catch (const prosa::Error&) {
+    }
+    const Clock::time_point stopped = Clock::now();
+    asker.join();
+    latencies.push_back(std::chrono::duration<double, std::milli>(stopped - asked).count());
+  }
+  line("cancel in a prefill of 4000 tokens: median, p99, longest",
+       fmt::format("{:.1f}, {:.1f}, {:.1f} ms", median(latencies), quantile(latencies, 0.99), quantile(latencies, 1)));
+}
+
+void measure_load_and_memory(const std::string& name, const prosa::LoadOptions& options) {
+  const double before = resident_mib();
+  std::optional<prosa::Model> model = prosa::Model::from_pretrained(name, options);
+  {
+    prosa::Session session(*model);
+    session.sync(random_ids(1000, model->info().vocab_size), std::vector<int64_t>{300, 700});
+    prosa::MemoryFootprint footprint = session.memory_footprint();
+    const prosa::MemoryFootprint own = model->memory_footprint();
+    const double told = static_cast<double>(footprint.total() + own.weights + own.scratch) / (1 << 20);
+    line("resident memory beyond the bare program", fmt::format("{:.0f} MiB", resident_mib() - before));
+    line("memory_footprint().total()", fmt::format("{:.0f} MiB", told));
+  }
+  model.reset();
+  line("resident after unloading, beyond the bare program", fmt::format("{:.1f} MiB", resident_mib() - before));
+
+  std::vector<double> latencies;
+  for (int i = 0; i < 5; ++i) {
+    std::atomic<bool> cancel = false;
+    prosa::LoadOptions cancellable = options;
+    cancellable.cancel = &cancel;
+    Clock::time_point asked;
+    std::thread asker([&, wait = 30 + generator() % 300] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+      asked = Clock::now();
+      cancel = true;
+    });
+    bool done = true;
+    try {
+      (void)prosa::Model::from_pretrained(name, cancellable);
+    } catch (const prosa::Error&) {
+      done = false;
+    }
+    const Clock::time_point stopped = Clock::now();
+    asker.join();
+    if (!done) latencies.push_back(std::chrono::duration<double, std::milli>(stopped - asked).count());
+  }
+  if (!latencies.empty()) line("cancel while loading: longest", fmt::format("{:.0f} ms", quantile(latencies, 1)));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc < 2) {
+    fmt::print(stderr, "session_bench MODEL [--long N]\n");
+    return 2;
+  }
+  int64_t far = 8000;
+  if (argc == 4 && std::strcmp(argv[2], "--long") == 0) far = std::stoll(argv[3]);
+  prosa::LoadOptions options;
+  options.context = std::max<int64_t>(far, 4000) + 200;
+  measure_load_and_memory(argv[1], options);
+  const prosa::Model model = prosa::Model::from_pretrained(argv[1], options);
+  line("model", fmt::format("{}, {} threads", model.info().isa, model.info().threads));
+  measure_at(model, 200);
+  measure_file(model);
+  measure_cancel(model);
+  measure_at(model, far);
+  return 0;
+} catch (const prosa::Error& error) {
+  fmt::print(stderr, "{}\n", error.what());
+  return 1;
+}

@@ -1,0 +1,88 @@
+// A conversation as tokens: the caller says where it wants to be, the session finds the cheapest way there.
+//
+// No text and no roles: Chat (chat.h) is the conversation on top. What decides all of it: the recurrent state of these
+// models cannot be cut, it is valid at exactly one position. A session therefore keeps checkpoints {tokens, state}
+// where it is told that others may come back to, and every sync() starts from the longest one that fits. Sessions of
+// one Model share their checkpoints.
+//
+// Exactness: a restored state continues with the very bits it would have had; the same tokens with the same cuts give
+// the same bits, whatever was reused. Other cuts (a prompt fed in other pieces, a reply that was decoded and is now
+// read) agree within the numeric bounds of docs/numerics.md.
+//
+// Thread safety: one call at a time on all sessions of a Model; a second thread gets Error(busy), nothing waits.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "prosa/error.h"
+#include "prosa/model.h"
+
+namespace prosa {
+
+enum class SyncPath {
+  extended,  // the state stood at a prefix of the tokens (or at all of them)
+  restored,  // a checkpoint did
+  rebuilt,   // nothing did: computed from the first token
+};
+std::string_view to_string(SyncPath path) noexcept;
+
+/// What a sync() cost: reused + computed = the tokens asked for.
+struct SyncReport {
+  SyncPath path = SyncPath::rebuilt;
+  int64_t reused = 0;    // tokens not computed again
+  int64_t computed = 0;  // 0 where the state already stood, with its logits
+  int64_t common = 0;    // how many tokens the list shared with the one held before: where they part
+  /// One line for a log: "restored at 1812 of 1826 tokens; the list held before parts at 1820".
+  [[nodiscard]] std::string reason() const;
+};
+
+class Session {
+ public:
+  /// An empty session of LoadOptions::context tokens. The session may outlive the model. Error(busy, out_of_memory).
+  explicit Session(const Model& model);
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  /// Brings the state to the end of `tokens` [n >= 1], the whole truth. `cuts`: rising positions where prefill pauses
+  /// and a checkpoint is kept (of many the first and the last four); those behind what is reused or outside cost
+  /// nothing. `cancel` may be set by any thread: Error(cancelled) within a layer; what is reused later stays right.
+  /// Errors: invalid_argument, context_exceeded (both before anything is touched), cancelled, out_of_memory, busy.
+  SyncReport sync(std::span<const int32_t> tokens, std::span<const int64_t> cuts = {},
+                  const std::atomic<bool>* cancel = nullptr);
+  /// One token more: a decode step. Errors: invalid_argument (also: nothing was fed yet), context_exceeded, busy.
+  void decode(int32_t token);
+  /// Back to the first `position` tokens: the longest checkpoint among them, then one prefill of the rest. The bits are
+  /// those of that prefill. Error(invalid_argument) beyond position().
+  SyncReport rewind(int64_t position);
+  /// Keeps a checkpoint here, so that coming back costs nothing. Memory that runs out is no error: only speed is lost.
+  void mark();
+  /// Forgets the tokens and all checkpoints of the model.
+  void reset();
+
+  /// Logits [vocab] of the last token; empty before the first and after a call that failed. Valid until the next call.
+  [[nodiscard]] std::span<const float> logits() const;
+  [[nodiscard]] std::span<const int32_t> tokens() const;
+  [[nodiscard]] int64_t position() const;
+  [[nodiscard]] int64_t capacity() const;
+  /// kv, state and checkpoints of this session (those of the model are shared), and its logits as scratch.
+  [[nodiscard]] MemoryFootprint memory_footprint() const;
+
+  /// Tokens, KV, state and logits in one file, written beside its name and renamed: the old file survives whatever
+  /// happens. Errors: io, invalid_argument (nothing was fed yet), busy.
+  void save(const std::string& path) const;
+  /// Continues a saved session with the bits it would have had. Errors: not_found, io, bad_session (damaged; of another
+  /// model, backend, version or byte order), context_exceeded, busy; this session is then as it was.
+  void load(const std::string& path);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace prosa

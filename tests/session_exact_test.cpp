@@ -1,0 +1,385 @@
+// The session on real models: whatever was extended, restored, rewound, saved or loaded, the bits are those of a cold
+// run with the same cuts; and no file, however damaged, is taken for a session.
+//
+// The fake backend of session_test.cpp decides what is reused; here it is decided whether that was right.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <random>
+
+#include "prosa/session.h"
+#include "session/session.h"
+#include "temp_folder.h"
+#include "test_models.h"
+
+namespace prosa::session {
+namespace {
+
+using backend::Backend;
+using backend::LogitRows;
+using Ids = std::vector<int32_t>;
+using Logits = std::vector<float>;
+using Pieces = std::vector<Ids>;  // how tokens were fed: one id is a decode step, more are a prefill
+
+constexpr uint64_t kModel = 0x1234;
+constexpr int64_t kCapacity = 300;
+
+struct Subject {
+  std::string backend;
+  std::string isa;
+};
+
+std::vector<Subject> subjects() {
+  std::vector<Subject> all = {{"reference", ""}};
+  for (const std::string& isa : backend::available_isas()) all.push_back({"cpu", isa});
+  return all;
+}
+
+template <typename T>
+std::vector<T> copy(std::span<const T> values) {
+  return {values.begin(), values.end()};
+}
+
+class SessionExact : public testing::TestWithParam<Subject> {
+ protected:
+  static std::shared_ptr<Backend> make(const std::string& model = "tiny-mlx-4bit") {
+    return backend::make_backend(GetParam().backend, test::load_model(model),
+                                 {.threads = 2, .isa = GetParam().isa, .max_prefill_chunk = 64});
+  }
+  static std::shared_ptr<Checkpoints> store() { return std::make_shared<Checkpoints>(int64_t{1} << 28); }
+
+  Ids random_ids(size_t count) {
+    Ids ids(count);
+    for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<uint32_t>(backend->config().vocab_size));
+    return ids;
+  }
+  Logits cold(const Pieces& pieces) {
+    const auto state = backend->new_state(kCapacity);
+    Logits logits(static_cast<size_t>(backend->config().vocab_size));
+    for (const Ids& piece : pieces) {
+      if (piece.size() == 1 && state->position() > 0) {
+        backend->decode(*state, piece[0], logits);
+      } else {
+        backend->prefill(*state, {.tokens = piece, .rows = LogitRows::last, .logits = logits});
+      }
+    }
+    return logits;
+  }
+
+  std::mt19937 random{5};
+  std::shared_ptr<Backend> backend = make();
+};
+
+INSTANTIATE_TEST_SUITE_P(Every, SessionExact, testing::ValuesIn(subjects()), [](const auto& param) {
+  return test::test_name(param.param.backend + "_" + param.param.isa);
+});
+
+/// A session, and how what it holds was fed.
+struct Traced {
+  std::unique_ptr<Session> session;
+  Ids tokens;
+  Pieces pieces;
+};
+
+// Random edits, continuations, marks, rewinds and cancels of two sessions that share their checkpoints.
+TEST_P(SessionExact, EveryWayHasTheBitsOfAColdRunWithTheSameCuts) {
+  const auto checkpoints = store();
+  std::map<Ids, Pieces> marks;  // of each checkpoint: how it was fed
+  std::vector<Traced> all(2);
+  for (Traced& each : all) each.session = std::make_unique<Session>(backend, kCapacity, checkpoints);
+  int restored = 0;
+  for (int round = 0; round < 80; ++round) {
+    Traced& mine = all[random() % all.size()];
+    Ids wanted = all[random() % all.size()].tokens;  // continues itself or follows the other
+    size_t kept = random() % 3 == 0 ? random() % (wanted.size() + 1) : wanted.size();
+    if (kept > 200) kept = random() % 100;
+    wanted.erase(wanted.begin() + static_cast<std::ptrdiff_t>(kept), wanted.end());
+    const Ids more = random_ids(1 + random() % 60);
+    wanted.insert(wanted.end(), more.begin(), more.end());
+    std::vector<int64_t> cuts;
+    for (size_t i = random() % 4; i > 0; --i) cuts.push_back(static_cast<int64_t>(1 + random() % wanted.size()));
+    std::ranges::sort(cuts);
+    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+    std::erase(cuts, std::ssize(mine.tokens));  // a checkpoint made before a cancel would not be in `marks`
+
+    const std::atomic<bool> cancel = random() % 8 == 0;
+    SyncReport report;
+    try {
+      report = mine.session->sync({wanted, cuts, &cancel});
+    } catch (const Error& error) {
+      ASSERT_EQ(error.code(), ErrorCode::cancelled);
+      report = mine.session->sync({wanted, cuts});
+    }
+    const auto reused = wanted.begin() + report.reused;
+    if (report.path != SyncPath::extended) {
+      mine.pieces = report.reused == 0 ? Pieces{} : marks.at(Ids(wanted.begin(), reused));
+      restored += report.path == SyncPath::restored ? 1 : 0;
+    }
+    int64_t from = report.reused;
+    const auto add_piece = [&](int64_t to) {
+      if (to > from) mine.pieces.emplace_back(wanted.begin() + from, wanted.begin() + to);
+      from = std::max(from, to);
+    };
+    for (const int64_t cut : cuts) {
+      if (cut < report.reused || cut >= static_cast<int64_t>(wanted.size())) continue;
+      add_piece(cut);
+      marks.emplace(Ids(wanted.begin(), wanted.begin() + cut), mine.pieces);
+    }
+    add_piece(static_cast<int64_t>(wanted.size()));
+    mine.tokens = wanted;
+    for (size_t steps = random() % 6; steps > 0; --steps) {
+      mine.tokens.push_back(random_ids(1)[0]);
+      mine.pieces.push_back({mine.tokens.back()});
+      mine.session->decode(mine.tokens.back());
+      if (random() % 4 != 0) continue;
+      mine.session->mark();
+      marks.emplace(mine.tokens, mine.pieces);
+    }
+    ASSERT_EQ(copy(mine.session->tokens()), mine.tokens);
+    if (round % 2 == 0) {
+      ASSERT_EQ(copy(std::as_const(*mine.session).logits()), cold(mine.pieces)) << "round " << round;
+    }
+  }
+  EXPECT_GT(restored, 5);
+}
+
+TEST_P(SessionExact, RewindIsTheNearestMarkAndOnePrefill) {
+  Session session(backend, kCapacity, store());
+  const Ids prompt = random_ids(40);
+  session.sync({prompt});
+  Pieces pieces{prompt};
+  Ids reply = random_ids(60);
+  for (size_t i = 0; i < reply.size(); ++i) {
+    session.decode(reply[i]);
+    pieces.push_back({reply[i]});
+    if (i == 29) session.mark();
+  }
+  const SyncReport report = session.rewind(40 + 52);
+  EXPECT_EQ(report.path, SyncPath::restored);
+  EXPECT_EQ(report.reused, 70);
+  EXPECT_EQ(report.computed, 22);
+  pieces.resize(31);
+  pieces.emplace_back(reply.begin() + 30, reply.begin() + 52);
+  EXPECT_EQ(copy(std::as_const(session).logits()), cold(pieces));
+  EXPECT_EQ(session.position(), 92);
+  EXPECT_EQ(session.rewind(92).computed, 0) << "it stands there";
+  EXPECT_EQ(test::error_code([&] { session.rewind(93); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(test::error_code([&] { session.rewind(0); }), ErrorCode::invalid_argument);
+}
+
+// ---- files
+
+class SessionFileTest : public SessionExact {
+ protected:
+  void SetUp() override {
+    session = std::make_unique<Session>(backend, kCapacity, store());
+    session->sync({random_ids(150)});  // more than a block
+    for (const int32_t token : random_ids(3)) session->decode(token);
+    session->save(path, kModel, {{"messages", "[]"}, {"empty", ""}});
+    std::ifstream file(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  std::optional<ErrorCode> load_error(const std::string& content) {
+    const std::filesystem::path damaged = folder.path() / "damaged";
+    std::ofstream(damaged, std::ios::binary | std::ios::trunc) << content;
+    return test::error_code([&] { other().load(damaged, kModel); });
+  }
+  Session& other() {
+    if (!other_) other_ = std::make_unique<Session>(backend, kCapacity, store());
+    return *other_;
+  }
+  static Logits logits_of(const Session& from) { return copy(from.logits()); }
+
+  TempFolder folder;
+  std::filesystem::path path = folder.path() / "session";
+  std::unique_ptr<Session> session, other_;
+  std::string bytes;
+};
+
+INSTANTIATE_TEST_SUITE_P(Every, SessionFileTest, testing::ValuesIn(subjects()), [](const auto& param) {
+  return test::test_name(param.param.backend + "_" + param.param.isa);
+});
+
+TEST_P(SessionFileTest, ContinuesWithTheSameBits) {
+  const auto notes = other().load(path, kModel);
+  EXPECT_EQ(notes, (std::map<std::string, std::string>{{"messages", "[]"}, {"empty", ""}}));
+  EXPECT_EQ(copy(other().tokens()), copy(session->tokens()));
+  EXPECT_EQ(logits_of(other()), logits_of(*session));
+  EXPECT_EQ(other().sync({session->tokens()}).computed, 0) << "the whole list again is not read again";
+  for (const int32_t token : random_ids(4)) {
+    session->decode(token);
+    other().decode(token);
+    ASSERT_EQ(logits_of(other()), logits_of(*session));
+  }
+  Ids longer = copy(session->tokens());
+  const Ids more = random_ids(60);
+  longer.insert(longer.end(), more.begin(), more.end());
+  EXPECT_EQ(other().sync({longer}).computed, 60);
+  session->sync({longer});
+  EXPECT_EQ(logits_of(other()), logits_of(*session));
+}
+
+TEST_P(SessionFileTest, SavingTwiceWritesTheSameFile) {
+  other().load(path, kModel);
+  other().save(folder.path() / "again", kModel, {{"messages", "[]"}, {"empty", ""}});
+  std::ifstream again(folder.path() / "again", std::ios::binary);
+  EXPECT_TRUE(std::string(std::istreambuf_iterator<char>(again), {}) == bytes);
+}
+
+TEST_P(SessionFileTest, AnyFlippedByteIsAnError) {
+  const size_t header = 8 + static_cast<size_t>(*reinterpret_cast<const uint64_t*>(bytes.data()));
+  const auto flip = [&](size_t at, char mask) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ mask);
+    EXPECT_EQ(load_error(damaged), ErrorCode::bad_session) << "byte " << at << " of " << bytes.size();
+  };
+  for (size_t at = 0; at < header; at += 1 + random() % 3) flip(at, static_cast<char>(1 << random() % 8));
+  for (int i = 0; i < 60; ++i) flip(header + random() % (bytes.size() - header), static_cast<char>(1 << random() % 8));
+}
+
+TEST_P(SessionFileTest, AnyTruncationIsAnError) {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{100}, bytes.size() - 1}) {
+    EXPECT_EQ(load_error(bytes.substr(0, size)), ErrorCode::bad_session) << size;
+  }
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(load_error(bytes.substr(0, random() % bytes.size())), ErrorCode::bad_session);
+  EXPECT_EQ(load_error(bytes + "x"), ErrorCode::bad_session);
+}
+
+TEST_P(SessionFileTest, HostileSizesAndForeignFilesAreErrors) {
+  EXPECT_EQ(load_error("\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes.substr(8)), ErrorCode::bad_session);
+  EXPECT_EQ(load_error(std::string(100, '\0')), ErrorCode::bad_session);
+  for (const char* number : {"9223372036854775808", "18446744073709551615", "-1", "1e300"}) {
+    const std::string header =
+        std::string(R"({"__metadata__":{"format":"prosa session"},"tokens":{"dtype":"I32","shape":[)") + number +
+        R"(],"data_offsets":[0,)" + number + "]}}";
+    std::string file(8, '\0');
+    const uint64_t size = header.size();
+    std::memcpy(file.data(), &size, sizeof size);
+    EXPECT_EQ(load_error(file + header + std::string(64, 'x')), ErrorCode::bad_session) << number;
+  }
+  EXPECT_EQ(test::error_code([&] { other().load(folder.path() / "absent", kModel); }), ErrorCode::not_found);
+  EXPECT_EQ(test::error_code([&] { other().load(folder.path(), kModel); }), ErrorCode::io);
+  EXPECT_EQ(load_error([&] {  // a whole safetensors file of something else
+              std::ifstream file(test::golden_folder("tiny-hf") / "model.safetensors", std::ios::binary);
+              return std::string(std::istreambuf_iterator<char>(file), {});
+            }()),
+            ErrorCode::bad_session);
+}
+
+TEST_P(SessionFileTest, AnotherModelVersionOrByteOrderIsAnError) {
+  EXPECT_EQ(test::error_code([&] { other().load(path, kModel + 1); }), ErrorCode::bad_session);
+  for (const auto& [from, to] : {std::pair{"\"version\":\"1\"", "\"version\":\"2\""},
+                                 std::pair{"\"byte_order\":\"little\"", "\"byte_order\":\"bigbig\""}}) {
+    std::string edited = bytes;
+    edited.replace(edited.find(from), std::string(from).size(), to);
+    EXPECT_EQ(load_error(edited), ErrorCode::bad_session);
+    try {
+      other().load(folder.path() / "damaged", kModel);
+    } catch (const Error& error) {
+      EXPECT_THAT(error.message(), testing::HasSubstr("was saved with another"));
+    }
+  }
+  // The right fingerprint, but other dimensions: a liar's file.
+  const auto wider = make("grouped-mlx-4bit");
+  Session elsewhere(wider, kCapacity, store());
+  EXPECT_EQ(test::error_code([&] { elsewhere.load(path, kModel); }), ErrorCode::bad_session);
+}
+
+TEST_P(SessionFileTest, ARefusedFileChangesNothing) {
+  other().sync({random_ids(20)});
+  const Ids tokens = copy(other().tokens());
+  const Logits logits = logits_of(other());
+  EXPECT_EQ(load_error(bytes.substr(0, bytes.size() / 2)), ErrorCode::bad_session);
+  Session small(backend, 100, store());
+  small.sync({tokens});
+  EXPECT_EQ(test::error_code([&] { small.load(path, kModel); }), ErrorCode::context_exceeded);
+  EXPECT_EQ(copy(small.tokens()), tokens);
+  EXPECT_EQ(copy(other().tokens()), tokens);
+  EXPECT_EQ(logits_of(other()), logits);
+  EXPECT_EQ(other().sync({tokens}).computed, 0);
+}
+
+TEST_P(SessionFileTest, AFullDiskLeavesTheOldFile) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = bytes.size() / 2;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  session->decode(1);
+  const auto error = test::error_code([&] { session->save(path, kModel, {}); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(error, ErrorCode::io);
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(std::string(std::istreambuf_iterator<char>(file), {}) == bytes);
+  int files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path())) ++files;
+  EXPECT_EQ(files, 1) << "nothing half-written stays";
+  EXPECT_EQ(test::error_code([&] { session->save("/nowhere/session", kModel, {}); }), ErrorCode::io);
+}
+
+TEST(SessionFile, IsPrivate) {
+  const std::shared_ptr<Backend> backend = backend::make_reference_backend(test::load_model("tiny-hf"), {.threads = 1});
+  Session session(backend, 20, std::make_shared<Checkpoints>(0));
+  const TempFolder folder;
+  EXPECT_EQ(test::error_code([&] { session.save(folder.path() / "empty", 1, {}); }), ErrorCode::invalid_argument);
+  session.sync({Ids{1, 2, 3}});
+  session.save(folder.path() / "session", 1, {});
+  EXPECT_EQ(std::filesystem::status(folder.path() / "session").permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+// ---- the public face
+
+TEST(PublicSession, SessionsOfAModelShareWhatTheyBeginWith) {
+  const Model model = Model::from_pretrained(PROSA_TINY_CHAT, {.threads = 1, .context = 100});
+  prosa::Session first(model), second(model);
+  const Ids system{1, 2, 3, 4, 5, 6}, one{1, 2, 3, 4, 5, 6, 7, 8}, two{1, 2, 3, 4, 5, 6, 9, 10};
+  EXPECT_EQ(first.sync(one, std::vector<int64_t>{6}).computed, 8);
+  const SyncReport report = second.sync(two, std::vector<int64_t>{6});
+  EXPECT_EQ(report.path, SyncPath::restored);
+  EXPECT_EQ(report.computed, 2);
+  EXPECT_EQ(report.reason(), "restored at 6 of 8 tokens; the list held before parts at 0");
+  EXPECT_TRUE(second.logits().size() == static_cast<size_t>(model.info().vocab_size));
+  second.mark();
+  second.decode(11);
+  EXPECT_EQ(second.rewind(8).computed, 2) << "the mark has no logits: from the cut before it";
+  EXPECT_GT(second.memory_footprint().checkpoints, 0);
+  second.reset();
+  EXPECT_EQ(first.sync(one, std::vector<int64_t>{6}).computed, 0) << "what a session holds itself stays";
+  EXPECT_EQ(second.sync(two).computed, 8);
+  EXPECT_EQ(test::error_code([&] { first.sync(Ids{}); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(test::error_code([&] { first.sync(Ids(101, 1)); }), ErrorCode::context_exceeded);
+  EXPECT_EQ(test::error_code([&] { first.decode(-1); }), ErrorCode::invalid_argument);
+}
+
+TEST(PublicSession, OutlivesItsModelAndComesBackFromAFile) {
+  const TempFolder folder;
+  const std::string path = (folder.path() / "s").string();
+  std::optional<prosa::Session> session;
+  {
+    const Model model = Model::from_pretrained(PROSA_TINY_CHAT, {.threads = 1, .context = 100});
+    session.emplace(model);
+  }
+  EXPECT_EQ(test::error_code([&] { session->save(path); }), ErrorCode::invalid_argument);
+  EXPECT_EQ(test::error_code([&] { session->decode(1); }), ErrorCode::invalid_argument);
+  session->sync(Ids{1, 2, 3});
+  session->save(path);
+  const Model again = Model::from_pretrained(PROSA_TINY_CHAT, {.threads = 1, .context = 100});
+  prosa::Session other(again);
+  other.load(path);
+  EXPECT_EQ(other.position(), 3);
+  EXPECT_EQ(copy(other.logits()), copy(session->logits()));
+  const Model reference = Model::from_pretrained(PROSA_TINY_CHAT, {.backend = "reference", .threads = 1});
+  prosa::Session foreign(reference);
+  EXPECT_EQ(test::error_code([&] { foreign.load(path); }), ErrorCode::bad_session);
+}
+
+}  // namespace
+}  // namespace prosa::session
