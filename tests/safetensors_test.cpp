@@ -42,8 +42,10 @@ std::string nested(size_t depth) { return "{\"a\":" + std::string(depth, '[') + 
 INSTANTIATE_TEST_SUITE_P(
     Headers, Malformed,
     testing::Values(
-        MalformedCase{"NotJson", "{\"a\":", 16, "JSON"}, MalformedCase{"Empty", "", 16, "'{'"},
-        MalformedCase{"Array", "[]", 0, "'{'"}, MalformedCase{"Trailing", "{" + kA + "} x", 16, "JSON"},
+        MalformedCase{"NotJson", "{\"a\":", 16, "JSON"},
+        MalformedCase{"ZeroByteInThePadding", std::string("{} \0 ", 5), 16, "JSON"},
+        MalformedCase{"Empty", "", 16, "'{'"}, MalformedCase{"Array", "[]", 0, "'{'"},
+        MalformedCase{"Trailing", "{" + kA + "} x", 16, "JSON"},
         MalformedCase{"DeepArrays", nested(200000), 0, "an array"},
         MalformedCase{"DeepObjects", "{\"a\":{\"shape\":{\"b\":{}}}}", 0, "an object"},
         MalformedCase{"TensorIsNumber", "{\"a\":7}", 0, "a number"},

@@ -254,6 +254,9 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   HeaderHandler handler(path.string());
   const auto* text = reinterpret_cast<const char*>(bytes.data() + 8);
   if (header_bytes == 0 || text[0] != '{') damaged(path, "the header does not begin with '{'");
+  // The JSON library takes a NUL for the end of its input and would not look at what follows.
+  if (std::find(text, text + header_bytes, '\0') != text + header_bytes)
+    damaged(path, "the header is not JSON: it has a zero byte");
   nlohmann::json::sax_parse(text, text + header_bytes, &handler);
   check_layout(path, handler.tensors, bytes.size() - result.data_start_);
 
