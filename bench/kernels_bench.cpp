@@ -142,7 +142,7 @@ void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int
   work();
   // The activations of quantized products are rounded: 2^-14 of a group's largest, 2^-7 if it were one int8 plane.
   time_checked(state, linear_error(file.matrix, x, y, tokens), 1e-2, work);
-  count_work(state, static_cast<double>(packed.data.byte_size()), static_cast<double>(kWide * kHidden * tokens));
+  count_work(state, static_cast<double>(packed.byte_size()), static_cast<double>(kWide * kHidden * tokens));
 }
 
 void bench_quantize(benchmark::State& state, const Kernels& kernels, bool lookups) {

@@ -13,10 +13,10 @@ namespace {
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 constexpr size_t kStageSpacing = 16;  // a cache line for each worker's counter
-// Tiles a worker takes at a time: few enough that the last ones end together, enough for a stream of reads (decode) and
-// for whole panels (prefill).
-constexpr int64_t kStreamTiles = 4;
-constexpr int64_t kPanelTiles = 8;
+// What a worker takes at a time: little enough that all end together, enough for a stream of reads (decode) or for many
+// tokens to share what the second-level cache holds (prefill).
+constexpr int64_t kStreamBytes = 40 << 10;
+constexpr int64_t kPanelBytes = 160 << 10;
 constexpr int64_t kAskedBytes = 32 << 10;  // about what the memory brings in a microsecond
 
 constexpr std::array<std::string_view, static_cast<size_t>(Stage::count)> kStageNames{
@@ -181,7 +181,8 @@ void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& f
   if (!alone) pool_.barrier();
 
   const uint32_t stage = stages_[static_cast<size_t>(worker) * kStageSpacing]++;
-  const int64_t grain = rows <= kOwnRows ? kStreamTiles : kPanelTiles;
+  const int64_t grain =
+      std::max<int64_t>((rows <= kOwnRows ? kStreamBytes : kPanelBytes) / list.begin()->weights.tile_bytes, 1);
   for (Range mine = items_.take(stage, worker, tiles, grain); mine.begin < mine.end;
        mine = items_.take(stage, worker, tiles, grain)) {
     compute(rows, mine, input, list);
@@ -195,7 +196,7 @@ void Forward::ask_for(int worker, std::initializer_list<const PackedMatrix*> lis
   for (const PackedMatrix* matrix : list) {
     if (first < matrix->tiles()) {
       const uint8_t* at = matrix->tile(first);
-      const int64_t bytes = std::min(kAskedBytes, matrix->data.byte_size() - first * matrix->tile_bytes);
+      const int64_t bytes = std::min(kAskedBytes, matrix->byte_size() - first * matrix->tile_bytes);
       for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line, 0, 2);
       return;
     }

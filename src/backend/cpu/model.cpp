@@ -11,12 +11,12 @@ namespace {
 
 class Packer {
  public:
-  Packer(ThreadPool& pool, int64_t total_bytes, const std::function<void(double)>& progress)
-      : pool_(pool), total_(total_bytes), progress_(progress) {}
+  Packer(ThreadPool& pool, uint8_t* place, int64_t total_bytes, const std::function<void(double)>& progress)
+      : pool_(pool), place_(place), total_(total_bytes), progress_(progress) {}
 
   PackedMatrix matrix(const Matrix& source) {
-    PackedMatrix packed = pack(source, pool_);
-    done_ += source.byte_size();
+    PackedMatrix packed = pack(source, pool_, place_ + done_);
+    done_ += packed.byte_size();
     if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
     return packed;
   }
@@ -72,6 +72,7 @@ class Packer {
 
  private:
   ThreadPool& pool_;
+  uint8_t* place_;
   int64_t total_;
   int64_t done_ = 0;
   const std::function<void(double)>& progress_;
@@ -84,25 +85,24 @@ void require_multiple_of_16(int64_t value, const char* key) {
               "config.json", "use --backend reference");
 }
 
-int64_t bytes_of(const PackedDeltaNet& d) {
-  return d.qkv.data.byte_size() + d.z.data.byte_size() + d.b.data.byte_size() + d.a.data.byte_size() +
-         d.out.data.byte_size() + d.conv.byte_size();
-}
-int64_t bytes_of(const PackedAttention& a) {
-  return a.q.data.byte_size() + a.k.data.byte_size() + a.v.data.byte_size() + a.out.data.byte_size();
+// Every matrix of a checkpoint, in the order of a pass.
+std::vector<const Matrix*> all_matrices(const Weights& weights) {
+  std::vector<const Matrix*> all = {&weights.embed_tokens};
+  for (const LayerWeights& layer : weights.layers) {
+    if (layer.delta) {
+      const DeltaNetWeights& d = *layer.delta;
+      all.insert(all.end(), {&d.in_proj_qkv, &d.in_proj_z, &d.in_proj_b, &d.in_proj_a, &d.out_proj});
+    } else {
+      const AttentionWeights& a = *layer.attention;
+      all.insert(all.end(), {&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj});
+    }
+    all.insert(all.end(), {&layer.mlp.gate_proj, &layer.mlp.up_proj, &layer.mlp.down_proj});
+  }
+  if (!weights.config.tie_word_embeddings) all.push_back(&weights.lm_head);
+  return all;
 }
 
 }  // namespace
-
-int64_t PackedModel::byte_size() const {
-  int64_t total = embed.data.byte_size() + (lm_head ? lm_head->data.byte_size() : 0);
-  for (const PackedLayer& layer : layers) {
-    total += layer.gate.data.byte_size() + layer.up.data.byte_size() + layer.down.data.byte_size();
-    if (layer.delta) total += bytes_of(*layer.delta);
-    if (layer.attention) total += bytes_of(*layer.attention);
-  }
-  return total;
-}
 
 PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::function<void(double)>& progress) {
   const ModelConfig& config = weights.config;
@@ -110,9 +110,12 @@ PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::func
   require_multiple_of_16(config.linear_key_head_dim, "linear_key_head_dim");
   require_multiple_of_16(config.linear_value_head_dim, "linear_value_head_dim");
 
-  Packer packer(pool, weights.byte_size(), progress);
   PackedModel model;
   model.config = config;
+  int64_t bytes = 0;
+  for (const Matrix* matrix : all_matrices(weights)) bytes += packed_bytes(*matrix);
+  model.matrices = AlignedBuffer<uint8_t>(bytes, "the weights");
+  Packer packer(pool, model.matrices.data(), bytes, progress);
   model.embed = packer.matrix(weights.embed_tokens);
   size_t deltas = 0;
   size_t attentions = 0;

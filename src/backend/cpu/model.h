@@ -49,13 +49,14 @@ struct PackedLayer {
 
 struct PackedModel {
   ModelConfig config;
+  AlignedBuffer<uint8_t> matrices;      // all of them, in the order of a pass: no page is left half empty
   PackedMatrix embed;                   // [vocab, hidden]
   std::vector<PackedLayer> layers;      // [num_layers]
   AlignedBuffer<float> norm;            // [hidden]
   std::optional<PackedMatrix> lm_head;  // [vocab, hidden]; unset when tied to embed
 
   [[nodiscard]] const PackedMatrix& head() const { return lm_head ? *lm_head : embed; }
-  [[nodiscard]] int64_t byte_size() const;
+  [[nodiscard]] int64_t byte_size() const { return matrices.byte_size(); }
 };
 
 /// Packs every matrix; progress 0..1 by bytes. Error(unsupported) for dimensions the kernels don't cover (head sizes

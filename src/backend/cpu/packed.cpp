@@ -180,9 +180,7 @@ int read_code(const uint8_t* planes, int bits, int64_t lane, int64_t column) {
   }
 }
 
-}  // namespace
-
-PackedMatrix pack(const Matrix& matrix, ThreadPool& pool) {
+PackedMatrix shape_of(const Matrix& matrix) {
   PackedMatrix packed;
   packed.rows = matrix.rows;
   packed.cols = matrix.cols;
@@ -193,15 +191,28 @@ PackedMatrix pack(const Matrix& matrix, ThreadPool& pool) {
   packed.tile_bytes = matrix.quantized() ? packed.groups() * packed.group_bytes()
                                          : matrix.cols * kTileRows * static_cast<int64_t>(dtype_size(matrix.dtype));
   packed.tile_bytes = (packed.tile_bytes + kVector - 1) / kVector * kVector;
-  packed.data = AlignedBuffer<uint8_t>(packed.tiles() * packed.tile_bytes, matrix.name);
+  return packed;
+}
+
+}  // namespace
+
+PackedMatrix pack(const Matrix& matrix, ThreadPool& pool, uint8_t* place) {
+  PackedMatrix packed = shape_of(matrix);
+  if (place == nullptr) {
+    packed.own = AlignedBuffer<uint8_t>(packed.byte_size(), matrix.name);
+    place = packed.own.data();
+  }
+  packed.data = place;
   pool.run([&](int worker) {
     const Range mine = share(packed.tiles(), worker, pool.size());
     for (int64_t tile = mine.begin; tile < mine.end; ++tile) {
-      pack_tile(matrix, packed, tile, packed.data.data() + tile * packed.tile_bytes);
+      pack_tile(matrix, packed, tile, place + tile * packed.tile_bytes);
     }
   });
   return packed;
 }
+
+int64_t packed_bytes(const Matrix& matrix) { return shape_of(matrix).byte_size(); }
 
 void unpack_row(const PackedMatrix& matrix, int64_t row, float* out) {
   const uint8_t* tile = matrix.tile(row / kTileRows);

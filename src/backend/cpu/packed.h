@@ -34,7 +34,8 @@ struct PackedMatrix {
   DType dtype = DType::bf16;        // dense values
   DType scale_dtype = DType::bf16;  // bf16 or f32
   int64_t tile_bytes = 0;
-  AlignedBuffer<uint8_t> data;  // [tiles][tile_bytes]
+  const uint8_t* data = nullptr;  // [tiles][tile_bytes], in `own` or in the model's one buffer
+  AlignedBuffer<uint8_t> own;
 
   [[nodiscard]] int64_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   [[nodiscard]] int64_t groups() const { return bits == 0 ? 0 : cols / group_size; }
@@ -43,11 +44,16 @@ struct PackedMatrix {
   [[nodiscard]] int64_t half_bytes() const { return group_size / 32 * bits * kVector; }
   /// Bytes of one group of one tile: scales, biases, planes of both halves.
   [[nodiscard]] int64_t group_bytes() const { return header_bytes() + kHalves * half_bytes(); }
-  [[nodiscard]] const uint8_t* tile(int64_t index) const { return data.data() + index * tile_bytes; }
+  [[nodiscard]] int64_t byte_size() const { return tiles() * tile_bytes; }
+  [[nodiscard]] const uint8_t* tile(int64_t index) const { return data + index * tile_bytes; }
 };
 
-/// Packs on all workers of the pool. Not thread-safe against other uses of the pool.
-PackedMatrix pack(const Matrix& matrix, ThreadPool& pool);
+/// Packs on all workers of the pool, into `place` (zeroed, packed_bytes(matrix) there) or a buffer of its own.
+/// Not thread-safe against other uses of the pool.
+PackedMatrix pack(const Matrix& matrix, ThreadPool& pool, uint8_t* place = nullptr);
+
+/// Bytes that a matrix takes when packed, a multiple of kVector.
+int64_t packed_bytes(const Matrix& matrix);
 
 /// One row as float32 [cols]: the embedding look-up.
 void unpack_row(const PackedMatrix& matrix, int64_t row, float* out);

@@ -5,7 +5,10 @@
 
 // Calls f<0>(), f<1>(), … f<N - 1>(): a loop that is unrolled before the compiler decides what lives in registers.
 // All of it is inlined at once: later, arrays of accumulators would already be memory.
+// (Not where a vector is an array anyway: there it would only keep the compiler busy for minutes.)
+#ifndef PROSA_INLINE
 #define PROSA_INLINE __attribute__((always_inline))
+#endif
 template <int N, typename Function>
 PROSA_INLINE inline void each(const Function& f) {
   [&]<int... i>(std::integer_sequence<int, i...>) PROSA_INLINE { (f.template operator()<i>(), ...); }

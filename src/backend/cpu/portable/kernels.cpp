@@ -14,6 +14,7 @@
 namespace prosa::backend::cpu {
 namespace {
 namespace portable {
+#define PROSA_INLINE
 #include "backend/cpu/portable/simd.h"
 
 #include "backend/cpu/generic/kernels.inl"
