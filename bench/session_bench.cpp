@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -60,7 +61,10 @@ double resident_mib() {
   return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
 }
 
-void line(const std::string& what, const std::string& value) { fmt::print("{:<58} {}\n", what, value); }
+void line(const std::string& what, const std::string& value) {
+  fmt::print("{:<58} {}\n", what, value);
+  std::fflush(stdout);
+}
 
 /// Checkpoints, restores, turns and rewinds behind `depth` tokens.
 void measure_at(const prosa::Model& model, int64_t depth) {
