@@ -5,8 +5,11 @@
 
 // Calls f<0>(), f<1>(), … f<N - 1>(): a loop that is unrolled before the compiler decides what lives in registers.
 // All of it is inlined at once: later, arrays of accumulators would already be memory.
-// (Not where a vector is an array anyway: there it would only keep the compiler busy for minutes.)
-#ifndef PROSA_INLINE
+// (Not where a vector is an array anyway, nor with a check before each load: there it would only keep the compiler busy
+// for minutes.)
+#if !defined(PROSA_INLINE) && defined(__SANITIZE_ADDRESS__)
+#define PROSA_INLINE
+#elif !defined(PROSA_INLINE)
 #define PROSA_INLINE __attribute__((always_inline))
 #endif
 template <int N, typename Function>
