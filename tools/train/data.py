@@ -3,11 +3,14 @@ It does not generate dialogues (dialogues.py) and trains nothing. Invariants: a 
 held-out documents (by a hash of their text) are in no training row; a loss weight of 1 stands on every token in stage 1
 and only on what the assistant says in stage 2.
 
-  python data.py --data DATA --generated dialogues.jsonl --model ../../models/prosa-mini --out tokens/
+  python data.py --data DATA --generated mixed.jsonl.xz names.jsonl.xz sums.jsonl.xz --model ../../models/prosa-mini --out tokens/
 """
 import argparse
+import concurrent.futures
+import io
 import json
 import lzma
+import multiprocessing
 import pathlib
 import random
 import re
@@ -71,67 +74,80 @@ def documents(data, generated):
         opener = lzma.open if path.suffix == ".xz" else open
         for line in opener(path, "rt", encoding="utf-8"):
             d = json.loads(line)
-            source = "generated_names" if "names" in path.name else "generated"
+            source = "generated_" + path.name.split(".")[0]  # mixed, names, sums
             yield source, d["raw"] if "raw" in d else render(d["messages"]), True
 
 
-def held_out(source, text, taken):
-    """About one in a hundred, at most 150 a source, chosen by the text alone."""
-    if zlib.crc32(text.encode()) % 100 == 7 and taken.get(source, 0) < 150:
-        taken[source] = taken.get(source, 0) + 1
-        return True
-    return False
+_local = {}  # of a worker process: the tokenizer and what it is asked for often
 
 
-def prepare(data, generated, model, out, chunk=4000):
+def _begin(path):
     from tokenizers import Tokenizer
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    opening = np.array(tokenizer.encode("<|im_start|>assistant\n").ids, np.uint16)
-    end = tokenizer.token_to_id("<|im_end|>")
-    eot = tokenizer.token_to_id("<|endoftext|>")
-    out.mkdir(parents=True, exist_ok=True)
-    names = sorted(S.MIX)
-    pieces, lengths, sources, turns, turn_counts, is_held = [], [], [], [], [], []
-    taken, batch = {}, []
+    tokenizer = Tokenizer.from_file(path)
+    _local.update(tokenizer=tokenizer, opening=np.array(tokenizer.encode("<|im_start|>assistant\n").ids, np.uint16),
+                  end=tokenizer.token_to_id("<|im_end|>"), eot=tokenizer.token_to_id("<|endoftext|>"), names=sorted(S.MIX))
 
-    def flush():
-        for (source, text, chat), enc in zip(batch, tokenizer.encode_batch_fast([b[1] for b in batch])):
-            ids = np.array(enc.ids, np.uint16)
-            spans = []
-            if chat:
-                ids = ids[:-1] if tokenizer.id_to_token(int(ids[-1])) != "<|im_end|>" else ids  # the last newline
-                for i in np.flatnonzero(ids == opening[0]):
-                    if (ids[i:i + len(opening)] == opening).all():
-                        stop = i + int(np.argmax(ids[i:] == end)) + 1
-                        spans.append((i + len(opening), stop))
-            else:
-                ids = np.append(ids, np.uint16(eot))
-            for part in range(0, len(ids), S.ROW) if not chat else [0]:
-                piece = ids[part:part + S.ROW] if not chat else ids
-                if len(piece) < 4 or len(piece) > S.ROW - 8:
-                    piece = piece[:S.ROW - 8]
-                    spans = [s for s in spans if s[1] <= len(piece)]
-                if chat and not spans or len(piece) < 4:
-                    continue
-                pieces.append(piece)
-                lengths.append(len(piece))
-                sources.append(names.index(source))
-                turns.extend(spans)
-                turn_counts.append(len(spans))
-                is_held.append(held_out(source, text, taken))
-        batch.clear()
 
-    for doc in documents(data, generated):
+def _encode(batch):
+    """Documents -> (token ids, lengths, sources, assistant turns, turns of each document, hash of each text)."""
+    tokenizer, opening, end = _local["tokenizer"], _local["opening"], _local["end"]
+    pieces, sources, turns, turn_counts, hashes = [], [], [], [], []
+    for source, text, chat in batch:
+        ids, spans = np.array(tokenizer.encode(text).ids, np.uint16), []
+        if chat:
+            ids = ids[:-1] if ids[-1] != end else ids  # the last newline
+            for i in np.flatnonzero(ids == opening[0]):
+                if (ids[i:i + len(opening)] == opening).all():
+                    spans.append((i + len(opening), i + int(np.argmax(ids[i:] == end)) + 1))
+        else:
+            ids = np.append(ids, np.uint16(_local["eot"]))
+        for part in range(0, len(ids), S.ROW) if not chat else [0]:
+            piece = (ids[part:part + S.ROW] if not chat else ids)[:S.ROW - 8]
+            some = [s for s in spans if s[1] <= len(piece)]
+            if chat and not some or len(piece) < 4:
+                continue
+            pieces.append(piece)
+            sources.append(_local["names"].index(source))
+            turns.extend(some)
+            turn_counts.append(len(some))
+            hashes.append(zlib.crc32(text.encode()))
+    ids = np.concatenate(pieces) if pieces else np.zeros(0, np.uint16)
+    return ids, [len(p) for p in pieces], sources, turns, turn_counts, hashes
+
+
+def _batches(documents, size=2000):
+    batch = []
+    for doc in documents:
         batch.append(doc)
-        if len(batch) == chunk:
-            flush()
-    flush()
-    ids = np.concatenate(pieces)
-    index = dict(lengths=np.array(lengths, np.int32), sources=np.array(sources, np.uint8),
-                 turns=np.array(turns, np.int16).reshape(-1, 2), turn_counts=np.array(turn_counts, np.int16),
-                 held=np.array(is_held, bool))
-    with lzma.open(out / "tokens.xz", "wb", preset=2) as f:
-        f.write(ids.tobytes())
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _compress(job):
+    """Tokens are pairs of bytes, which the literal and position bits say to the coder."""
+    path, raw = job
+    lzma_filter = [{"id": lzma.FILTER_LZMA2, "preset": 4, "lc": 2, "lp": 1, "pb": 1, "dict_size": 1 << 25}]
+    path.write_bytes(lzma.compress(raw, filters=lzma_filter))
+
+
+def prepare(data, generated, model, out, parts=4):
+    """Held out is about one document in a hundred, chosen by the text alone, so that copies go the same way."""
+    out.mkdir(parents=True, exist_ok=True)
+    names, held = sorted(S.MIX), []
+    pieces, lengths, sources, turns, turn_counts = [], [], [], [], []
+    with multiprocessing.Pool(initializer=_begin, initargs=(str(model / "tokenizer.json"),)) as pool:
+        for ids, *more, hashes in pool.imap(_encode, _batches(documents(data, generated))):
+            pieces.append(ids)
+            for total, part in zip((lengths, sources, turns, turn_counts), more):
+                total.extend(part)
+            held.extend(crc % 100 == 7 for crc in hashes)
+        ids = np.concatenate(pieces)
+        index = dict(lengths=np.array(lengths, np.int32), sources=np.array(sources, np.uint8),
+                     turns=np.array(turns, np.int16).reshape(-1, 2), turn_counts=np.array(turn_counts, np.int16),
+                     held=np.array(held, bool))
+        pool.map(_compress, [(out / f"tokens.{i}.xz", part.tobytes()) for i, part in enumerate(np.array_split(ids, parts))])
     with lzma.open(out / "index.npz.xz", "wb", preset=6) as f:
         np.savez(f, **index)
     for i, name in enumerate(names):
@@ -145,9 +161,11 @@ class Store:
 
     def __init__(self, folder, tokenizer):
         folder = pathlib.Path(folder)
-        self.ids = np.frombuffer(lzma.open(folder / "tokens.xz").read(), np.uint16)
+        parts = sorted(folder.glob("tokens.*.xz"))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            self.ids = np.frombuffer(b"".join(pool.map(lambda p: lzma.decompress(p.read_bytes()), parts)), np.uint16)
         with lzma.open(folder / "index.npz.xz") as f:
-            index = np.load(__import__("io").BytesIO(f.read()))
+            index = np.load(io.BytesIO(f.read()))
             self.lengths, self.sources, self.turns, self.turn_counts, self.held = (
                 index[k] for k in ("lengths", "sources", "turns", "turn_counts", "held"))
         self.start = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])

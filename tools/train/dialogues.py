@@ -2,7 +2,7 @@
 It reads the chit-chat of the data folder for turns in between; it invents no facts beyond its tables.
 Invariants: the same seed gives the same file; no test name and no test phrasing (names.py) occurs in it.
 
-  python dialogues.py --data DATA --model ../../models/prosa-mini --count 160000 --out dialogues.jsonl.xz
+  python dialogues.py --data DATA --model ../../models/prosa-mini --kind mixed --count 160000 --out mixed.jsonl.xz
 """
 import argparse
 import json
@@ -84,13 +84,23 @@ class Maker:
 
     def filler(self, r, brief=False):
         """One exchange (or a short chain) about anything but the user's name."""
+        if r.random() < 0.06:
+            return [self.asked_briefly(r)]
         k = r.random()
-        for limit, f in ((0.17, X.talk), (0.30, X.thing), (0.42, X.question), (0.47, X.capital), (0.54, X.small_fact),
+        for limit, f in ((0.17, X.talk), (0.30, X.thing), (0.42, X.question), (0.47, X.capital), (0.50, X.land), (0.56, X.small_fact),
                          (0.62, X.sum_), (0.67, X.joke), (0.69, X.riddle), (0.72, X.person), (0.80, X.first), (0.81, X.unknown),
                          (0.82, X.say_again)):
             if k < limit:
                 return f(r, brief)
         return [r.choice(self.chat)]
+
+    def asked_briefly(self, r):
+        """A question that asks itself for a short answer."""
+        q, a = r.choice((X.thing, X.thing, X.question, X.question, X.capital, X.land, X.small_fact, X.sum_, X.person))(r, True)[0]
+        if r.random() < 0.5:
+            return q + r.choice((" Answer briefly.", " Be brief.", " A short answer, please.", " Keep it short.", " Just a short answer.", " In one sentence, please.")), a
+        start = r.choice(("Answer briefly: ", "Briefly: ", "Briefly, ", "In short, ", "Answer in a few words: ", "Short answer, please: ", "Be brief: ", "In one sentence: "))
+        return start + (q if q.startswith("I ") else q[0].lower() + q[1:]), a
 
     def system(self, r):
         """(system prompt or None, brief)"""
@@ -300,14 +310,24 @@ class Maker:
         return {"raw": self.template.render(messages=messages, tools=tools)}
 
     def names_only(self, r):
-        """For the CPU sibling, which sees few dialogues: nothing but names given and asked back, most of them made up."""
-        self.names = [N.made_up(r) for _ in range(200)]
-        system, pairs, names = self.same_turn(r) if r.random() < 0.35 else self.names_dialogue(r)
-        if len(pairs) > 8 or any(name in N.COMMON for name in names) and r.random() < 0.7:
-            return self.names_only(r)
+        """Names given and asked back and little else, most of them made up: a name of several tokens must be copied."""
+        system, pairs, names = self.same_turn(r) if r.random() < 0.3 else self.names_dialogue(r)
+        return self.written(r, system, pairs, names)
+
+    def sums_only(self, r):
+        system, brief = self.system(r)
+        pairs = []
+        for _ in range(r.choice((1, 2, 3, 3, 4))):
+            pairs += X.sum_(r, brief) if r.random() < 0.9 else self.filler(r, brief)
+        return self.written(r, system, pairs, [])
+
+    @staticmethod
+    def written(r, system, pairs, names, thought=None):
         messages = [{"role": "system", "content": system}] if system else []
         for q, a in pairs:
-            messages += [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
+            messages += [{"role": "user", "content": noisy(r, q, names)}, {"role": "assistant", "content": a}]
+        if thought:
+            messages[-1]["reasoning"] = thought
         return {"messages": messages}
 
     def one(self, r):
@@ -337,12 +357,7 @@ class Maker:
             system, pairs, names = self.told_by_system(r)
         else:
             system, pairs, names, thought = self.thinking(r)
-        messages = [{"role": "system", "content": system}] if system else []
-        for q, a in pairs:
-            messages += [{"role": "user", "content": noisy(r, q, names)}, {"role": "assistant", "content": a}]
-        if thought:
-            messages[-1]["reasoning"] = thought
-        return {"messages": messages}
+        return self.written(r, system, pairs, names, thought)
 
 
 def load_template(folder):
@@ -360,12 +375,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, required=True)
+    parser.add_argument("--kind", choices=["mixed", "names", "sums"], default="mixed")
     parser.add_argument("--count", type=int, default=160000)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--names-only", action="store_true")
     args = parser.parse_args()
-    maker, rng, kept = Maker(args.data, load_template(args.model)), random.Random(S.SEED + args.names_only), 0
-    make = maker.names_only if args.names_only else maker.one
+    maker, kept = Maker(args.data, load_template(args.model)), 0
+    rng = random.Random(f"{S.SEED} {args.kind}")
+    make = {"mixed": maker.one, "names": maker.names_only, "sums": maker.sums_only}[args.kind]
     with lzma.open(args.out, "wt", preset=1, encoding="utf-8") as f:
         while kept < args.count:
             line = json.dumps(make(rng), ensure_ascii=False)

@@ -3,7 +3,7 @@ It computes with transformers' weights, as bfloat16 or as the 4-bit file has the
 elsewhere. Invariant: nothing here is in a training row (data.py holds it out; name_recall.py keeps its names apart).
 
   python evaluate.py --checkpoint final.pt --model ../../models/prosa-mini --tokens tokens/ \
-      --names ../../tests/data/name_recall.jsonl --out report.json
+      [--names ../../tests/data/name_recall.jsonl] --out report.json
 """
 import argparse
 import json
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import data as D
+import export as X
 import model as M
 import quant
 import settings as S
@@ -85,7 +86,7 @@ def generate(model, tokenizer, prompts, device, limit=48):
 
 
 @torch.no_grad()
-def perplexity(model, store, device, limit=100):
+def perplexity(model, store, device, limit):
     """{source: {"ppl", "tokens", "mtp"}}: text on all tokens, chat on what the assistant says."""
     out = {}
     for s, name in enumerate(store.names):
@@ -100,17 +101,19 @@ def perplexity(model, store, device, limit=100):
                 ids[k, :len(d)], weight[k, :len(d)] = d, w
             ids, weight = torch.tensor(ids, device=device), torch.tensor(weight, device=device)
             pos = torch.arange(width, device=device).expand(len(some), -1)
+            ahead = lambda t, n: torch.cat((t[:, n:], torch.zeros_like(t[:, :n])), 1)
+            target = ahead(weight, 1) > 0  # whether the next token counts
+            both = target & (ahead(weight, 2) > 0)
             with autocast(device):
-                loss, w, _, w2 = model.losses(ids, pos, weight)
                 places = model.places(pos)
                 h = model.hidden(ids, pos, places)
-                shift = torch.nn.functional.pad(ids[:, 1:], (0, 1))
-                m = model.mtp_hidden(h, shift, pos, places)
+                m = model.mtp_hidden(h, ahead(ids, 1), pos, places)
                 table = model.lm.model.embed_tokens.weight
-                draft = torch.nn.functional.linear(m, table).argmax(-1)
-                sure = torch.nn.functional.linear(h, table).argmax(-1)  # what the model itself says one later
-            agree = (torch.nn.functional.pad(sure[:, 1:], (0, 1)) == draft).flatten().float()
-            total += [(loss * w).sum().item(), w.sum().item(), (agree * w2).sum().item(), w2.sum().item()]
+                score = lambda x: torch.nn.functional.linear(x, table).float()
+                loss = torch.nn.functional.cross_entropy(score(h[target]), ahead(ids, 1)[target], reduction="sum")
+                # what the head drafts for the token after next, and what the model itself says there
+                agree = score(m[both]).argmax(-1) == score(ahead(h, 1)[both]).argmax(-1)
+            total += [loss.item(), target.sum().item(), agree.sum().item(), both.sum().item()]
         if total[1]:
             out[name] = {"ppl": round(math.exp(total[0] / total[1]), 3), "nll": total[0], "tokens": int(total[1]),
                          "mtp": round(total[2] / max(total[3], 1), 4)}
@@ -145,14 +148,14 @@ def chats(model, tokenizer, device):
     return [{"turns": t, "replies": r} for t, r in zip(SAMPLES, out)]
 
 
-def report(model, tokenizer, store, names, device, exported):
+def report(model, tokenizer, store, names, device, exported, limit=100):
     """One dictionary; with exported=True every weight is what the 4-bit file holds."""
     parameters = M.named(model)
     masters = quant.fake_all(parameters) if exported else None
     blocks, model.blocks = model.blocks, {f: getattr(M, f) for f in model.blocks}
     try:
-        ppl = perplexity(model, store, device)
-        out = {"bits": S.BITS if exported else 16, "perplexity": ppl}
+        ppl = perplexity(model, store, device, limit)
+        out = {"rounded": exported, "perplexity": ppl}
         for kind, pick in (("text", S.TEXT), ("chat", [n for n in ppl if n not in S.TEXT])):
             rows = [ppl[n] for n in pick if n in ppl]
             if rows:
@@ -160,7 +163,7 @@ def report(model, tokenizer, store, names, device, exported):
                              "mtp": round(sum(r["mtp"] * r["tokens"] for r in rows) / sum(r["tokens"] for r in rows), 4)}
         if names and pathlib.Path(names).exists():
             out["name_recall"] = recall(model, tokenizer, names, device)
-        out["chats"] = chats(model, tokenizer, device)
+            out["chats"] = chats(model, tokenizer, device)
         return out
     finally:
         model.blocks = blocks
@@ -169,7 +172,9 @@ def report(model, tokenizer, store, names, device, exported):
 
 
 def load(model, checkpoint):
-    raw = torch.load(checkpoint, map_location="cpu")
+    """A checkpoint of train.py, or a folder that export.py wrote."""
+    folder = pathlib.Path(checkpoint).is_dir()
+    raw = X.restore(checkpoint) if folder else torch.load(checkpoint, map_location="cpu")
     with torch.no_grad():
         for name, p in M.named(model):
             p.copy_(raw[name].float())
@@ -182,6 +187,7 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--tokens", type=pathlib.Path, required=True)
     parser.add_argument("--names", type=pathlib.Path)
+    parser.add_argument("--limit", type=int, default=100, help="documents of each source")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -189,7 +195,9 @@ def main():
     model = M.Mini().to(device)
     load(model, args.checkpoint)
     store = D.Store(args.tokens, tokenizer)
-    out = [report(model, tokenizer, store, args.names, device, exported) for exported in (True, False)]
+    # an exported folder has its 4-bit values already
+    kinds = (False,) if pathlib.Path(args.checkpoint).is_dir() else (True, False)
+    out = [report(model, tokenizer, store, args.names, device, exported, args.limit) for exported in kinds]
     args.out.write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps({k: v for k, v in out[0].items() if k != "chats"}, indent=1))
 

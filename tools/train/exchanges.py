@@ -51,7 +51,9 @@ def word(n):
         return ONES[n]
     if n < 100:
         return TENS[n // 10] + ("-" + ONES[n % 10] if n % 10 else "")
-    return {100: "one hundred"}.get(n, str(n))
+    if n < 1000:
+        return ONES[n // 100] + " hundred" + (" " + word(n % 100) if n % 100 else "")
+    return str(n)
 
 
 def cap(s):
@@ -183,37 +185,134 @@ def small_fact(r, brief=False):
     return [(q.format(n=n), f"{n + 1}." if brief else f"{n + 1} comes after {n}.")]
 
 
+SIGNS = {"plus": ("+",), "minus": ("-",), "times": ("*", "x"), "divided by": ("/", ":")}
+SPOKEN = {"plus": ("plus",) * 6 + ("and", "added to"), "minus": ("minus",) * 6 + ("take away", "less"),
+          "times": ("times",) * 6 + ("multiplied by",), "divided by": ("divided by",) * 6 + ("over",)}
+SUM_ASK = ["What is {e}?"] * 6 + """What's {e}?|What's {e}?|How much is {e}?|How much is {e}?|Can you tell me what {e} is?|Calculate {e}.|{e}?|{e}
+Compute {e}.|Tell me what {e} is.|Do you know what {e} is?|{e} equals what?|What does {e} make?|{e} is what?|What is {e} equal to?
+What do you get for {e}?|Please calculate {e}.|Can you calculate {e}?|How many is {e}?|Work out {e}.|Solve {e}.|Quick, what is {e}?
+And {e}?|And what is {e}?|Now {e}.|OK, {e}?|What's the result of {e}?|What is the answer to {e}?|I need to know what {e} is.
+Hey, what is {e}?|Tell me, what is {e}?|Do the math: {e}.|Math question: what is {e}?|How about {e}?""".replace("\n", "|").split("|")
+SUM_ORDER = {  # forms of their own, x and y as in "x op y"
+    "plus": ["Add {x} and {y}.", "What is the sum of {x} and {y}?", "Add {y} to {x}.", "What do you get if you add {x} and {y}?", "What do {x} and {y} make?"],
+    "minus": ["Subtract {y} from {x}.", "Take {y} away from {x}.", "What is {y} less than {x}?", "What is the difference between {x} and {y}?", "What is left if you take {y} from {x}?"],
+    "times": ["Multiply {x} by {y}.", "What is the product of {x} and {y}?", "Multiply {x} and {y}.", "What do you get if you multiply {x} by {y}?"],
+    "divided by": ["Divide {x} by {y}.", "What do you get if you divide {x} by {y}?", "How often does {y} go into {x}?"]}
+GOODS = "apple apples|book books|cookie cookies|coin coins|dog dogs|ball balls|egg eggs|friend friends|car cars|flower flowers|pen pens|orange oranges|cat cats|hat hats|balloon balloons|stamp stamps".split("|")
+
+
+def numbers(r):
+    """x, operation, y and the result; small ones more often."""
+    op = r.choices(("plus", "minus", "times", "divided by"), (45, 25, 22, 8))[0]
+    if op in ("plus", "minus"):
+        top = r.choice((10, 10, 10, 20, 20, 20, 50, 50, 100, 100))
+        a, b = r.randint(0, top), r.randint(0, r.choice((10, top)))
+        if op == "minus" and a < b and r.random() < 0.9:
+            a, b = b, a
+        return a, op, b, a + b if op == "plus" else a - b
+    if r.random() < 0.9:
+        a, b = r.randint(0, r.choice((10, 10, 12))), r.randint(0, r.choice((10, 10, 12)))
+    else:
+        a, b = r.randint(2, 9), r.choice((15, 20, 25, 30, 40, 50, 100))
+    if op == "times":
+        return a, op, b, a * b
+    b = b or 1
+    return a * b, op, b, a
+
+
 def sum_(r, brief=False, parts=False):
+    if not parts and r.random() < 0.22:
+        return odd_sum(r, brief)
+    a, op, b, c = numbers(r)
+    x, y, z = (str(a), str(b), str(c)) if r.random() < 0.5 else (word(a), word(b), word(c))
     k = r.random()
-    if k < 0.5:
-        top = r.choice((10, 10, 10, 20, 20, 50))
-        a, b = r.randint(0, top), r.randint(0, top)
-        ops, signs, c = ("plus", "and", "added to"), "+", a + b
-    elif k < 0.75:
-        top = r.choice((10, 10, 20, 20))
-        a = r.randint(0, top)
-        b = r.randint(0, a) if r.random() < 0.95 else r.randint(0, top)
-        ops, signs, c = ("minus", "less", "minus"), "-", a - b
-    elif k < 0.95:
-        a, b = r.randint(0, r.choice((5, 10, 10, 12))), r.randint(0, 10)
-        ops, signs, c = ("times", "multiplied by", "times"), r.choice("*x"), a * b
+    if k < 0.12 and x == str(a):
+        sign = r.choice(SIGNS[op])
+        e = r.choice((f"{x} {sign} {y}", f"{x} {sign} {y}", f"{x}{sign}{y}"))
+        q = r.choice(SUM_ASK + ["{e} =", "{e} = ?", "{e} = ?", "{e}="]).format(e=e)
+    elif k < 0.27:
+        q = r.choice(SUM_ORDER[op]).format(x=x, y=y)
     else:
-        b, c = r.randint(1, 10), r.randint(0, 10)
-        a = b * c
-        ops, signs = ("divided by", "over", "divided by"), "/"
-    op = ops[0] if r.random() < 0.85 else r.choice(ops)
-    if r.random() < 0.5:
-        x, y, z = str(a), str(b), str(c)
-        op = r.choice((op, op, op, signs))
+        q = r.choice(SUM_ASK).format(e=f"{x} {r.choice(SPOKEN[op])} {y}")
+    a_ = cap(f"{z}.") if brief or r.random() < 0.06 else cap(f"{x} {op} {y} is {z}.")
+    return (cap(q), a_, x, op, y, z) if parts else [(cap(q), a_)]
+
+
+def odd_sum(r, brief=False):
+    """Number questions of another form: apples, doubles, halves, three terms, comparing, counting, neighbours."""
+    k, w = r.randrange(9), word if r.random() < 0.5 else str
+    if k < 3:
+        one, many = r.choice(GOODS).split()
+        many_or_one = lambda n: f"{w(n)} {one if n == 1 else many}"
+        a, b = r.randint(1, r.choice((5, 10, 20))), r.randint(1, r.choice((5, 10)))
+        if k < 2:
+            q = r.choice((f"I have {many_or_one(a)} and get {w(b)} more. How many {many} do I have?", f"If I have {many_or_one(a)} and buy {w(b)} more, how many {many} do I have?",
+                          f"There are {many_or_one(a + 1)} and {w(b)} more come. How many {many} are there?"))
+            c = a + b + q.startswith("There")
+            return [(q, cap(w(c)) + "." if brief else (f"There are {many_or_one(c)}." if q.startswith("There") else f"You have {many_or_one(c)}."))]
+        a += b
+        q = r.choice((f"I have {many_or_one(a)} and give away {w(b)}. How many {many} are left?", f"If I have {many_or_one(a)} and lose {w(b)}, how many {many} do I have?"))
+        c = a - b
+        return [(q, cap(w(c)) + "." if brief else f"You have {many_or_one(c)} left.")]
+    if k == 3:
+        a = r.randint(1, 50)
+        q = r.choice(("What is double {a}?", "What is twice {a}?", "Double {a}.", "What is two times {a}?", "What's the double of {a}?")).format(a=w(a))
+        return [(q, cap(w(2 * a)) + "." if brief else f"Two times {w(a)} is {w(2 * a)}.")]
+    if k == 4:
+        a = 2 * r.randint(1, 50)
+        q = r.choice(("What is half of {a}?", "What's half of {a}?", "Half of {a}?", "How much is half of {a}?")).format(a=w(a))
+        return [(q, cap(w(a // 2)) + "." if brief else f"Half of {w(a)} is {w(a // 2)}.")]
+    if k == 5:
+        a, b, c = (r.randint(0, 10) for _ in range(3))
+        q = r.choice(SUM_ASK).format(e=f"{w(a)} plus {w(b)} plus {w(c)}")
+        return [(cap(q), cap(w(a + b + c)) + "." if brief else cap(f"{w(a)} plus {w(b)} plus {w(c)} is {w(a + b + c)}."))]
+    if k == 6:
+        a, b = r.sample(range(0, r.choice((11, 21, 101))), 2)
+        kind, pick = r.choice((("larger", max), ("bigger", max), ("more", max), ("smaller", min), ("less", min)))
+        q = f"{'What' if kind in ('more', 'less') else 'Which'} is {kind}, {w(a)} or {w(b)}?"
+        c = pick(a, b)
+        return [(q, cap(w(c)) + "." if brief else cap(f"{w(c)} is {kind} than {w(a + b - c)}."))]
+    if k == 7:
+        a = r.randint(0, 100)
+        even = a % 2 == 0
+        q = r.choice((f"Is {w(a)} even or odd?", f"Is {w(a)} an even number?"))
+        return [(q, cap(f"{w(a)} is {'even' if even else 'odd'}.") if "odd?" in q else f"{'Yes' if even else 'No'}, {w(a)} is {'even' if even else 'odd'}.")]
+    n = r.randint(3, 10)
+    q = r.choice(("Count to {n}.", "Can you count to {n}?", "Please count to {n}.")).format(n=w(n))
+    return [(q, cap(", ".join(w(i) for i in range(1, n + 1))) + ".")]
+
+
+# country:continent:language:money, for the countries whose answer is one word each
+LANDS = [tuple(x.split(":")) for x in """France:Europe:French:the euro|Germany:Europe:German:the euro|Italy:Europe:Italian:the euro
+Spain:Europe:Spanish:the euro|Portugal:Europe:Portuguese:the euro|Austria:Europe:German:the euro|Greece:Europe:Greek:the euro
+Denmark:Europe:Danish:the krone|Sweden:Europe:Swedish:the krona|Norway:Europe:Norwegian:the krone|Poland:Europe:Polish:the zloty
+Hungary:Europe:Hungarian:the forint|Romania:Europe:Romanian:the leu|Iceland:Europe:Icelandic:the krona|England:Europe:English:the pound
+the Netherlands:Europe:Dutch:the euro|Russia:Europe and Asia:Russian:the ruble|the Czech Republic:Europe:Czech:the koruna
+Slovakia:Europe:Slovak:the euro|Estonia:Europe:Estonian:the euro|Latvia:Europe:Latvian:the euro|Lithuania:Europe:Lithuanian:the euro
+Egypt:Africa:Arabic:the pound|Morocco:Africa:Arabic:the dirham|Nigeria:Africa:English:the naira|Ghana:Africa:English:the cedi
+Tunisia:Africa:Arabic:the dinar|China:Asia:Chinese:the yuan|Japan:Asia:Japanese:the yen|South Korea:Asia:Korean:the won
+Thailand:Asia:Thai:the baht|Vietnam:Asia:Vietnamese:the dong|Iran:Asia:Persian:the rial|Nepal:Asia:Nepali:the rupee
+Indonesia:Asia:Indonesian:the rupiah|Saudi Arabia:Asia:Arabic:the riyal|Iraq:Asia:Arabic:the dinar|Turkey:Asia and Europe:Turkish:the lira
+the United States:North America:English:the dollar|Mexico:North America:Spanish:the peso|Cuba:North America:Spanish:the peso
+Brazil:South America:Portuguese:the real|Argentina:South America:Spanish:the peso|Chile:South America:Spanish:the peso
+Colombia:South America:Spanish:the peso|Peru:South America:Spanish:the sol|Venezuela:South America:Spanish:the bolivar
+Australia:Oceania:English:the dollar|New Zealand:Oceania:English:the dollar""".replace("\n", "|").split("|")]
+
+
+def land(r, brief=False):
+    c, where, tongue, money = r.choice(LANDS)
+    k = r.randrange(3)
+    if k == 0:
+        q = r.choice(("What language do they speak in {c}?", "Which language is spoken in {c}?", "What language do people speak in {c}?", "What do they speak in {c}?",
+                      "What is the language of {c}?", "Which language do they speak in {c}?"))
+        a, b = r.choice((f"They speak {tongue} in {c}.", f"In {c}, people speak {tongue}.")), tongue
+    elif k == 1:
+        q = r.choice(("Where is {c}?", "On which continent is {c}?", "Which continent is {c} on?", "Where is {c} located?", "What continent is {c} in?"))
+        a, b = f"{cap(c)} is in {where}.", f"In {where}"
     else:
-        x, y, z = word(a), word(b), word(c)
-    q = r.choice(["What is {e}?"] * 4 + ["What's {e}?", "How much is {e}?", "Can you tell me what {e} is?", "Calculate {e}.",
-                 "{e}?", "Compute {e}.", "Tell me what {e} is.", "Do you know what {e} is?", "{e} equals what?", "What does {e} make?"])
-    q = cap(q.format(e=f"{x} {op} {y}"))
-    said = op if op in ops else {"+": "plus", "-": "minus", "*": "times", "x": "times", "/": "divided by"}[op]
-    said = {"and": "plus", "added to": "plus", "less": "minus", "over": "divided by", "multiplied by": "times"}.get(said, said)
-    a_ = cap(f"{z}.") if brief or r.random() < 0.1 else cap(f"{x} {said} {y} is {z}.")
-    return (q, a_, x, said, y, z) if parts else [(q, a_)]
+        q = r.choice(("What is the currency of {c}?", "What money do they use in {c}?", "What currency is used in {c}?", "How do people pay in {c}?", "Which currency does {c} have?"))
+        a, b = f"In {c}, people pay with {money}.", cap(money)
+    return [(q.format(c=c), b + "." if brief else a)]
 
 
 def talk(r, brief=False):
@@ -289,8 +388,7 @@ def give_name(r, st, more, ask_too=False):
     tail = "" if ask_too else r.choice(N.CLOSE)
     if not tail and not ask_too and r.random() < 0.15:
         slot = r.choice(list(T.ABOUT))
-        v = r.choice(T.ABOUT[slot][0])
-        st[slot] = v
+        st[slot] = v = value(r, slot, T.ABOUT[slot][0])
         tail = " " + r.choice(T.ABOUT[slot][1]).format(v=v, V=cap(v))
     a = r.choice(ACK).format(n=n)
     if "How are you" in tail or "What's up" in tail or "And you?" in tail:
@@ -365,10 +463,19 @@ def ask_other(r, st, who=None):
     return q, r.choice((f"Your {who} is called {n}.", f"Your {who}'s name is {n}.", f"The name of your {who} is {n}."))
 
 
+def value(r, slot, values):
+    """One of the table; of places and numbers also any other, so that it is copied and not guessed."""
+    if slot == "city" and r.random() < 0.6:
+        return r.choice(N.PLACES) if r.random() < 0.6 else N.made_up(r)
+    if slot == "number" and r.random() < 0.5:
+        return str(r.randint(0, 10 ** r.randint(1, 4)))
+    return r.choice(values)
+
+
 def give_about(r, st, slot=None):
     slot = slot or r.choice(list(T.ABOUT))
     values, say, replies, *_ = T.ABOUT[slot]
-    st[slot] = v = r.choice(values)
+    st[slot] = v = value(r, slot, values)
     return r.choice(say).format(v=v, V=cap(v)), r.choice(replies).format(v=v, V=cap(v))
 
 

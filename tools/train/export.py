@@ -9,7 +9,7 @@ import json
 import pathlib
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import quant
 import settings as S
@@ -34,6 +34,20 @@ def convert(raw):
     return out
 
 
+def restore(folder):
+    """The other way round: {raw name: float32 tensor} of a folder that write() made, to go on training from it."""
+    file = load_file(str(pathlib.Path(folder) / "model.safetensors"))
+    out = {}
+    for new, w in file.items():
+        base, name = new.removesuffix(".weight"), new.removeprefix("language_model.")
+        if base + ".scales" in file and new.endswith(".weight"):
+            out[name] = quant.unpack(w.view(torch.int32), file[base + ".scales"], file[base + ".biases"])
+        elif not new.endswith((".scales", ".biases")):
+            w = w.float() - (1 if quant.centred(name) else 0)
+            out[name] = w.transpose(1, 2) if name.endswith("conv1d.weight") else w
+    return out
+
+
 def configs(tokenizer):
     ids = {t: tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>")}
     text = {k: v for k, v in S.MODEL.items()}
@@ -51,7 +65,7 @@ def configs(tokenizer):
 def write(raw, folder, tokenizer):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(convert({k: v.cpu() for k, v in raw.items()}), str(folder / "model.safetensors"),
+    save_file({k: v.cpu() for k, v in convert(raw).items()}, str(folder / "model.safetensors"),
               metadata={"format": "mlx"})
     (folder / "model.safetensors").chmod(0o644)
     config, generation = configs(tokenizer)

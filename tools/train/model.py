@@ -8,47 +8,10 @@ from torch import nn
 from transformers.models.qwen3_5 import modeling_qwen3_5 as hf
 from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
 
+import delta
 import settings as S
 
-try:
-    from fla.ops.gated_delta_rule import chunk_gated_delta_rule as fla_delta_rule
-except ImportError:  # without a GPU the slow form of transformers does
-    fla_delta_rule = None
-
 RESET = -20.0
-CHUNK = 64  # tokens of a chunk of the delta rule on a CPU
-
-
-def cpu_delta_rule(q, k, v, g, beta):
-    """The chunked gated delta rule in plain float32 products, for a machine without a GPU; q, k, v [B, T, H, D].
-    Inside a chunk (I + A) u = beta (v - exp(G) S k) with A strictly lower triangular, so A^CHUNK = 0 and the inverse is
-    the product of (I + (-A)^(2^i)): a few matrix products instead of a loop over tokens."""
-    q, k, v, g, beta = (t.float().transpose(1, 2) for t in (q, k, v, g, beta))
-    q = q * q.shape[-1] ** -0.5
-    batch, heads, length, dim = q.shape
-    short = -length % CHUNK  # zeros behind the end change nothing: beta 0, decay 1
-    q, k, v = (F.pad(t, (0, 0, 0, short)) for t in (q, k, v))
-    g, beta = F.pad(g, (0, short)), F.pad(beta, (0, short))
-    state = torch.zeros(batch, heads, dim, v.shape[-1])
-    eye = torch.eye(CHUNK)
-    lower = torch.ones(CHUNK, CHUNK).tril()
-    outs = []
-    for at in range(0, length, CHUNK):
-        cut = slice(at, at + CHUNK)
-        qc, kc, vc, bc = q[:, :, cut], k[:, :, cut], v[:, :, cut], beta[:, :, cut, None]
-        total = g[:, :, cut].cumsum(-1)
-        decay = (total[..., :, None] - total[..., None, :]).masked_fill(lower == 0, -1e4).exp()
-        power = -(bc * decay * (kc @ kc.mT)) * (lower - eye)
-        inverse = eye + power
-        for _ in range(CHUNK.bit_length() - 2):
-            power = power @ power
-            inverse = inverse + inverse @ power
-        growth = total[..., None].exp()
-        u = inverse @ (bc * (vc - growth * (kc @ state)))
-        outs.append(growth * (qc @ state) + (decay * (qc @ kc.mT)) @ u)
-        last = total[..., -1:, None]
-        state = last.exp() * state + (kc * (last - total[..., None]).exp()).mT @ u
-    return torch.cat(outs, 2)[:, :, :length].transpose(1, 2), state
 
 
 class MtpHead(nn.Module):
@@ -135,6 +98,7 @@ class Mini(nn.Module):
         self.mtp = MtpHead(config)
         self.mtp.apply(self.lm._init_weights)
         self._small_init()
+        self.rule = delta.fast() or delta.delta_rule
         self.blocks = {f.__name__: f for f in (mlp_block, delta_in, delta_out, attention_block, token_losses)}
 
     @torch.no_grad()
@@ -162,8 +126,7 @@ class Mini(nn.Module):
             q, k, v, z, beta, g = self.blocks["delta_in"](
                 x, pos, layer.input_layernorm.weight, a.in_proj_qkv.weight, a.in_proj_z.weight, a.in_proj_b.weight,
                 a.in_proj_a.weight, a.conv1d.weight, a.A_log, a.dt_bias)
-            rule = fla_delta_rule if x.is_cuda else cpu_delta_rule
-            core, _ = rule(q, k, v, g=g, beta=beta)
+            core = self.rule(q, k, v, g=g, beta=beta)
             x = self.blocks["delta_out"](x, core, z, a.norm.weight, a.out_proj.weight)
         else:
             a = layer.self_attn
@@ -197,7 +160,7 @@ class Mini(nn.Module):
                                 rms(hidden, m.pre_fc_norm_hidden.weight)), -1), m.fc.weight)
         return rms(self._layer(x, m.layers[0], pos, *places), m.norm.weight)
 
-    def losses(self, ids, pos, weight, mtp=True):
+    def losses(self, ids, pos, weight):
         """ids, pos, weight [B, T] -> loss of each predicted token of the two heads, and its weight.
         weight[t] belongs to ids[t] as a target; a document's first token is never a target."""
         places = self.places(pos)
@@ -217,8 +180,6 @@ class Mini(nn.Module):
         shift = lambda t, n: F.pad(t[:, n:], (0, n))
         w1 = shift(weight, 1).flatten()
         one = loss(h, shift(ids, 1), w1)
-        if not mtp:
-            return one, w1, None, None
         m = self.mtp_hidden(h.detach(), shift(ids, 1), pos, places)
         w2 = (shift(weight, 2) * (shift(pos, 2) > 1)).flatten()
         return one, w1, loss(m, shift(ids, 2), w2), w2

@@ -43,7 +43,14 @@ Most people call me {n}.|My family calls me {n}.|My mom calls me {n}.|Some call 
 I'm known as {n}.|You can use my name, {n}.|Write this down: my name is {n}.|Note that my name is {n}.
 I forgot to say that my name is {n}.|I didn't tell you my name yet. It's {n}.|I'll tell you my name. It's {n}.
 Guess what, my name is {n}!|Did you know that my name is {n}?|For the record, I'm {n}.|Who am I? I'm {n}!
-I think you should know my name. It is {n}.|If you want to know, I'm {n}.|My nickname is {n}.|My user name is {n}.""".replace("\n", "|").split("|")
+I think you should know my name. It is {n}.|If you want to know, I'm {n}.|My nickname is {n}.|My user name is {n}.|The name's {n}.|Name's {n}.|I'm {n}, nice to meet you.
+You are speaking to {n}.|I answer to {n}.|I was given the name {n}.|At work I am called {n}.|At school they called me {n}.
+My grandmother calls me {n}.|My teacher calls me {n}.|My husband calls me {n}.|My friends know me as {n}.|Let me tell you my name: {n}.
+May I introduce myself? I am {n}.|I want to introduce myself, my name is {n}.|Hi from {n}.|{n}, that's me.|{n} is what you can call me.
+You have {n} on the line.|On the phone is {n}.|Keep in mind that I'm {n}.|Do call me {n}.|Feel free to call me {n}.
+You should call me {n}.|Address me as {n}.|Use the name {n} for me.|Memorize my name, {n}.|My name is spelled {n}.
+To be clear, I'm {n}.|This message is from {n}.
+The one who is talking to you is {n}.|Just so you know, I am {n}.""".replace("\n", "|").split("|")
 
 TEST_GIVE = """Allow me to introduce myself: {n}.|You should know that I'm called {n}.|Hey there, it's me, {n}.
 At home they call me {n}.|My parents named me {n}.|Do me a favor and call me {n}.|Let's start with my name, it is {n}.
@@ -76,7 +83,15 @@ Now tell me my name.|You know my name, right?|You remember my name, don't you?|S
 Guess my name.|What's my first name?|Try to remember my name.|I bet you forgot my name.|Call me by my name.
 Greet me by my name.|Say hello to me by name.|Which name is mine?|Under what name do you know me?|My name, please.
 Could you say my name again?|What did I just say my name was?|Remember my name?
-What is the name that I gave you?|Do you by any chance know my name?|Are you sure you know my name?""".replace("\n", "|").split("|")
+What is the name that I gave you?|Do you by any chance know my name?|Are you sure you know my name?
+What should I be called?|How do my friends call me?
+A little test: what is my name?
+Do you still remember who I am?|Do you still know who I am?|What's my name again?|Tell me again, what's my name?
+What was the name I told you?|What was that name I gave you?|Earlier I told you my name. What is it?
+Say what my name is.
+What are you going to call me?|How will you call me?|Do you recall who I am?|Remember who I am?
+Do you remember me? Who am I?|Is it true that you know my name?
+Which name did I give?|My name was what?|What do my friends call me?|Whose name is mine? Say it.|The name I gave you, what was it?""".replace("\n", "|").split("|")
 
 TEST_ASK = """So tell me, how am I called?|Would you mind telling me my name?|Surely you remember what I am called?
 By which name do you know me?|Which name belongs to me?|I hope you have not forgotten my name. What is it?
@@ -91,15 +106,60 @@ ASK_OPEN = ["", "", "", "", "", "", "OK, ", "So, ", "And ", "Now, ", "By the way
             "Let's see. ", "Good. ", "I have a question. ", "Wait, ", "Quick question: ", "Finally, ", "Sorry, "]
 ASK_CLOSE = ["", "", "", "", "", "", " Do you remember?", " Please tell me.", " Be honest.", " I forgot.", " Just my name."]
 
-_ON = "b c d f g h j k l m n p r s t v w y z br ch cl dr fl gr kl kr ph pr qu sh sl st th tr vl zh".split() + ["", "", ""]
-_NU = "a e i o u ai ea ee ia io ou ua y".split()
-_CO = ["", "", "", "", "l", "m", "n", "r", "s", "t", "x", "ck", "nd", "rn", "ss", "th", "lle", "nne", "ric", "na", "ra"]
+# Made-up names must look like names from everywhere, so that a reply is copied from the dialogue and never guessed.
+# Three ways: syllables; two halves of known names; letters drawn by what follows two letters in known names and places.
+_ON = ("b c d f g h j k l m n p r s t v w y z br ch cl dr fl gr kl kr ph pr qu sh sl st th tr vl zh bl cr gl gw kn kw mb "
+       "nd ng nk ny pl ps pt rh sc sk sm sn sp str sv sw szcz th thr tl ts tw tz vr wh wr x xh zl zn zv kh gh dh bh dj hj "
+       "mk nj").split() + ["", "", "", ""]
+_NU = "a e i o u ai ea ee ia io ou ua y ae ao au ei eo eu ie iu oa oe oi ui uo aa ii oo uu aoi ieu".split()
+_CO = ["", "", "", "", "", "l", "m", "n", "r", "s", "t", "x", "ck", "nd", "rn", "ss", "th", "lle", "nne", "ric", "na", "ra",
+       "k", "d", "z", "sz", "ng", "gh", "dh", "mh", "bh", "ld", "rd", "lt", "rt", "rk", "lf", "ks", "ta", "ka", "ya", "wa",
+       "sh", "le", "ne", "we", "ile", "ine", "ette", "slav", "mir", "wen", "wyn", "iel", "ael", "dan", "tje", "ski", "vic"]
+PLACES = """Bergen Tromso Malmo Aarhus Turku Tartu Riga Kaunas Gdansk Wroclaw Lodz Brno Kosice Pecs Szeged Timisoara Plovdiv
+Skopje Tirana Split Rijeka Zadar Izmir Konya Bursa Tabriz Shiraz Isfahan Basra Mosul Aleppo Amman Medina Muscat Aden Khartoum
+Asmara Mombasa Kampala Kigali Bujumbura Dodoma Lusaka Harare Bulawayo Maputo Durban Gaborone Windhoek Luanda Kinshasa Douala
+Yaounde Ibadan Kano Kumasi Abidjan Bamako Dakar Nouakchott Rabat Oran Sfax Benghazi Astana Bishkek Dushanbe Samarkand Kabul
+Lahore Jaipur Pune Nagpur Kochi Madurai Patna Dhaka Thimphu Yangon Hue Danang Vientiane Cebu Davao Bandung Surabaya Makassar
+Kuching Taipei Xian Chengdu Kunming Harbin Busan Daegu Sapporo Sendai Nagoya Fukuoka Hobart Cairns Dunedin Suva Apia Nuuk
+Oaxaca Merida Puebla Cusco Arequipa Quito Cali Medellin Maracaibo Recife Manaus Curitiba Rosario Mendoza Valparaiso Potosi
+Llanelli Cardigan Galway Sligo Donegal Inverness Perth Oban Kirkwall Reykjavik Akureyri Torshavn Evora Braga Bilbao Girona""".split()
+
+
+def _follow():
+    table = {}
+    for name in COMMON + PLACES:
+        word = "^^" + name.lower() + "$"
+        for i in range(2, len(word)):
+            table.setdefault(word[i - 2:i], []).append(word[i])
+    return table
+
+
+_FOLLOW = _follow()
+
+
+def _halves(r):
+    a, b = r.choice(COMMON + PLACES).lower(), r.choice(COMMON + PLACES).lower()
+    return a[:r.randint(1, max(2, len(a) - 1))] + b[r.randint(1, max(1, len(b) - 2)):]
+
+
+def _drawn(r):
+    name = "^^"
+    while len(name) < 14:
+        c = r.choice(_FOLLOW[name[-2:]]) if r.random() < 0.93 and name[-2:] in _FOLLOW else r.choice("abcdefghijklmnopqrstuvwxyz")
+        if c == "$":
+            break
+        name += c
+    return name[2:]
 
 
 def made_up(r):
     while True:
-        name = "".join(r.choice(_ON) + r.choice(_NU) for _ in range(r.choice((1, 2, 2, 3)))) + r.choice(_CO)
-        if 3 <= len(name) <= 11 and name.capitalize() not in _TEST_SET:
+        k = r.random()
+        if k < 0.4:
+            name = "".join(r.choice(_ON) + r.choice(_NU) for _ in range(r.choice((1, 2, 2, 3)))) + r.choice(_CO)
+        else:
+            name = _halves(r) if k < 0.65 else _drawn(r)
+        if 3 <= len(name) <= 12 and re.search("[aeiouy]", name) and name.capitalize() not in _TEST_SET:
             return name.capitalize()
 
 
@@ -110,8 +170,8 @@ TEST_WORD = re.compile(r"\b(" + "|".join(TEST) + r")\b")
 def any_name(r, more=()):
     """A name for training: common, from the data folder, or made up."""
     k = r.random()
-    if k < 0.45 or not more and k < 0.6:
+    if k < 0.3 or not more and k < 0.4:
         return r.choice(COMMON)
-    if k < 0.6:
+    if k < 0.4:
         return r.choice(more)
     return made_up(r)

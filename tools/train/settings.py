@@ -45,12 +45,12 @@ MIX = {
     "storybooks_bookdash": (4, 0.5), "standard_ebooks_just_so": (2, 0), "tatoeba": (1.5, 0.1),
     "common_voice": (1.5, 0.1), "factbook_text": (2, 0.2),
     "self_dialogue": (2, 0.25), "synthetic_persona_chat": (2, 0.6), "multiwoz": (0.5, 0), "taskmaster4": (0.5, 0),
-    "webquestions": (0.5, 0), "oasst1": (2, 1), "oasst1_repaired": (2, 1.5), "papaya": (1, 0), "chatterbot": (1, 0.5),
-    "ms_chitchat_friendly": (1, 3), "ms_chitchat_caring": (1, 0), "ms_chitchat_witty": (0.5, 0),
+    "webquestions": (0.5, 0), "oasst1": (2, 1.5), "oasst1_repaired": (2, 2), "papaya": (1, 0), "chatterbot": (1, 1),
+    "ms_chitchat_friendly": (1, 5), "ms_chitchat_caring": (1, 0), "ms_chitchat_witty": (0.5, 0),
     "ms_chitchat_enthusiastic": (0.5, 0), "ms_chitchat_professional": (0.5, 0), "synthetic_names": (1, 1),
-    "clinc150_templated": (1, 2), "open_english_wordnet": (1, 0.6), "countries_list": (1, 1.5), "factbook": (1, 1),
-    "official_joke_api": (1, 2), "riddles_api": (1, 1), "meowfacts": (1, 1), "generated": (0.7, 2.2),
-    "generated_names": (0, 0),
+    "clinc150_templated": (1, 2), "open_english_wordnet": (1, 1), "countries_list": (1, 3), "factbook": (1, 2),
+    "official_joke_api": (1, 3), "riddles_api": (1, 1), "meowfacts": (1, 4),
+    "generated_mixed": (0.5, 1.5), "generated_names": (0.3, 0.8), "generated_sums": (0.4, 1),
 }
 
 # The sources that are running text (all others are conversations)
@@ -64,14 +64,8 @@ WARMUP, COOL = 0.015, 0.5      # fractions of the time: linear warm-up; where th
 STAGE2, QAT = 0.66, 0.82       # where the assistant mix begins, where the weights are 4-bit in the forward pass
 MTP_LOSS = 0.25
 
-# A much smaller sibling for a machine without a GPU (PROSA_MINI_SIZE=small): stage 2 alone, short rows.
-if os.environ.get("PROSA_MINI_SIZE") == "small":
+# Small enough for a few steps on a CPU: tries the whole path, trains nothing worth having.
+if os.environ.get("PROSA_MINI_SIZE") == "smoke":
     MODEL.update(hidden_size=256, num_hidden_layers=4, layer_types=["linear_attention"] * 3 + ["full_attention"],
                  intermediate_size=768, num_attention_heads=4, linear_num_key_heads=2, linear_num_value_heads=2)
-    ROW, ROWS, PARTS, COOL = 256, 12, 1, 0.7
-    MUON_LR, ADAM_LR = 1e-2, 4e-3
-    MIX = {name: (0, weight if name not in TEXT else 0) for name, (_, weight) in MIX.items()}
-    MIX.update(self_dialogue=(0, 0), synthetic_persona_chat=(0, 0), oasst1=(0, 0), webquestions=(0, 0),
-               open_english_wordnet=(0, 0), oasst1_repaired=(0, 0), riddles_api=(0, 0), chatterbot=(0, 0),
-               clinc150_templated=(0, 4), official_joke_api=(0, 0), factbook=(0, 0), ms_chitchat_friendly=(0, 6),
-               countries_list=(0, 4), meowfacts=(0, 6), generated=(0, 1), generated_names=(0, 4))
+    ROWS, PARTS = 2, 1

@@ -21,6 +21,10 @@ import quant
 import settings as S
 
 
+# Where the fraction of the schedule leaves a checkpoint and an export behind
+MARKS = ((0.3, "third"), (0.5, "half"), (S.STAGE2, "stage1"), (0.75, "assistant"), (S.QAT, "base"), (0.9, "late"), (0.96, "last"))
+
+
 class Rows(torch.utils.data.IterableDataset):
     def __init__(self, store, stage):
         self.store, self.stage = store, stage
@@ -37,8 +41,9 @@ def batches(store, stage, rows, workers):
                                             prefetch_factor=4 if workers else None))
 
 
-def schedule(f):
-    return min(1.0, f / S.WARMUP + 0.02, (1 - f) / (1 - S.COOL)) if f < 1 else 0.0
+def schedule(f, since):
+    """Factor of the learning rates at the fraction f; since is what of it this run has done (it warms up as well)."""
+    return min(1.0, since / S.WARMUP + 0.02, (1 - f) / (1 - S.COOL)) if f < 1 else 0.0
 
 
 def save(model, path):
@@ -57,20 +62,19 @@ def main():
     parser.add_argument("--from", dest="begin", type=float, default=0.0, help="where in the schedule a resumed run starts")
     parser.add_argument("--rows", type=int, default=S.ROWS)
     parser.add_argument("--parts", type=int, default=S.PARTS)
-    parser.add_argument("--workers", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=12)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--mtp-from", type=float, default=0.0, help="train the MTP head from this fraction on")
     parser.add_argument("--steps", type=int, help="stop after so many steps (smoke test)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     log = open(args.out / "log.jsonl", "a", buffering=1)
     tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
     store = D.Store(args.tokens, tokenizer)
-    begin1 = any(one for one, _ in S.MIX.values())  # the small sibling has no stage 1
-    stages = {n: batches(store, n, args.rows, args.workers) for n in (1, 2) if n == 2 or args.begin < S.STAGE2 and begin1}
+    stages = {n: batches(store, n, args.rows, args.workers) for n in (1, 2) if n == 2 or args.begin < S.STAGE2}
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(S.SEED)
+    torch.backends.cuda.matmul.allow_tf32 = True  # for the little that runs in float32
     model = M.Mini().to(device)
     if args.resume:
         E.load(model, args.resume)
@@ -81,26 +85,30 @@ def main():
     optimizer = optim.Optimizer(parameters, S.MUON_LR, S.ADAM_LR, S.DECAY)
 
     def step(f):
-        stage, exact = (1 if f < S.STAGE2 and begin1 else 2), f >= S.QAT
+        stage, exact = (1 if f < S.STAGE2 else 2), f >= S.QAT
         masters = quant.fake_all(parameters) if exact else None
         sums = torch.zeros(2, device=device)
         for _ in range(args.parts):
             ids, pos, weight = (t.to(device, non_blocking=True) for t in next(stages[stage]))
             with E.autocast(device):
-                one, w1, two, w2 = model.losses(ids.long(), pos.long(), weight.float(), f >= args.mtp_from)
+                one, w1, two, w2 = model.losses(ids.long(), pos.long(), weight.float())
             a = (one * w1).sum() / w1.sum().clamp(min=1)
-            b = (two * w2).sum() / w2.sum().clamp(min=1) if two is not None else a.detach() * 0
+            b = (two * w2).sum() / w2.sum().clamp(min=1)
             ((a + S.MTP_LOSS * b) / args.parts).backward()
             sums += torch.stack((a.detach(), b.detach())) / args.parts
         if masters:
             quant.restore(parameters, masters)
-        for _, p in parameters:  # the MTP head before its time
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
         norm = torch.nn.utils.clip_grad_norm_([p for _, p in parameters], 1.0)
-        optimizer.step(schedule(f))
+        for _, p in parameters:  # a step that overflowed moves nothing
+            p.grad.nan_to_num_(0, 0, 0)
+        optimizer.step(schedule(f, f - args.begin))
         optimizer.zero()
         return sums, norm
+
+    def export(name):
+        """A complete model at any time, so that a run that is cut off was not for nothing."""
+        X.write(dict((k, p.data) for k, p in parameters), args.out / "part", tokenizer)
+        (args.out / "part").rename(args.out / f"export-{name}")
 
     if device == "cuda":
         step(args.begin)  # compiles; outside the clock
@@ -111,12 +119,12 @@ def main():
         f = args.begin + (1 - args.begin) * (time.time() - start) / seconds
         if f >= 1 or args.steps and n >= args.steps:
             break
-        for mark, name in ((0.5, "half"), (S.STAGE2, "stage1"), (S.QAT, "base")):
+        for mark, name in MARKS:
             if f >= mark > args.begin and name not in saved:
                 saved.add(name)
-                log.write(json.dumps({"checkpoint": name, "step": n}) + "\n")
                 save(model, args.out / f"{name}.pt")
-                X.write(dict((k, p.data) for k, p in parameters), args.out / name, tokenizer)
+                export(name)
+                log.write(json.dumps({"checkpoint": name, "step": n}) + "\n")
         sums, norm = step(f)
         n += 1
         if n % 50 == 0 or args.steps:
@@ -128,9 +136,9 @@ def main():
             last = (now, n)
     save(model, args.out / "final.pt")
     torch.save({name: p.data.cpu() for name, p in parameters}, args.out / "final32.pt")
-    X.write(dict((k, p.data) for k, p in parameters), args.out / "export", tokenizer)
+    export("final")
     log.write(json.dumps({"trained_minutes": (time.time() - start) / 60, "steps": n}) + "\n")
-    out = [E.report(model, tokenizer, store, args.names, device, exported) for exported in (True, False)]
+    out = [E.report(model, tokenizer, store, args.names if exported else None, device, exported) for exported in (True, False)]
     (args.out / "report.json").write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     log.write("done\n")
 
