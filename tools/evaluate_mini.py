@@ -1,12 +1,14 @@
-"""Judges the embedded model with the program itself: name recall over the 200 test dialogues, and sample conversations as
-a Markdown page. It trains nothing and edits nothing the model says.
+"""Judges the embedded model with the program itself: name recall over the 200 test dialogues, small sums, and sample
+conversations as a Markdown page. It trains nothing and edits nothing the model says.
 Invariant: everything runs at temperature 0, so two runs with one build print the same.
 
   python3 tools/evaluate_mini.py recall  --program build/prosa --dialogues tests/data/name_recall.jsonl
+  python3 tools/evaluate_mini.py sums    --program build/prosa
   python3 tools/evaluate_mini.py samples --program build/prosa > docs/prosa-mini.md
 """
 import argparse
 import json
+import random
 import re
 import subprocess
 import tempfile
@@ -64,8 +66,44 @@ def recall(program, path, options):
         good = re.search(rf"\b{re.escape(line['expect'])}\b", reply) is not None
         right += good
         if not good:
-            print(f"wanted {line['expect']!r}, got {reply!r} after {line['turns']!r}")
+            print(f"wanted {line['expect']!r}, got {reply!r} after {line['turns']!r}", flush=True)
     print(f"name recall: {right} of {len(lines)} = {100 * right / len(lines):.1f} %")
+
+
+ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen").split()
+TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+def spoken(n):
+    if n < 20:
+        return ONES[n]
+    if n < 100:
+        return TENS[n // 10] + ("-" + ONES[n % 10] if n % 10 else "")
+    return ONES[n // 100] + " hundred" + (" " + spoken(n % 100) if n % 100 else "")
+
+
+def sums(program, options):
+    """Fifty of each kind, half in digits and half in words; the reply must end with the result."""
+    r = random.Random(11)
+    kinds = {  # (first, second, result)
+        "plus, to 20": lambda a, b: (a % 11, "plus", b % 11, a % 11 + b % 11),
+        "plus, to 100": lambda a, b: (a % 51, "plus", b % 51, a % 51 + b % 51),
+        "minus, to 20": lambda a, b: (a % 11 + b % 11, "minus", b % 11, a % 11),
+        "minus, to 100": lambda a, b: (a % 51 + b % 51, "minus", b % 51, a % 51),
+        "times, to 12": lambda a, b: (a % 13, "times", b % 13, a % 13 * (b % 13))}
+    for kind, make in kinds.items():
+        right = 0
+        for number in range(50):
+            say = str if number % 2 else spoken
+            a, op, b, c = make(r.randrange(10**6), r.randrange(10**6))
+            question = f"What is {say(a)} {op} {say(b)}?"
+            reply = play(program, [question], GREEDY + options)[-1]
+            good = re.search(rf"(^|\s){re.escape(say(c))}\.?$", reply, re.IGNORECASE) is not None
+            right += good
+            if not good:
+                print(f"{question} {reply}")
+        print(f"{kind}: {right} of 50", flush=True)
 
 
 def samples(program, options):
@@ -80,10 +118,13 @@ def samples(program, options):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["recall", "samples"])
+    parser.add_argument("what", choices=["recall", "sums", "samples"])
     parser.add_argument("--program", default="build/prosa")
     parser.add_argument("--dialogues", default="tests/data/name_recall.jsonl")
     parser.add_argument("--model", help="a folder; default: the embedded model")
     args = parser.parse_args()
     extra = ["--model", args.model] if args.model else []
-    recall(args.program, args.dialogues, extra) if args.what == "recall" else samples(args.program, extra)
+    if args.what == "recall":
+        recall(args.program, args.dialogues, extra)
+    else:
+        {"sums": sums, "samples": samples}[args.what](args.program, extra)

@@ -49,6 +49,10 @@ PERSONAS = {  # who -> (system prompts, openings, endings, who it says it is)
 NAMES_AI = ["Nova", "Iris", "Max", "Luna", "Echo", "Sparky", "Aria", "Jarvis", "Robo", "Pixel", "Ziggy", "Oscar", "Bella", "Cosmo", "Sunny"]
 
 
+# Answers of the chit-chat that are wrong once the user has told the name; as filler they would teach to forget it.
+NAMELESS = re.compile(r"your name|call you|I don't know you\b", re.IGNORECASE)
+
+
 def chit_chat(data):
     """(question, answer) pairs of the friendly chit-chat and the assistant intents, held-out ones left out."""
     import data as D
@@ -61,10 +65,29 @@ def chit_chat(data):
         if d["source"] not in ("ms_chitchat_friendly", "clinc150_templated"):
             continue
         messages = D.clean(d, rng)
-        if messages and len(messages) == 2 and zlib.crc32(D.render(messages).encode()) % 100 != 7:
+        if (messages and len(messages) == 2 and zlib.crc32(D.render(messages).encode()) % 100 != 7
+                and not NAMELESS.search(messages[1]["content"])):
             out.append((messages[0]["content"], messages[1]["content"]))
     common = set("Fine Glad Back Happy Sorry Good Not Just".split())
     return out, sorted(n for n in names if n not in N.TEST and n not in common)
+
+
+def heard(data, names):
+    """What real users said (CLINC150) when they gave a name and when they asked for it: forms with {n}, questions."""
+    plain = lambda text: re.sub("[^a-z ]", "", text.lower()).strip()
+    known = {n.lower() for n in [*N.COMMON, *names]} | {"bailey", "deb", "lucky", "master", "ishmael", "stan"}
+    test = {plain(t) for t in N.TEST_ASK}
+    give, ask = set(), set()
+    for line in lzma.open(data / "intents.jsonl.xz", "rt", encoding="utf-8"):
+        d = json.loads(line)
+        text = re.sub(r"\bi\b", "I", d["text"].strip().replace('"', ""))
+        words = [w for w in re.findall(r"[a-z]+", text) if w in known]
+        if d["intent"] == "change_user_name" and len(words) == 1 and not re.search("instead|stop", text):
+            give.add(X.cap(re.sub(rf"\b{words[0]}\b", "{n}", text)) + ".")
+        if (d["intent"] == "user_name" and not words and len(text.split()) > 2 and plain(text) not in test
+                and not re.search("your designation|joey|jeff|do you my", text.lower())):
+            ask.add(X.cap(text) + "?")
+    return sorted(give), sorted(ask)
 
 
 def noisy(r, text, names):
@@ -80,6 +103,7 @@ def noisy(r, text, names):
 class Maker:
     def __init__(self, data, template, tokenizer_folder=None):
         self.chat, self.names = chit_chat(data)
+        X.GIVE_HEARD[:], X.ASK_HEARD[:] = heard(data, self.names)
         self.template = template
 
     def filler(self, r, brief=False):

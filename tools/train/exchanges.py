@@ -382,9 +382,13 @@ NO_NAME = ["You have not told me your name yet."] * 3 + ["You have not told me y
 YES_START = ("do you", "can you", "have you", "did you", "are you", "could you", "is my", "you know", "you remember", "remember my")
 
 
+GIVE_HEARD, ASK_HEARD = [], []  # what real users said, filled by dialogues.py
+
+
 def give_name(r, st, more, ask_too=False):
-    st["name"] = n = st.get("next") or N.any_name(r, more)
-    q = r.choice(N.OPEN) + r.choice(N.GIVE).format(n=n)
+    st["name"] = n = N.any_name(r, more)
+    give = r.choice(GIVE_HEARD if GIVE_HEARD and r.random() < 0.2 else N.GIVE)
+    q = r.choice(N.OPEN) + give.format(n=n)
     tail = "" if ask_too else r.choice(N.CLOSE)
     if not tail and not ask_too and r.random() < 0.15:
         slot = r.choice(list(T.ABOUT))
@@ -405,7 +409,7 @@ def give_name(r, st, more, ask_too=False):
 
 
 def ask_name(r, st):
-    q = r.choice(N.ASK)
+    q = r.choice(ASK_HEARD if ASK_HEARD and r.random() < 0.45 else N.ASK)
     if r.random() < 0.5:
         o = r.choice(N.ASK_OPEN)
         q = o + (q[0].lower() + q[1:] if o.endswith((", ", "nd ", ": ")) and not q.startswith("I ") else q)
