@@ -123,36 +123,33 @@ double linear_error(const Matrix& m, const std::vector<float>& x, const std::vec
   return distance(found, expected);
 }
 
-void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int64_t tokens, bool lookups) {
+void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int64_t tokens) {
   const FileMatrix file(kWide, kHidden, bits);
   ThreadPool pool(1);
   const PackedMatrix packed = pack(file.matrix, pool);
-  InputRows input(tokens, kHidden, kHidden);
+  InputRows input(tokens, kHidden);
   const std::vector<float> x = random_floats(tokens * kHidden, 7);
   for (int64_t t = 0; t < tokens; ++t) {
     std::copy_n(x.data() + t * kHidden, kHidden, input.row(t));
-    if (bits > 0) input.quantize(kernels, t, kHidden, kGroup, lookups);
+    if (bits > 0) input.quantize(kernels, t, kHidden, kGroup);
   }
-  const Activations view = input.view(kGroup, lookups);
+  const Activations view = input.view(kGroup);
   std::vector<float> y(static_cast<size_t>(tokens * kWide));
-  AlignedBuffer<uint8_t> scratch(linear_scratch_bytes(tokens, kHidden));
-  const auto work = [&] {
-    kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), kWide, false, scratch.data());
-  };
+  const auto work = [&] { kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), kWide, false); };
   work();
   // The activations of quantized products are rounded: 2^-14 of a group's largest, 2^-7 if it were one int8 plane.
   time_checked(state, linear_error(file.matrix, x, y, tokens), 1e-2, work);
   count_work(state, static_cast<double>(packed.byte_size()), static_cast<double>(kWide * kHidden * tokens));
 }
 
-void bench_quantize(benchmark::State& state, const Kernels& kernels, bool lookups) {
+void bench_quantize(benchmark::State& state, const Kernels& kernels) {
   const int64_t n = kWide;
   const std::vector<float> x = random_floats(n, 1, -4, 4);
-  InputRows input(1, n, n);
+  InputRows input(1, n);
   std::copy(x.begin(), x.end(), input.row(0));
-  const auto work = [&] { input.quantize(kernels, 0, n, kGroup, lookups); };
+  const auto work = [&] { input.quantize(kernels, 0, n, kGroup); };
   work();
-  const Activations view = input.view(kGroup, lookups);
+  const Activations view = input.view(kGroup);
   std::vector<float> back;
   for (int64_t i = 0; i < n; ++i) {
     back.push_back(view.scale[i / kGroup] * static_cast<float>(128 * view.high[i] + view.low[i]));
@@ -311,18 +308,12 @@ const bool registered = [] {
     const Kernels& kernels = choose_kernels(isa);
     for (const int bits : {2, 3, 4, 5, 6, 8, 0}) {
       for (const int64_t tokens : {int64_t{1}, kBlock}) {
-        for (const bool lookups : {false, true}) {
-          if (lookups && (bits == 0 || tokens == 1)) continue;  // prefill's form of quantized products
-          const std::string form = bits == 0 ? "bf16" : fmt::format("{}bit", bits);
-          add(fmt::format("linear/{}/{}/tokens:{}{}", isa, form, tokens, lookups ? "/lookups" : ""),
-              [&kernels, bits, tokens, lookups](benchmark::State& state) {
-                bench_linear(state, kernels, bits, tokens, lookups);
-              });
-        }
+        const std::string form = bits == 0 ? "bf16" : fmt::format("{}bit", bits);
+        add(fmt::format("linear/{}/{}/tokens:{}", isa, form, tokens),
+            [&kernels, bits, tokens](benchmark::State& state) { bench_linear(state, kernels, bits, tokens); });
       }
     }
-    add("quantize/" + isa, [&kernels](benchmark::State& state) { bench_quantize(state, kernels, false); });
-    add("quantize/" + isa + "/lookups", [&kernels](benchmark::State& state) { bench_quantize(state, kernels, true); });
+    add("quantize/" + isa, [&kernels](benchmark::State& state) { bench_quantize(state, kernels); });
     add("rms_norm/" + isa, [&kernels](benchmark::State& state) { bench_rms_norm(state, kernels); });
     add("delta_step/" + isa, [&kernels](benchmark::State& state) { bench_delta_step(state, kernels); });
     add("delta_chunk/" + isa, [&kernels](benchmark::State& state) { bench_delta_chunk(state, kernels); });
