@@ -328,6 +328,7 @@ TEST(CliChatTerminal, RetryEditAndUndo) {
   ASSERT_TRUE(terminal.shows("[taken back: good day]")) << terminal.screen();
   terminal.type("/undo\n");
   ASSERT_TRUE(terminal.shows("[nothing to take back]")) << terminal.screen();
+  ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();  // before it, Ctrl-D means nothing
   terminal.type("\x04");
   EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
 }
