@@ -9,11 +9,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <ostream>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "golden.h"
@@ -455,6 +457,35 @@ TEST_P(BackendTest, CancelledPrefillLeavesAStateThatResets) {
   backend->restore(*state, *snapshot);
   EXPECT_TRUE(state->valid());
   EXPECT_EQ(decode(*backend, *state, first(ids, 3)), continued) << "restore() makes it usable too";
+}
+
+TEST_P(BackendTest, CancellingAtAnyMomentIsAllOrNothing) {
+  const auto backend = make("tiny-mlx-4bit", 3, 32);
+  const Ids ids = random_ids(backend->config(), 150, 44);
+  const auto state = backend->new_state(200);
+  const auto start = std::chrono::steady_clock::now();
+  const Logits every_row = prefill(*backend, *state, ids);
+  const auto whole = std::chrono::steady_clock::now() - start;
+  const Logits expected(every_row.end() - backend->config().vocab_size, every_row.end());
+  std::mt19937 random(45);
+  for (int i = 0; i < 12; ++i) {
+    backend->reset(*state);
+    std::atomic<bool> cancel = false;
+    std::thread asker([&, wait = whole * (random() % 1100) / 1000] {
+      std::this_thread::sleep_for(wait);
+      cancel = true;
+    });
+    Logits row(static_cast<size_t>(backend->config().vocab_size));
+    const auto code = test::error_code(
+        [&] { backend->prefill(*state, {.tokens = ids, .rows = LogitRows::last, .logits = row, .cancel = &cancel}); });
+    asker.join();
+    if (code) {
+      EXPECT_EQ(code, ErrorCode::cancelled);
+      EXPECT_FALSE(state->valid());
+    } else {
+      EXPECT_EQ(row, expected) << "nothing of a pass that says it is whole was skipped";
+    }
+  }
 }
 
 TEST_P(BackendTest, ProgressReachesTheEnd) {

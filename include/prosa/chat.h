@@ -78,7 +78,7 @@ struct ReplyStats {
   double first_token_ms = 0;     // from the call to the first token
   double decode_ms = 0;
   double decode_tok_s = 0;  // decode steps a second
-  uint64_t seed = 0;        // the one used
+  uint64_t seed = 0;        // the one used; after load_session() that of the last reply before
   FinishReason finish = FinishReason::stop;
   std::vector<std::string> tool_call_errors = {};  // calls the model wrote that can't be read: why; never spoken
 };
@@ -190,7 +190,7 @@ class Chat {
   /// reply yet, or beyond its end), not_loaded, busy.
   std::string heard(size_t characters);
 
-  /// Ends the reply or the load() under way, from any thread: within one layer of prefill or one decode step.
+  /// Ends the reply or the load() under way, from any thread: within milliseconds of prefill or one decode step.
   void cancel() noexcept;
   /// Forgets the conversation's cached state (not the model).
   void reset_state();

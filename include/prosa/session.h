@@ -51,8 +51,9 @@ class Session {
 
   /// Brings the state to the end of `tokens` [n >= 1], the whole truth. `cuts`: rising positions where prefill pauses
   /// and a checkpoint is kept (of many the first and the last four); those behind what is reused or outside cost
-  /// nothing. `cancel` may be set by any thread: Error(cancelled) within a layer; what is reused later stays right.
-  /// Errors: invalid_argument, context_exceeded (both before anything is touched), cancelled, out_of_memory, busy.
+  /// nothing. `cancel` may be set by any thread: Error(cancelled) within milliseconds; what is reused later stays
+  /// right. Errors: invalid_argument, context_exceeded (both before anything is touched), cancelled, out_of_memory,
+  /// busy.
   SyncReport sync(std::span<const int32_t> tokens, std::span<const int64_t> cuts = {},
                   const std::atomic<bool>* cancel = nullptr);
   /// One token more: a decode step. Errors: invalid_argument (also: nothing was fed yet), context_exceeded, busy.

@@ -108,8 +108,11 @@ class CpuBackend final : public Backend {
   }
 
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return CpuSnapshot::layout; }
-  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find) override {
-    return std::make_unique<CpuSnapshot>(model_.config, position, find);
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find,
+                                                        const Snapshot* longer) override {
+    const auto* whole = dynamic_cast<const CpuSnapshot*>(longer);
+    PROSA_CHECK(longer == nullptr || whole != nullptr);
+    return std::make_unique<CpuSnapshot>(model_.config, position, find, whole);
   }
 
   [[nodiscard]] MemoryReport memory() const noexcept override {

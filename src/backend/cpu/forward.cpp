@@ -61,14 +61,16 @@ bool Forward::prefill(CpuState& state, std::span<const int32_t> tokens, LogitRow
                       const std::atomic<bool>* cancel) {
   PROSA_CHECK(static_cast<int64_t>(tokens.size()) <= work_.max_rows);
   CpuState* const states[] = {&state};
-  const Pass pass{states, tokens, true, cancel};
+  const Pass pass{states, tokens, true};
   const int64_t count = pass.rows();
+  cancel_ = cancel;
+  given_up_.store(false, std::memory_order_relaxed);
   stop_.store(false, std::memory_order_relaxed);
   clock_.start();
   pool_.run([&](int worker) {
     embed(worker, pass);
     for (size_t index = 0; index < model_.layers.size(); ++index) {
-      look_for_cancel(worker, pass);
+      look_for_cancel(worker);
       pool_.barrier();
       if (stopped() || !layer(worker, pass, index)) return;
     }
@@ -76,14 +78,15 @@ bool Forward::prefill(CpuState& state, std::span<const int32_t> tokens, LogitRow
     if (rows == LogitRows::all) head(worker, 0, count, logits.data());
     if (worker == 0) clock_.lap(Stage::head);
   });
-  if (stopped()) return false;
+  if (stopped() || given_up_.load(std::memory_order_relaxed)) return false;
   state.advance(count);
   return true;
 }
 
 void Forward::decode(std::span<CpuState* const> states, std::span<const int32_t> tokens, std::span<float> logits) {
-  const Pass pass{states, tokens, false, nullptr};
+  const Pass pass{states, tokens, false};
   PROSA_CHECK(pass.rows() <= work_.max_rows && states.size() == tokens.size());
+  cancel_ = nullptr;
   stop_.store(false, std::memory_order_relaxed);
   clock_.start();
   pool_.run([&](int worker) {
@@ -113,7 +116,7 @@ bool Forward::layer(int worker, const Pass& pass, size_t index) {
   else
     attention_mixer(worker, pass, layer, layer.of_kind);
   ask_for(worker, {&layer.gate, &layer.up});
-  look_for_cancel(worker, pass);
+  look_for_cancel(worker);
   pool_.barrier();
   if (stopped()) return false;
   mlp(worker, pass, layer);
@@ -185,6 +188,7 @@ void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& f
       std::max<int64_t>((rows <= kOwnRows ? kStreamBytes : kPanelBytes) / list.begin()->weights.tile_bytes, 1);
   for (Range mine = items_.take(stage, worker, tiles, grain); mine.begin < mine.end;
        mine = items_.take(stage, worker, tiles, grain)) {
+    if (given_up()) return;
     compute(rows, mine, input, list);
   }
 }

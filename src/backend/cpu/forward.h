@@ -57,7 +57,6 @@ class Forward {
     std::span<CpuState* const> states;
     std::span<const int32_t> tokens;
     bool prefill = false;
-    const std::atomic<bool>* cancel = nullptr;
     [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
     [[nodiscard]] CpuState& state(int64_t row) const { return *states[prefill ? 0 : static_cast<size_t>(row)]; }
     [[nodiscard]] int64_t position(int64_t row) const { return state(row).position() + (prefill ? row : 0); }
@@ -73,10 +72,17 @@ class Forward {
 
   void embed(int worker, const Pass& pass);
   bool layer(int worker, const Pass& pass, size_t index);
+  /// Between pieces of work, by any worker: true from when anybody has seen the cancel. What is left of the stage is
+  /// then skipped, barriers are not.
+  [[nodiscard]] bool given_up() {
+    if (cancel_ == nullptr) return false;
+    if (!given_up_.load(std::memory_order_relaxed) && cancel_->load(std::memory_order_relaxed))
+      given_up_.store(true, std::memory_order_relaxed);
+    return given_up_.load(std::memory_order_relaxed);
+  }
   /// Before a barrier; behind it every worker sees the same answer of stopped().
-  void look_for_cancel(int worker, const Pass& pass) {
-    if (worker == 0 && pass.cancel != nullptr && pass.cancel->load(std::memory_order_relaxed))
-      stop_.store(true, std::memory_order_relaxed);
+  void look_for_cancel(int worker) {
+    if (worker == 0 && given_up()) stop_.store(true, std::memory_order_relaxed);
   }
   [[nodiscard]] bool stopped() const { return stop_.load(std::memory_order_relaxed); }
   void ask_for_layer(int worker, size_t index) const;
@@ -118,7 +124,9 @@ class Forward {
   std::vector<uint32_t> stages_;  // [workers]: stages of products walked so far
   StageClock clock_;
   std::vector<double> frequency_;  // [rotary_dim / 2]: theta^(-2i / rotary_dim); double keeps late positions exact
-  std::atomic<bool> stop_{false};
+  const std::atomic<bool>* cancel_ = nullptr;  // of this pass
+  std::atomic<bool> given_up_{false};          // set at any time: results are incomplete
+  std::atomic<bool> stop_{false};              // changes only where all workers see it alike
 };
 
 }  // namespace prosa::backend::cpu

@@ -28,7 +28,7 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
   if (worker == 0) clock_.lap(Stage::delta_projections);
 
   const Range mine = share(config_.linear_num_key_heads, worker, pool_.size());
-  for (int64_t key_head = mine.begin; key_head < mine.end; ++key_head) {
+  for (int64_t key_head = mine.begin; key_head < mine.end && !given_up(); ++key_head) {
     delta_key_head(worker, pass, weights, delta_index, key_head);
   }
   pool_.barrier();
@@ -174,7 +174,7 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
   const int64_t bundle = pass.prefill ? kAttendRows : std::min(group, kAttendRows);
   const int64_t bundles = pass.prefill ? (rows_a_head + bundle - 1) / bundle : rows * ((group + bundle - 1) / bundle);
   const Range attended = share(kv_heads * bundles, worker, pool_.size());
-  for (int64_t item = attended.begin; item < attended.end; ++item) {
+  for (int64_t item = attended.begin; item < attended.end && !given_up(); ++item) {
     const int64_t kv_head = item % kv_heads;
     int64_t first = item / kv_heads * bundle;
     int64_t last = std::min(first + bundle, rows_a_head);

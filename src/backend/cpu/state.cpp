@@ -148,7 +148,8 @@ CpuSnapshot::CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers>
   std::copy_n(state.fixed_.data(), state.fixed_.size(), fixed_.data());
 }
 
-CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find)
+CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find,
+                         const CpuSnapshot* longer)
     : Snapshot(position), shape_(config) {
   const auto read = [&](const std::string& name, int64_t bytes) {
     const std::span<const std::byte> part = find(name);
@@ -162,6 +163,11 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Back
   fixed_ = AlignedBuffer<float>(fixed, "a checkpoint");
   if (!state.empty()) std::memcpy(fixed_.data(), state.data(), state.size());
   for (size_t i = 0; i < shape_.blocks_for(position); ++i) {
+    const int64_t end = (static_cast<int64_t>(i) + 1) * kKvSpan;
+    if (longer != nullptr && end <= std::min(position, longer->position()) && find("kv." + std::to_string(i)).empty()) {
+      blocks_.push_back(longer->blocks_[i]);
+      continue;
+    }
     const auto part = read("kv." + std::to_string(i), shape_.block_elements * static_cast<int64_t>(sizeof(uint16_t)));
     blocks_.push_back(std::make_shared<KvBlock>(shape_.block_elements));
     std::memcpy(blocks_.back()->data.data(), part.data(), part.size());

@@ -107,7 +107,8 @@ class CpuSnapshot final : public Snapshot {
 
   /// Its memory comes from `buffers` and goes back there.
   CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers);
-  CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find);
+  /// From a file's parts; whole blocks that are not among them are those of `longer` (may be null).
+  CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find, const CpuSnapshot* longer);
   ~CpuSnapshot() override;
   [[nodiscard]] int64_t byte_size() const noexcept override;
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
