@@ -388,6 +388,32 @@ TEST_F(TinySessions, ASavedConversationGoesOnWithTheSameWords) {
   EXPECT_EQ(code_of([&] { second.load_session(path("absent")); }), ErrorCode::not_found);
 }
 
+TEST_F(TinySessions, ARestartForgetsNeitherRetryNorEdit) {
+  Chat first = fresh();
+  Messages messages = {{Role::system, "Be kind."}, user("Hello")};
+  for (const char* question : {"What is your name?", "Where do you live?"}) {
+    messages.push_back(assistant(first.generate(messages, sampling()).text));
+    messages.push_back(user(question));
+  }
+  const Reply reply = first.generate(messages, sampling(5));
+  Messages all = messages;
+  all.push_back(assistant(reply.text));
+  first.save_session(path("talk"), all, sampling());
+
+  Chat second = fresh();
+  second.load_session(path("talk"));
+  EXPECT_EQ(second.stats().seed, 5U) << "of the last reply";
+  const auto computed = [](const Reply& of) { return of.stats.prompt_tokens - of.stats.cached_tokens; };
+  const Reply retried = second.generate(messages, sampling(5));
+  EXPECT_EQ(retried.text, reply.text);
+  EXPECT_EQ(computed(retried), std::ssize(second.tokenize("<|im_start|>assistant\n<think>\n\n</think>\n\n")));
+  second.load_session(path("talk"));
+  messages.back().content = "How old are you?";
+  EXPECT_EQ(computed(second.generate(messages, sampling())),
+            std::ssize(second.tokenize("<|im_start|>user\nHow old are you?<|im_end|>\n"
+                                       "<|im_start|>assistant\n<think>\n\n</think>\n\n")));
+}
+
 TEST_F(TinySessions, ACacheFolderKeepsSystemPromptsAcrossRestarts) {
   LoadOptions load = options();
   load.cache_dir = path("cache");

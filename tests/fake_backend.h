@@ -87,7 +87,8 @@ class FakeBackend final : public backend::Backend {
     as_fake(state).set(static_cast<const FakeSnapshot&>(snapshot).tokens);
   }
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return "fake 1"; }
-  std::unique_ptr<backend::Snapshot> read_snapshot(int64_t position, const FindPart& find) override {
+  std::unique_ptr<backend::Snapshot> read_snapshot(int64_t position, const FindPart& find,
+                                                   const backend::Snapshot* /*longer*/) override {
     const std::span<const std::byte> bytes = find("fed");
     std::vector<int32_t> fed(bytes.size() / sizeof(int32_t));
     if (static_cast<int64_t>(fed.size()) != position) throw Error(ErrorCode::bad_session, "another position", "fed");

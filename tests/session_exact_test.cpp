@@ -178,7 +178,8 @@ class SessionFileTest : public SessionExact {
  protected:
   void SetUp() override {
     session = std::make_unique<Session>(backend, kCapacity, store());
-    session->sync({random_ids(150)});  // more than a block
+    const std::vector<int64_t> cuts = {60, 140};  // on both sides of a block's border
+    session->sync({random_ids(150), cuts});
     for (const int32_t token : random_ids(3)) session->decode(token);
     session->save(path, kModel, {{"messages", "[]"}, {"empty", ""}});
     std::ifstream file(path, std::ios::binary);
@@ -222,6 +223,20 @@ TEST_P(SessionFileTest, ContinuesWithTheSameBits) {
   EXPECT_EQ(other().sync({longer}).computed, 60);
   session->sync({longer});
   EXPECT_EQ(logits_of(other()), logits_of(*session));
+}
+
+TEST_P(SessionFileTest, EarlierStatesComeAlong) {
+  other().load(path, kModel);
+  for (const int64_t mark : {140, 60}) {
+    Ids edited(session->tokens().begin(), session->tokens().begin() + mark);
+    const Ids more = random_ids(20);
+    edited.insert(edited.end(), more.begin(), more.end());
+    const SyncReport report = other().sync({edited});
+    EXPECT_EQ(report.reused, mark);
+    EXPECT_EQ(report.computed, 20);
+    session->sync({edited});
+    EXPECT_EQ(logits_of(other()), logits_of(*session)) << mark;
+  }
 }
 
 TEST_P(SessionFileTest, SavingTwiceWritesTheSameFile) {
@@ -273,7 +288,7 @@ TEST_P(SessionFileTest, HostileSizesAndForeignFilesAreErrors) {
 
 TEST_P(SessionFileTest, AnotherModelVersionOrByteOrderIsAnError) {
   EXPECT_EQ(test::error_code([&] { other().load(path, kModel + 1); }), ErrorCode::bad_session);
-  for (const auto& [from, to] : {std::pair{"\"version\":\"1\"", "\"version\":\"2\""},
+  for (const auto& [from, to] : {std::pair{"\"version\":\"2\"", "\"version\":\"3\""},
                                  std::pair{"\"byte_order\":\"little\"", "\"byte_order\":\"bigbig\""}}) {
     std::string edited = bytes;
     edited.replace(edited.find(from), std::string(from).size(), to);

@@ -85,7 +85,7 @@ struct PrefillRequest {
   std::span<const int32_t> tokens;  // [n], each in [0, vocab)
   LogitRows rows = LogitRows::last;
   std::span<float> logits = {};               // [0 | 1 | n, vocab], as `rows` says
-  const std::atomic<bool>* cancel = nullptr;  // checked twice a layer; set: Error(cancelled), state invalid
+  const std::atomic<bool>* cancel = nullptr;  // checked every millisecond or so; set: Error(cancelled), state invalid
   std::function<void(int64_t done, int64_t total)> progress = {};  // tokens finished; called between chunks
 };
 
@@ -130,9 +130,11 @@ class Backend {
   /// Names the form of a snapshot's parts ("cpu 1"): what another backend or version writes is not read.
   [[nodiscard]] virtual std::string_view snapshot_layout() const noexcept = 0;
   /// The snapshot of these parts, found by name (no bytes: there is no such part). Error(bad_session) when one is
-  /// missing or has another size than this model's; nothing is read beyond their bytes.
+  /// missing or has another size than this model's; nothing is read beyond their bytes. `longer`: a snapshot of the
+  /// same sequence at a later position, or null; KV that find() has no bytes for is shared with it.
   using FindPart = std::function<std::span<const std::byte>(const std::string& name)>;
-  [[nodiscard]] virtual std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find,
+                                                                const Snapshot* longer) = 0;
 
   [[nodiscard]] virtual MemoryReport memory() const noexcept = 0;
 

@@ -2,6 +2,7 @@
 #include "chat/engine.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -317,7 +318,8 @@ void Engine::save_session(const std::string& path, std::span<const Message> mess
   const auto now = loaded();
   SyncReport report;
   read_ahead(*now, messages, {}, tools, sampling, 0, report);
-  now->session.save(path, now->model.fingerprint, {{"messages", to_json(messages).dump()}});
+  now->session.save(path, now->model.fingerprint,
+                    {{"messages", to_json(messages).dump()}, {"seed", std::to_string(stats().seed)}});
   touch();
 }
 
@@ -326,6 +328,14 @@ std::vector<Message> Engine::load_session(const std::string& path) {
   const auto now = loaded();
   const auto notes = now->session.load(path, now->model.fingerprint);
   last_ = {};
+  {
+    ReplyStats stats;
+    if (const auto seed = notes.find("seed"); seed != notes.end()) {
+      std::from_chars(seed->second.data(), seed->second.data() + seed->second.size(), stats.seed);
+    }
+    const std::lock_guard lock(mutex_);
+    stats_ = stats;
+  }
   const auto messages = notes.find("messages");
   if (messages == notes.end()) return {};
   try {

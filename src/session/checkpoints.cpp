@@ -44,6 +44,18 @@ std::shared_ptr<const Checkpoint> Checkpoints::find(std::span<const int32_t> tok
   return best;
 }
 
+std::vector<std::shared_ptr<const Checkpoint>> Checkpoints::on_the_way(std::span<const int32_t> tokens,
+                                                                       size_t most) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<const Checkpoint>> found;
+  for (const Entry& entry : entries_) {
+    if (entry.length() >= tokens.size()) break;
+    if (begins_with(tokens, entry.checkpoint->tokens)) found.push_back(entry.checkpoint);
+  }
+  if (found.size() > most) found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(most));
+  return found;
+}
+
 size_t Checkpoints::index_of(std::span<const int32_t> tokens, uint64_t hash) const {
   for (size_t i = 0; i < entries_.size(); ++i) {
     if (entries_[i].hash == hash && entries_[i].length() == tokens.size() &&

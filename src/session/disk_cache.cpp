@@ -57,7 +57,7 @@ void DiskCache::keep(Checkpoints& checkpoints, std::span<const int32_t> tokens) 
   const auto checkpoint = checkpoints.find(tokens, static_cast<int64_t>(tokens.size()));
   if (!checkpoint || checkpoint->tokens.size() != tokens.size()) return;
   try {
-    write_session_file(path, identity_, tokens, *checkpoint->snapshot, {}, {});
+    write_session_file(path, identity_, {.tokens = tokens, .snapshot = *checkpoint->snapshot});
     trim(path);
   } catch (const Error&) {  // a full disk is no reason to fail a reply
   }

@@ -17,6 +17,8 @@ namespace {
 // the state everywhere would cost time for places that nobody returns to. Prefill pauses at all of them nevertheless,
 // so that the bits do not depend on what was reused.
 constexpr size_t kKeptCuts = 4;
+// Earlier states that go into a file: the newest ones, for a retry, an edit or an undo right after a restart.
+constexpr size_t kSavedMarks = 2;
 
 uint64_t next_id() {
   static std::atomic<uint64_t> last = 0;
@@ -188,17 +190,22 @@ MemoryFootprint Session::memory() const {
 
 // ---- disk
 
+FileIdentity Session::identity(uint64_t model) const { return {model, std::string(backend_->snapshot_layout())}; }
+
 void Session::save(const std::filesystem::path& path, uint64_t model,
                    const std::map<std::string, std::string>& notes) const {
   if (!usable_ || tokens_.empty()) {
     throw Error(ErrorCode::invalid_argument, "the session holds no tokens to save", path.string(), "sync() first");
   }
   const auto snapshot = backend_->snapshot(*state_);
-  write_session_file(path, {model, std::string(backend_->snapshot_layout())}, tokens_, *snapshot, logits(), notes);
+  std::vector<const backend::Snapshot*> marks;
+  const auto earlier = checkpoints_->on_the_way(tokens_, kSavedMarks);
+  for (const auto& checkpoint : earlier) marks.push_back(checkpoint->snapshot.get());
+  write_session_file(path, identity(model), {tokens_, *snapshot, logits(), marks, notes});
 }
 
 std::map<std::string, std::string> Session::load(const std::filesystem::path& path, uint64_t model) {
-  SessionFile file = read_session_file(path, {model, std::string(backend_->snapshot_layout())}, *backend_);
+  SessionFile file = read_session_file(path, identity(model), *backend_);
   if (static_cast<int64_t>(file.tokens.size()) > capacity()) {
     throw Error(ErrorCode::context_exceeded,
                 fmt::format("the session has {} tokens, the context holds {}", file.tokens.size(), capacity()),
@@ -212,6 +219,10 @@ std::map<std::string, std::string> Session::load(const std::filesystem::path& pa
   if (!file.logits.empty()) {
     logits_ = std::move(file.logits);
     has_logits_ = true;
+  }
+  for (auto& mark : file.marks) {
+    const auto length = static_cast<size_t>(mark->position());
+    checkpoints_->add(std::span(tokens_).first(length), std::move(mark));
   }
   count_shared();
   return std::move(file.notes);

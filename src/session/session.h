@@ -26,7 +26,7 @@ namespace prosa::session {
 struct SyncRequest {
   std::span<const int32_t> tokens;            // the whole truth, at least one
   std::span<const int64_t> cuts = {};         // rising positions where prefill pauses, to keep checkpoints
-  const std::atomic<bool>* cancel = nullptr;  // set: Error(cancelled) within one layer
+  const std::atomic<bool>* cancel = nullptr;  // set: Error(cancelled) within milliseconds
   bool logits = true;                         // false: logits() are not asked for
 };
 
@@ -82,6 +82,7 @@ class Session {
   void keep(Slot slot);
   void check_token(int32_t token) const;
   void count_shared();
+  [[nodiscard]] FileIdentity identity(uint64_t model) const;
 
   const uint64_t id_;  // of this session, for slots
   std::shared_ptr<backend::Backend> backend_;

@@ -1,5 +1,7 @@
 // The layout: metadata {format, version, byte_order, model, layout, checksum}, tensors "tokens" I32 [n], "logits" F32
-// [vocab] (may be missing), "note.<name>" U8, and the parts of the snapshot under their own names with "part." before.
+// [vocab] (may be missing), "note.<name>" U8, the parts of the snapshot under their own names with "part." before,
+// "marks" I32 [m] (may be missing), the positions of earlier states, and "mark.<index>." before the names of their
+// parts that are not the same memory as the snapshot's.
 #include "session/session_file.h"
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/check.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/safetensors_writer.h"
 #include "prosa/error.h"
@@ -24,7 +27,7 @@ using checkpoint::TensorType;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kFormat = "prosa session";
-constexpr const char* kVersion = "1";
+constexpr const char* kVersion = "2";
 constexpr const char* kByteOrder = "little";  // the only one prosa runs on (checkpoint/safetensors.cpp)
 
 /// Over everything a file says: what describes the data, then the tensors by name.
@@ -118,22 +121,57 @@ std::vector<T> numbers(const SafetensorsFile& file, const std::string& name, Ten
   return values;
 }
 
+void add_part(const std::string& prefix, const backend::SnapshotPart& part, std::vector<TensorBytes>& tensors) {
+  const TensorType type = part.element_bytes == 2 ? TensorType::f16 : TensorType::f32;
+  tensors.push_back(tensor(prefix + part.name, type, part.bytes));
+}
+
+std::string mark_prefix(size_t index) { return fmt::format("mark.{}.", index); }
+
+/// The positions of a file's earlier states: rising, within the tokens.
+std::vector<int32_t> mark_positions(const SafetensorsFile& file, size_t tokens) {
+  std::vector<int32_t> positions = numbers<int32_t>(file, "marks", TensorType::i32);
+  int64_t before = 0;
+  for (const int32_t position : positions) {
+    if (position <= before || position >= static_cast<int64_t>(tokens)) {
+      refuse(file.path(), fmt::format("has a state at {} of {} tokens", position, tokens), {});
+    }
+    before = position;
+  }
+  if (positions.size() > kMostMarks) refuse(file.path(), fmt::format("has {} earlier states", positions.size()), {});
+  return positions;
+}
+
 }  // namespace
 
-void write_session_file(const std::filesystem::path& path, const FileIdentity& identity,
-                        std::span<const int32_t> tokens, const backend::Snapshot& snapshot,
-                        std::span<const float> logits, const std::map<std::string, std::string>& notes) {
-  const std::vector<backend::SnapshotPart> parts = snapshot.parts();
+void write_session_file(const std::filesystem::path& path, const FileIdentity& identity, const SessionView& session) {
+  PROSA_CHECK(session.marks.size() <= kMostMarks);
   std::vector<TensorBytes> tensors;
-  tensors.push_back(tensor("tokens", TensorType::i32, std::as_bytes(tokens)));
-  if (!logits.empty()) tensors.push_back(tensor("logits", TensorType::f32, std::as_bytes(logits)));
-  for (const auto& [name, text] : notes) {
+  tensors.push_back(tensor("tokens", TensorType::i32, std::as_bytes(session.tokens)));
+  if (!session.logits.empty()) tensors.push_back(tensor("logits", TensorType::f32, std::as_bytes(session.logits)));
+  for (const auto& [name, text] : session.notes) {
     tensors.push_back(tensor("note." + name, TensorType::u8, std::as_bytes(std::span(text))));
   }
+  // Parts stay alive until all is written: some hold their bytes themselves.
+  const std::vector<backend::SnapshotPart> parts = session.snapshot.parts();
+  std::map<std::string_view, std::span<const std::byte>> known;
   for (const backend::SnapshotPart& part : parts) {
-    const TensorType type = part.element_bytes == 2 ? TensorType::f16 : TensorType::f32;
-    tensors.push_back(tensor("part." + part.name, type, part.bytes));
+    add_part("part.", part, tensors);
+    known[part.name] = part.bytes;
   }
+  std::vector<int32_t> positions;
+  std::vector<std::vector<backend::SnapshotPart>> earlier;
+  for (size_t i = 0; i < session.marks.size(); ++i) {
+    positions.push_back(static_cast<int32_t>(session.marks[i]->position()));
+    earlier.push_back(session.marks[i]->parts());
+    for (const backend::SnapshotPart& part : earlier.back()) {
+      const auto same = known.find(part.name);
+      if (same != known.end() && same->second.data() == part.bytes.data() && same->second.size() == part.bytes.size())
+        continue;
+      add_part(mark_prefix(i), part, tensors);
+    }
+  }
+  if (!positions.empty()) tensors.push_back(tensor("marks", TensorType::i32, std::as_bytes(std::span(positions))));
   Metadata metadata = describe(identity);
   std::ranges::sort(tensors, {}, [](const TensorBytes& each) -> const std::string& { return each.spec.name; });
   Checksum checksum;
@@ -162,10 +200,20 @@ SessionFile read_session_file(const std::filesystem::path& path, const FileIdent
     const std::span<const std::byte> text = file.data(entry);
     session.notes[entry.name.substr(5)].assign(reinterpret_cast<const char*>(text.data()), text.size());
   }
-  session.snapshot = backend.read_snapshot(static_cast<int64_t>(session.tokens.size()), [&](const std::string& name) {
-    const TensorEntry* entry = file.find("part." + name);
-    return entry == nullptr ? std::span<const std::byte>() : file.data(*entry);
-  });
+  const auto read_state = [&](int64_t position, const std::string& prefix, const backend::Snapshot* longer) {
+    return backend.read_snapshot(
+        position,
+        [&](const std::string& name) {
+          const TensorEntry* entry = file.find(prefix + name);
+          return entry == nullptr ? std::span<const std::byte>() : file.data(*entry);
+        },
+        longer);
+  };
+  session.snapshot = read_state(static_cast<int64_t>(session.tokens.size()), "part.", nullptr);
+  const std::vector<int32_t> positions = mark_positions(file, session.tokens.size());
+  for (size_t i = 0; i < positions.size(); ++i) {
+    session.marks.push_back(read_state(positions[i], mark_prefix(i), session.snapshot.get()));
+  }
   return session;
 }
 

@@ -151,7 +151,8 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override;
   void restore(State& state, const Snapshot& snapshot) override;
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return "reference 1"; }
-  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find) override;
+  [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find,
+                                                        const Snapshot* longer) override;
 
  private:
   [[nodiscard]] const ReferenceState& own(const State& state) const;
@@ -340,7 +341,9 @@ void ReferenceBackend::restore(State& state, const Snapshot& snapshot) {
   mine.settle(snapshot.position());
 }
 
-std::unique_ptr<Snapshot> ReferenceBackend::read_snapshot(int64_t position, const FindPart& find) {
+// Shares nothing: `longer` is of no use.
+std::unique_ptr<Snapshot> ReferenceBackend::read_snapshot(int64_t position, const FindPart& find,
+                                                          const Snapshot* /*longer*/) {
   const ModelConfig& c = config();
   const auto read = [&](const char* name, size_t layer, int64_t count) {
     const std::string part = name + ("." + std::to_string(layer));
