@@ -2,6 +2,7 @@
 //
 // Usage: session_bench MODEL [--long N]   (MODEL needs no tokenizer; N: the long context, 8000 by default)
 // A table of medians; every number is wall-clock on an otherwise idle machine. Not a test: nothing here fails.
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,8 +67,8 @@ void line(const std::string& what, const std::string& value) {
   std::fflush(stdout);
 }
 
-/// Checkpoints, restores, turns and rewinds behind `depth` tokens.
-void measure_at(const prosa::Model& model, int64_t depth) {
+/// Checkpoints, restores, turns and rewinds behind `depth` tokens. Returns the milliseconds of a turn.
+double measure_at(const prosa::Model& model, int64_t depth) {
   const int64_t vocab = model.info().vocab_size;
   prosa::Session session(model);
   const Ids context = random_ids(depth, vocab);
@@ -100,6 +101,7 @@ void measure_at(const prosa::Model& model, int64_t depth) {
   }
   line(fmt::format("rewind to 30 tokens behind a mark at {}", depth), fmt::format("{:.0f} ms", median(rewinds)));
   line(fmt::format("prefill of 30 tokens at {}", depth), fmt::format("{:.0f} ms", median(prefills)));
+  return median(turns);
 }
 
 void measure_file(const prosa::Model& model) {
@@ -117,6 +119,44 @@ void measure_file(const prosa::Model& model) {
   line(fmt::format("save 2000 tokens ({:.0f} MiB)", static_cast<double>(std::filesystem::file_size(path)) / (1 << 20)),
        fmt::format("{:.0f} ms", median(saves)));
   line("load them", fmt::format("{:.0f} ms", median(loads)));
+  std::filesystem::remove(path);
+}
+
+/// A process of its own: begin to first token of a 20-token turn, with `path` loaded. Called in that process.
+int resume(const char* name, const char* path) {
+  const prosa::Model model = prosa::Model::from_pretrained(name);
+  prosa::Session session(model);
+  session.load(path);
+  const Ids held(session.tokens().begin(), session.tokens().end());
+  session.sync(held + random_ids(20, model.info().vocab_size));
+  return session.logits().empty() ? 1 : 0;
+}
+
+/// A session of 2000 tokens that another process goes on with.
+void measure_restart(const char* name) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / fmt::format("session-bench-{}", getpid())).string();
+  {
+    const prosa::Model model = prosa::Model::from_pretrained(name);
+    prosa::Session session(model);
+    session.sync(random_ids(2000, model.info().vocab_size));
+    session.save(path);
+  }
+  std::vector<double> times;
+  for (int i = 0; i < 7; ++i) {
+    times.push_back(time_ms([&] {
+      const pid_t child = fork();
+      if (child == 0) {
+        execl("/proc/self/exe", "session_bench", name, "--resume", path.c_str(), static_cast<char*>(nullptr));
+        _exit(127);
+      }
+      int status = 0;
+      if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+        throw std::runtime_error("no second process");
+    }));
+  }
+  line("process begin, load, 2000 saved tokens, a turn of 20, its first token and the end",
+       fmt::format("{:.0f} ms ({:.0f} to {:.0f})", median(times), quantile(times, 0), quantile(times, 1)));
   std::filesystem::remove(path);
 }
 
@@ -190,19 +230,22 @@ int main(int argc, char** argv) try {
     fmt::print(stderr, "session_bench MODEL [--long N]\n");
     return 2;
   }
+  if (argc == 4 && std::strcmp(argv[2], "--resume") == 0) return resume(argv[1], argv[3]);
   int64_t far = 8000;
   if (argc == 4 && std::strcmp(argv[2], "--long") == 0) far = std::stoll(argv[3]);
   prosa::LoadOptions options;
   options.context = std::max<int64_t>(far, 4000) + 200;
   measure_load_and_memory(argv[1], options);
+  measure_restart(argv[1]);
   const prosa::Model model = prosa::Model::from_pretrained(argv[1], options);
   line("model", fmt::format("{}, {} threads", model.info().isa, model.info().threads));
-  measure_at(model, 200);
+  const double near_turn = measure_at(model, 200);
   measure_file(model);
   measure_cancel(model);
-  measure_at(model, far);
+  const double far_turn = measure_at(model, far);
+  line(fmt::format("turn at {} against one at 200", far), fmt::format("{:.2f}", far_turn / near_turn));
   return 0;
-} catch (const prosa::Error& error) {
+} catch (const std::exception& error) {
   fmt::print(stderr, "{}\n", error.what());
   return 1;
 }

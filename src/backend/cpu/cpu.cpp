@@ -28,6 +28,9 @@ class CpuBackend final : public Backend {
         pool_(options.threads > 0 ? options.threads : physical_cores()),
         model_(pack_model(weights, pool_, options.progress)),
         forward_(model_, kernels_, pool_, std::max<int64_t>(options.max_prefill_chunk, 1)) {}
+  ~CpuBackend() override { buffers_->close(); }
+  CpuBackend(const CpuBackend&) = delete;
+  CpuBackend& operator=(const CpuBackend&) = delete;
 
   [[nodiscard]] std::string_view name() const noexcept override { return "cpu"; }
   [[nodiscard]] std::string_view isa() const noexcept override { return kernels_.isa; }

@@ -26,7 +26,17 @@ AlignedBuffer<float> SnapshotBuffers::take() {
 void SnapshotBuffers::give_back(AlignedBuffer<float> buffer) noexcept {
   if (buffer.size() != floats_) return;
   const std::lock_guard lock(mutex_);
-  if (ready_.size() < ready_.capacity()) ready_.push_back(std::move(buffer));  // never allocates
+  if (!closed_ && ready_.size() < ready_.capacity()) ready_.push_back(std::move(buffer));  // never allocates
+}
+
+void SnapshotBuffers::close() noexcept {
+  if (thread_.joinable()) {
+    thread_.request_stop();
+    thread_.join();
+  }
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  ready_.clear();
 }
 
 int64_t SnapshotBuffers::byte_size() const {

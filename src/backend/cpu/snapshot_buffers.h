@@ -22,6 +22,8 @@ class SnapshotBuffers {
   /// With any contents. Error(out_of_memory).
   [[nodiscard]] AlignedBuffer<float> take();
   void give_back(AlignedBuffer<float> buffer) noexcept;
+  /// From now on none lies idle: the backend is gone, and what outlives it only gives back.
+  void close() noexcept;
   /// Of the idle ones.
   [[nodiscard]] int64_t byte_size() const;
 
@@ -32,6 +34,7 @@ class SnapshotBuffers {
   const int64_t floats_;
   mutable std::mutex mutex_;  // guards what follows
   std::vector<AlignedBuffer<float>> ready_;
+  bool closed_ = false;
   bool wanted_ = false;  // somebody has taken one since the last refill
   std::condition_variable_any changed_;
   std::jthread thread_;  // last: it uses all of the above; started by the first take()

@@ -7,7 +7,7 @@
 // All of it is inlined at once: later, arrays of accumulators would already be memory.
 // (Not where a vector is an array anyway, nor with a check before each load: there it would only keep the compiler busy
 // for minutes.)
-#if !defined(PROSA_INLINE) && defined(__SANITIZE_ADDRESS__)
+#if !defined(PROSA_INLINE) && (defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
 #define PROSA_INLINE
 #elif !defined(PROSA_INLINE)
 #define PROSA_INLINE __attribute__((always_inline))
