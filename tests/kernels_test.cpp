@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -82,11 +83,11 @@ class KernelsTest : public testing::TestWithParam<std::string> {
   const Kernels& kernels = choose_kernels(GetParam());
   ThreadPool pool{2};
 
-  // y = W x of the kernel for `tokens` rows against double sums over the int8 form (quantized) or x itself (dense).
-  void check_linear(const TestMatrix& test, int64_t tokens) {
+  // y = W x of the kernel for `tokens` rows against double sums over the integers (quantized) or x itself (dense).
+  void check_linear(const TestMatrix& test, int64_t tokens, int planes = 2) {
     const Matrix& m = test.matrix;
     const PackedMatrix packed = pack(m, pool);
-    InputRows input(tokens, m.cols);
+    InputRows input(tokens, m.cols, planes);
     const std::vector<float> x = random_floats(tokens * m.cols, 7);
     for (int64_t t = 0; t < tokens; ++t) {
       std::copy_n(x.data() + t * m.cols, m.cols, input.row(t));
@@ -103,9 +104,12 @@ class KernelsTest : public testing::TestWithParam<std::string> {
       for (int64_t t = 0; t < tokens; ++t) {
         double expected = 0.5;
         for (int64_t c = 0; c < m.cols; ++c) {
-          const double value = m.quantized() ? static_cast<double>(view.scale[t * view.ldg + c / m.group_size]) *
-                                                   (128 * view.high[t * view.ldq + c] + view.low[t * view.ldq + c])
-                                             : x[static_cast<size_t>(t * m.cols + c)];
+          double value = x[static_cast<size_t>(t * m.cols + c)];
+          if (m.quantized()) {
+            value = view.high[t * view.ldq + c];
+            if (planes == 2) value = 128 * value + view.low[t * view.ldq + c];
+            value *= static_cast<double>(view.scale[t * view.ldg + c / m.group_size]);
+          }
           expected += value * row[static_cast<size_t>(c)];
         }
         ASSERT_NEAR(y[static_cast<size_t>(t * ldy + r)], expected, 2e-4)
@@ -146,8 +150,10 @@ TEST_P(KernelsTest, QuantizedLinear) {
   for (int bits : {2, 3, 4, 5, 6, 8}) {
     for (int group : {32, 64, 128}) {
       for (int64_t rows : {2, 16, 35, 64}) {
-        for (int64_t tokens : {1, 2, 3, 4, 13})
-          check_linear(quantized_matrix(rows, 256, bits, group, DType::bf16, 11), tokens);
+        const TestMatrix matrix = quantized_matrix(rows, 256, bits, group, DType::bf16, 11);
+        for (int64_t tokens : {1, 2, 3, 4, 13}) {
+          for (int planes : {1, 2}) check_linear(matrix, tokens, planes);
+        }
       }
     }
   }
@@ -170,22 +176,24 @@ TEST_P(KernelsTest, DenseLinear) {
 }
 
 TEST_P(KernelsTest, ExtremeCodesAndActivationsDoNotSaturate) {
-  for (int bits : {4, 6, 8}) {
+  for (int bits : {2, 3, 4, 5, 6, 8}) {
     TestMatrix test = quantized_matrix(16, 128, bits, 64, DType::f32, 1);
     std::fill(test.data.begin(), test.data.end(), std::byte{0xff});
     const PackedMatrix packed = pack(test.matrix, pool);
     for (float sign : {1.0F, -1.0F}) {
-      InputRows input(1, 128);
-      std::fill_n(input.row(0), 128, sign);
-      input.quantize(kernels, 0, 128, 64);
-      std::vector<float> y(16);
-      kernels.linear(packed, {0, 1}, input.view(64), 1, y.data(), 16, false);
-      std::vector<float> row(128);
-      for (int64_t r = 0; r < 16; ++r) {
-        checkpoint::dequantize_row(test.matrix, r, row.data());
-        double expected = 0;
-        for (float value : row) expected += sign * value;
-        EXPECT_NEAR(y[static_cast<size_t>(r)] / expected, 1.0, 1e-5) << bits;
+      for (int planes : {1, 2}) {
+        InputRows input(1, 128, planes);
+        std::fill_n(input.row(0), 128, sign);
+        input.quantize(kernels, 0, 128, 64);
+        std::vector<float> y(16);
+        kernels.linear(packed, {0, 1}, input.view(64), 1, y.data(), 16, false);
+        std::vector<float> row(128);
+        for (int64_t r = 0; r < 16; ++r) {
+          checkpoint::dequantize_row(test.matrix, r, row.data());
+          double expected = 0;
+          for (float value : row) expected += sign * value;
+          EXPECT_NEAR(y[static_cast<size_t>(r)] / expected, 1.0, 1e-5) << bits;
+        }
       }
     }
   }
@@ -212,6 +220,17 @@ TEST_P(KernelsTest, QuantizeRoundsToTheNearestStep) {
     EXPECT_FLOAT_EQ(sum[static_cast<size_t>(g)], total * scale[static_cast<size_t>(g)]);
   }
   EXPECT_EQ(scale[1], 0.0F);
+
+  kernels.quantize(x.data(), n, 64, high.data(), nullptr, scale.data(), sum.data());
+  for (int64_t i = 0; i < n; ++i) {
+    const auto at = static_cast<size_t>(i);
+    EXPECT_NEAR(scale[at / 64] * high[at], x[at], scale[at / 64] * 0.51F);
+    EXPECT_GE(high[at], -127);
+  }
+  for (size_t g = 0; g < 4; ++g) {
+    const int total = std::accumulate(high.begin() + 64 * g, high.begin() + 64 * (g + 1), 0);
+    EXPECT_FLOAT_EQ(sum[g], static_cast<float>(total) * scale[g]);
+  }
 }
 
 TEST_P(KernelsTest, RowFunctions) {

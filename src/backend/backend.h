@@ -145,6 +145,7 @@ class Backend {
 struct BackendOptions {
   int threads = 0;                                     // 0: physical cores
   std::string isa = {};                                // "": the best this machine has; else a name of available_isas()
+  int activation_bits = 15;                            // 15 or 8, of what quantized weights are multiplied with (cpu)
   int64_t max_prefill_chunk = 256;                     // tokens per pass of prefill: bounds the scratch memory
   std::function<void(double fraction)> progress = {};  // of packing the weights, 0..1
 };
@@ -152,7 +153,7 @@ struct BackendOptions {
 /// The official formulas in float32 over dequantized weights: slow, obvious, the oracle of every other backend.
 std::unique_ptr<Backend> make_reference_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
 
-/// Weights packed once for the ISA found at run time, int8 activations in quantized products.
+/// Weights packed once for the ISA found at run time, integer activations in quantized products.
 std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
 
 /// By name ("cpu", "reference"); Error(unsupported) lists the known ones.

@@ -110,6 +110,7 @@ struct BenchReport {
   int64_t weight_bytes = 0;
   int64_t file_bytes = 0;  // of its safetensors files
   std::string backend, isa, processor;
+  int activation_bits = 15;
   std::vector<BenchSet> sets;  // by threads, as asked for
   std::optional<BenchStart> start;
 

@@ -68,6 +68,7 @@ ordered_json bench_json(const BenchReport& report) {
                          {"int8_gmacs", main.ceilings.int8_gmacs()},
                          {"threads", main.threads},
                          {"isa", report.isa},
+                         {"activation_bits", report.activation_bits},
                          {"model", {{"bits", report.sizes.bits}, {"weight_bytes", report.weight_bytes}}},
                          {"runs", std::move(runs)},
                          {"backend", report.backend},

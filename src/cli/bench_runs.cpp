@@ -197,11 +197,13 @@ BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& 
   backend::BackendOptions options;
   options.threads = threads;
   options.isa = arguments.load.isa;
+  options.activation_bits = arguments.load.activation_bits;
   const auto backend = backend::make_backend(arguments.load.backend, weights, options);
   report.sizes = step_sizes(*weights);
   report.weight_bytes = weights->byte_size();
   report.backend = backend->name();
   report.isa = backend->isa();
+  report.activation_bits = options.activation_bits;
 
   BenchSet set;
   set.threads = backend->threads();

@@ -19,6 +19,10 @@ void add_load_options(CLI::App& command, LoadOptions& options, bool with_context
       ->group("Machine");
   command.add_option("--isa", options.isa, "avx512vnni, avx2, neon or portable (default: the best here)")
       ->group("Machine");
+  command.add_option("--activation-bits", options.activation_bits, "15, or 8: reads prompts faster and less exactly")
+      ->check(CLI::IsMember({15, 8}))
+      ->capture_default_str()
+      ->group("Machine");
   if (with_context) {
     command.add_option("--context", options.context, "tokens a conversation may hold")
         ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))

@@ -27,7 +27,8 @@ class CpuBackend final : public Backend {
       : kernels_(choose_kernels(options.isa)),
         pool_(options.threads > 0 ? options.threads : physical_cores()),
         model_(pack_model(weights, pool_, options.progress)),
-        forward_(model_, kernels_, pool_, std::max<int64_t>(options.max_prefill_chunk, 1)) {}
+        forward_(model_, kernels_, pool_, std::max<int64_t>(options.max_prefill_chunk, 1), options.activation_bits),
+        layout_(options.activation_bits == 15 ? CpuSnapshot::layout : CpuSnapshot::layout_of_int8) {}
   ~CpuBackend() override { buffers_->close(); }
   CpuBackend(const CpuBackend&) = delete;
   CpuBackend& operator=(const CpuBackend&) = delete;
@@ -110,7 +111,7 @@ class CpuBackend final : public Backend {
     mine->restore(own(state));
   }
 
-  [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return CpuSnapshot::layout; }
+  [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return layout_; }
   [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find,
                                                         const Snapshot* longer) override {
     const auto* whole = dynamic_cast<const CpuSnapshot*>(longer);
@@ -152,6 +153,7 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   PackedModel model_;
   Forward forward_;
+  const std::string_view layout_;
   std::shared_ptr<SnapshotBuffers> buffers_ =
       std::make_shared<SnapshotBuffers>(CpuState::fixed_elements(model_.config));
 };
@@ -164,6 +166,10 @@ std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights
   if (options.threads < 0 || options.threads > 1024) {
     throw Error(ErrorCode::invalid_argument, fmt::format("{} threads", options.threads), "threads",
                 "0 (physical cores) to 1024");
+  }
+  if (options.activation_bits != 15 && options.activation_bits != 8) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", options.activation_bits), "activation_bits",
+                "15 or 8");
   }
   return std::make_unique<cpu::CpuBackend>(*weights, options);
 }

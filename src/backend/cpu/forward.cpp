@@ -42,12 +42,13 @@ std::vector<StageTime> StageClock::take() {
   return times;
 }
 
-Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows)
+Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows,
+                 int activation_bits)
     : model_(model),
       config_(model.config),
       kernels_(kernels),
       pool_(pool),
-      work_(model.config, max_rows, pool.size()),
+      work_(model.config, max_rows, pool.size(), activation_bits == 15 ? 2 : 1),
       items_(pool.size()),
       stages_(static_cast<size_t>(pool.size()) * kStageSpacing) {
   const int64_t half = config_.rotary_dim / 2;

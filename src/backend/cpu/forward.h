@@ -39,7 +39,7 @@ class StageClock {
 
 class Forward {
  public:
-  Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows);
+  Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows, int activation_bits);
 
   /// Feeds at most max_rows tokens to one state. False when `cancel` was seen (the state is then in pieces).
   bool prefill(CpuState& state, std::span<const int32_t> tokens, LogitRows rows, std::span<float> logits,

@@ -13,14 +13,14 @@
 namespace prosa::backend::cpu {
 
 /// Inputs of a product for several tokens, in float32 and, for quantized weights, as 15-bit integers by groups of
-/// columns in two int8 planes: x = scale * (128 * high + low), low in [-64, 63]. One plane alone would be the usual
-/// int8 activation; docs/numerics.md has what that costs. sum = scale * (sum of the integers), the factor of a weight
-/// group's bias.
+/// columns in two int8 planes: x = scale * (128 * high + low), low in [-64, 63]. Without the low plane they are 8-bit
+/// integers, x = scale * high; docs/numerics.md has what that costs. sum = scale * (sum of the integers), the factor of
+/// a weight group's bias.
 struct Activations {
   const float* x = nullptr;  // [tokens, ldx]
   int64_t ldx = 0;
   const int8_t* high = nullptr;  // [tokens, ldq]
-  const int8_t* low = nullptr;   // [tokens, ldq]
+  const int8_t* low = nullptr;   // [tokens, ldq], or null
   int64_t ldq = 0;
   const float* scale = nullptr;  // [tokens, ldg]
   const float* sum = nullptr;    // [tokens, ldg]
@@ -32,7 +32,7 @@ struct Activations {
     rest.x += token * ldx;
     if (high == nullptr) return rest;  // dense weights need no integers
     rest.high += token * ldq;
-    rest.low += token * ldq;
+    if (low != nullptr) rest.low += token * ldq;
     rest.scale += token * ldg;
     rest.sum += token * ldg;
     return rest;
@@ -89,7 +89,8 @@ struct Kernels {
   /// y[t][32 * tile + row] (+)= W x for the tiles of the range and all tokens.
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                  bool add);
-  /// Symmetric 15-bit integers by groups, split into planes (Activations); n a multiple of the group.
+  /// Symmetric integers by groups (Activations), of 15 bits in two planes, or of 8 bits where `low` is null; n a
+  /// multiple of the group.
   void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum);
 
   /// out = x / sqrt(mean(x^2) + eps) * w. x and w are zero behind n up to a multiple of 16.

@@ -103,7 +103,9 @@ class CpuState final : public State {
 
 class CpuSnapshot final : public Snapshot {
  public:
-  static constexpr std::string_view layout = "cpu 1";  // changes with the form of the parts
+  // Changes with the form of the parts, and with the numbers in them: a state is continued as it was begun.
+  static constexpr std::string_view layout = "cpu 1";
+  static constexpr std::string_view layout_of_int8 = "cpu 1, 8-bit activations";
 
   /// Its memory comes from `buffers` and goes back there.
   CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers);

@@ -5,10 +5,11 @@
 
 namespace prosa::backend::cpu {
 
-InputRows::InputRows(int64_t rows, int64_t width) : width_(padded(width, 128)), x_(rows * width_, "activations") {
+InputRows::InputRows(int64_t rows, int64_t width, int planes)
+    : width_(padded(width, 128)), x_(rows * width_, "activations") {
   for (size_t i = 0; i < kGroupSizes.size(); ++i) {
     quantized_[i].high = AlignedBuffer<int8_t>(rows * width_, "activations");
-    quantized_[i].low = AlignedBuffer<int8_t>(rows * width_, "activations");
+    if (planes == 2) quantized_[i].low = AlignedBuffer<int8_t>(rows * width_, "activations");
     quantized_[i].scale = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
     quantized_[i].sum = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
   }
@@ -17,7 +18,8 @@ InputRows::InputRows(int64_t rows, int64_t width) : width_(padded(width, 128)), 
 void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
   Quantized& form = quantized_[group_index(group_size)];
   const int64_t groups = width_ / group_size;
-  kernels.quantize(row(index), n, group_size, form.high.data() + index * width_, form.low.data() + index * width_,
+  int8_t* low = form.low.size() == 0 ? nullptr : form.low.data() + index * width_;
+  kernels.quantize(row(index), n, group_size, form.high.data() + index * width_, low,
                    form.scale.data() + index * groups, form.sum.data() + index * groups);
 }
 
@@ -28,7 +30,7 @@ Activations InputRows::view(int64_t group_size, int64_t first) const {
   if (group_size == 0) return view;
   const Quantized& form = quantized_[group_index(group_size)];
   view.high = form.high.data() + first * width_;
-  view.low = form.low.data() + first * width_;
+  view.low = form.low.size() == 0 ? nullptr : form.low.data() + first * width_;
   view.ldq = width_;
   view.ldg = width_ / group_size;
   view.scale = form.scale.data() + first * view.ldg;
@@ -43,7 +45,7 @@ int64_t InputRows::byte_size() const {
   return total;
 }
 
-Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers)
+Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers, int planes)
     : max_rows(rows),
       hidden_width(padded(config.hidden_size)),
       intermediate_width(padded(config.intermediate_size)),
@@ -62,11 +64,11 @@ Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers)
       up(rows * intermediate_width, "activations") {
   const int64_t width =
       std::max({config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()});
-  shared = InputRows(rows, width);
+  shared = InputRows(rows, width, planes);
   const int64_t mixer_floats =
       std::max(delta_scratch_floats(config.linear_key_head_dim), kAttendRows * config.head_dim);
   for (int worker = 0; worker < workers; ++worker) {
-    own.emplace_back(kOwnRows, width);
+    own.emplace_back(kOwnRows, width, planes);
     scratch.emplace_back(mixer_floats, "mixer scratch");
   }
 }

@@ -18,7 +18,8 @@ constexpr size_t group_index(int64_t group_size) { return group_size == 32 ? 0 :
 class InputRows {
  public:
   InputRows() = default;
-  InputRows(int64_t rows, int64_t width);
+  /// `planes`: 2 for 15-bit integers, 1 for 8-bit ones.
+  InputRows(int64_t rows, int64_t width, int planes);
   [[nodiscard]] float* row(int64_t index) { return x_.data() + index * width_; }
   void quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size);
   /// As seen by a matrix of this group size (any for dense ones), from row `first` on.
@@ -28,7 +29,7 @@ class InputRows {
  private:
   struct Quantized {
     AlignedBuffer<int8_t> high;  // [rows, width]
-    AlignedBuffer<int8_t> low;   // [rows, width]
+    AlignedBuffer<int8_t> low;   // [rows, width], or empty
     AlignedBuffer<float> scale;  // [rows, width / group]
     AlignedBuffer<float> sum;    // [rows, width / group]
   };
@@ -38,7 +39,7 @@ class InputRows {
 };
 
 struct Workspace {
-  Workspace(const ModelConfig& config, int64_t max_rows, int workers);
+  Workspace(const ModelConfig& config, int64_t max_rows, int workers, int planes);
 
   int64_t max_rows;
   int64_t hidden_width;        // padded hidden_size

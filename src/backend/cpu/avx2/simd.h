@@ -19,7 +19,9 @@ struct X {
 
 inline constexpr int kTokenTile = 4;
 inline constexpr int kDenseTokens = 2;
-inline constexpr int kStreamTokens = 1;
+inline constexpr int kStreamTokens = 2;
+inline constexpr int kPlaneTokens = 4;
+inline constexpr int kHalvesTogether = 1;  // 16 registers hold the sums of one half of a tile only
 inline constexpr bool kSignedCodes = true;
 
 inline F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
@@ -129,13 +131,33 @@ inline X repeat4(const int8_t* p) {
 inline __m256i add_quads(__m256i acc, __m256i pairs) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
+// g++ would make all products first, in memory, and then add them up: the barriers keep sums in registers.
+inline I in_order(I acc) {
+  asm("" : "+x"(acc.lo), "+x"(acc.hi));
+  return acc;
+}
 inline I dot(I acc, B codes, X x) {
-  return {add_quads(acc.lo, _mm256_maddubs_epi16(codes.lo, x.v)),
-          add_quads(acc.hi, _mm256_maddubs_epi16(codes.hi, x.v))};
+  return in_order(
+      {add_quads(acc.lo, _mm256_maddubs_epi16(codes.lo, x.v)), add_quads(acc.hi, _mm256_maddubs_epi16(codes.hi, x.v))});
 }
 inline __m256i signed_pairs(__m256i w, __m256i x) {
   return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
 }
 inline I dot8(I acc, B codes, X x) {
-  return {add_quads(acc.lo, signed_pairs(codes.lo, x.v)), add_quads(acc.hi, signed_pairs(codes.hi, x.v))};
+  return in_order({add_quads(acc.lo, signed_pairs(codes.lo, x.v)), add_quads(acc.hi, signed_pairs(codes.hi, x.v))});
 }
+
+// Pairs of products in 16 bits, added up for as many chunks as cannot overflow before they are widened: codes of up to
+// 6 bits only, see kShortChunks.
+inline constexpr bool kShortSums = true;
+struct S {
+  __m256i lo, hi;
+};
+inline S short_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline S dot_short(S acc, B codes, X x) {
+  acc = {_mm256_add_epi16(acc.lo, _mm256_maddubs_epi16(codes.lo, x.v)),
+         _mm256_add_epi16(acc.hi, _mm256_maddubs_epi16(codes.hi, x.v))};
+  asm("" : "+x"(acc.lo), "+x"(acc.hi));
+  return acc;
+}
+inline I widen(I acc, S sums) { return {add_quads(acc.lo, sums.lo), add_quads(acc.hi, sums.hi)}; }

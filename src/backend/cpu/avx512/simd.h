@@ -19,7 +19,9 @@ struct X {
 
 inline constexpr int kTokenTile = 8;         // tokens that share a loaded value in the delta rule
 inline constexpr int kDenseTokens = 4;       // the same in products with dense weights
-inline constexpr int kStreamTokens = 4;      // the same in exact products with quantized ones
+inline constexpr int kStreamTokens = 4;      // the same in products with quantized ones and two planes
+inline constexpr int kPlaneTokens = 6;       // and with one plane
+inline constexpr int kHalvesTogether = 2;    // halves of a tile that share a loaded activation
 inline constexpr bool kSignedCodes = false;  // 8-bit codes stay unsigned in dot()
 
 inline F zero() { return {_mm512_setzero_ps()}; }
@@ -67,7 +69,11 @@ inline F pow2(I n) {
 inline int32_t sum(I a) { return _mm512_reduce_add_epi32(a.v); }
 inline void store_i8(int8_t* p, I a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v)); }
 
-inline B load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline B load_bytes(const uint8_t* p) {
+  B r = {_mm512_loadu_si512(p)};
+  asm("" : "+v"(r.v));  // low and high halves of the codes: compilers would rather load it again for each
+  return r;
+}
 inline void store_bytes(uint8_t* p, B a) { _mm512_storeu_si512(p, a.v); }
 inline B mask(B a, int bits) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(static_cast<char>(bits)))}; }
 inline B flip(B a, int bits) { return {_mm512_xor_si512(a.v, _mm512_set1_epi8(static_cast<char>(bits)))}; }
@@ -93,3 +99,10 @@ inline X repeat4(const int8_t* p) {
 inline I dot(I acc, B codes, X x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
 // The same for 8-bit codes (signed ones where kSignedCodes).
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
+
+// Sums of a few dot products before they are added up: nothing narrower would be faster here.
+inline constexpr bool kShortSums = false;
+using S = I;
+inline S short_zero() { return izero(); }
+inline S dot_short(S acc, B codes, X x) { return dot(acc, codes, x); }
+inline I widen(I acc, S sums) { return add(acc, sums); }

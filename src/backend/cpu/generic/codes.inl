@@ -63,6 +63,13 @@ inline I dot_bits(I acc, B codes, X x) {
     return dot(acc, codes, x);
 }
 
+// Chunks whose products a short sum (S) takes: pairs of code * 127 at most, in 16 bits.
+template <int Bits>
+inline constexpr int kShortChunks = Bits <= 4   ? 8
+                                    : Bits == 5 ? 4
+                                                : 2;
+static_assert(8 * 2 * 15 * 127 < 32768 && 4 * 2 * 31 * 127 < 32768 && 2 * 2 * 63 * 127 < 32768);
+
 template <bool Wide>
 inline F load_scale(const uint8_t* header, int64_t vector) {
   if constexpr (Wide)

@@ -1,4 +1,4 @@
-// Products with packed weights: quantized codes times integer activations in two int8 planes, dense values times
+// Products with packed weights: quantized codes times integer activations in one or two int8 planes, dense values times
 // float32 ones, straight from the packed stream. Codes: codes.inl.
 //
 // Included inside an ISA's namespace. For each group of columns y += (scale * xs) * dot + bias * xsum, where dot is an
@@ -20,46 +20,72 @@ inline void read_ahead(const uint8_t* at, int64_t bytes) {
 // 128 * high + low: at most 128 columns * 255 * 127.5 * 128, which fits 31 bits.
 inline I join_planes(I high, I low) { return add(scale_up<7>(high), low); }
 
-// The integer sums of one group of columns for both halves of a tile and T tokens from `x_high`, `x_low` on.
-template <int Bits, int T>
-PROSA_INLINE inline void dot_group(const PackedMatrix& w, const uint8_t* planes, const Activations& x, int64_t column,
-                                   I (&total)[T][2]) {
-  constexpr int kChains = T == 1 ? 2 : 1;  // a lone token takes even and odd chunks apart: shorter chains of additions
-  I high[T][2][kChains];
-  I low[T][2][kChains];
+// The integer sums of one group of columns for H halves of a tile, from `first` on, and T tokens.
+template <int Bits, int Planes, int T, int H>
+PROSA_INLINE inline void dot_halves(const PackedMatrix& w, const uint8_t* planes, const Activations& x, int64_t column,
+                                    I (&total)[T][2], int first) {
+  constexpr bool kShort = kShortSums && Bits <= 6;
+  constexpr int kRun = kShortChunks<Bits>;
+  constexpr int kChains = T == 1 && !kShort ? 2 : 1;  // a lone token takes even and odd chunks apart: shorter chains
+  I sums[T][H][Planes][kChains];
+  S few[T][H][Planes];
   each<T>([&]<int t>() PROSA_INLINE {
-    each<kChains>([&]<int c>() PROSA_INLINE { high[t][0][c] = high[t][1][c] = low[t][0][c] = low[t][1][c] = izero(); });
+    each<H * Planes * kChains>(
+        [&]<int n>() PROSA_INLINE { sums[t][n / (Planes * kChains)][n / kChains % Planes][n % kChains] = izero(); });
   });
   const int64_t half = w.half_bytes();
+  planes += first * half;
   for (int64_t block = 0; block < w.group_size / 32; ++block, planes += Bits * kVector, column += 32) {
     each<8>([&]<int c>() PROSA_INLINE {
-      const B first = codes_of<Bits, c>(planes);
-      const B second = codes_of<Bits, c>(planes + half);
+      B codes[H];
+      each<H>([&]<int h>() PROSA_INLINE { codes[h] = codes_of<Bits, c>(planes + h * half); });
       each<T>([&]<int t>() PROSA_INLINE {
-        const X xh = repeat4(x.high + t * x.ldq + column + 4 * c);
-        const X xl = repeat4(x.low + t * x.ldq + column + 4 * c);
-        constexpr int chain = c % kChains;
-        high[t][0][chain] = dot_bits<Bits>(high[t][0][chain], first, xh);
-        high[t][1][chain] = dot_bits<Bits>(high[t][1][chain], second, xh);
-        low[t][0][chain] = dot_bits<Bits>(low[t][0][chain], first, xl);
-        low[t][1][chain] = dot_bits<Bits>(low[t][1][chain], second, xl);
+        each<Planes>([&]<int p>() PROSA_INLINE {
+          const X in = repeat4((p == 0 ? x.high : x.low) + t * x.ldq + column + 4 * c);
+          each<H>([&]<int h>() PROSA_INLINE {
+            if constexpr (!kShort) {
+              I& sum = sums[t][h][p][c % kChains];
+              sum = dot_bits<Bits>(sum, codes[h], in);
+            } else {
+              if constexpr (c % kRun == 0) few[t][h][p] = short_zero();
+              few[t][h][p] = dot_short(few[t][h][p], codes[h], in);
+              if constexpr (c % kRun == kRun - 1) sums[t][h][p][0] = widen(sums[t][h][p][0], few[t][h][p]);
+            }
+          });
+        });
       });
     });
   }
   each<T>([&]<int t>() PROSA_INLINE {
-    each<2>([&]<int h>() PROSA_INLINE {
-      if constexpr (kChains == 1)
-        total[t][h] = join_planes(high[t][h][0], low[t][h][0]);
+    each<H>([&]<int h>() PROSA_INLINE {
+      I plane[Planes];
+      each<Planes>([&]<int p>() PROSA_INLINE {
+        plane[p] = sums[t][h][p][0];
+        if constexpr (kChains == 2) plane[p] = add(plane[p], sums[t][h][p][1]);
+      });
+      if constexpr (Planes == 2)
+        total[t][first + h] = join_planes(plane[0], plane[1]);
       else
-        total[t][h] = join_planes(add(high[t][h][0], high[t][h][1]), add(low[t][h][0], low[t][h][1]));
+        total[t][first + h] = plane[0];
     });
   });
 }
 
-// T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache.
+template <int Bits, int Planes, int T>
+PROSA_INLINE inline void dot_group(const PackedMatrix& w, const uint8_t* planes, const Activations& x, int64_t column,
+                                   I (&total)[T][2]) {
+  static_assert(kHalves == 2);
+  if constexpr (kHalvesTogether == 2) {
+    dot_halves<Bits, Planes, T, 2>(w, planes, x, column, total, 0);
+  } else {
+    dot_halves<Bits, Planes, T, 1>(w, planes, x, column, total, 0);
+    dot_halves<Bits, Planes, T, 1>(w, planes, x, column, total, 1);
+  }
+}
+
 // T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache. A function of its own: its
 // registers are full.
-template <int Bits, bool Wide, int T>
+template <int Bits, bool Wide, int Planes, int T>
 __attribute__((noinline)) void stream_tile(const PackedMatrix& w, int64_t tile, const Activations& x, int64_t token,
                                            bool ahead, float* y, int64_t ldy, bool add_to) {
   const uint8_t* at = w.tile(tile);
@@ -70,7 +96,7 @@ __attribute__((noinline)) void stream_tile(const PackedMatrix& w, int64_t tile, 
   for (int64_t g = 0; g < w.groups(); ++g, at += step) {
     if (ahead) read_ahead(at, step);
     I dots[T][2];
-    dot_group<Bits, T>(w, at + w.header_bytes(), mine, g * w.group_size, dots);
+    dot_group<Bits, Planes, T>(w, at + w.header_bytes(), mine, g * w.group_size, dots);
     each<2>([&]<int h>() PROSA_INLINE {
       const F scale = load_scale<Wide>(at, h);
       const F bias = load_scale<Wide>(at, 2 + h);
@@ -80,17 +106,17 @@ __attribute__((noinline)) void stream_tile(const PackedMatrix& w, int64_t tile, 
       });
     });
   }
-  for (int t = 0; t < T; ++t) {
-    for (int h = 0; h < 2; ++h) {
+  each<T>([&]<int t>() PROSA_INLINE {
+    each<2>([&]<int h>() PROSA_INLINE {
       const int64_t row = tile * kTileRows + h * kHalfRows;
       put_row(y + (token + t) * ldy + row, w.rows - row, add_to, acc[t][h]);
-    }
-  }
+    });
+  });
 }
 
 // A few tokens take some tiles in turn, which wait in the second-level cache, while the tokens' integers stay in the
 // first: so the other way round than where a tile comes from memory.
-template <int Bits, bool Wide>
+template <int Bits, bool Wide, int Planes>
 inline void stream_linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y,
                           int64_t ldy, bool add_to) {
   const int64_t few = std::max<int64_t>(kWaitingBytes / w.tile_bytes, 1);
@@ -100,12 +126,14 @@ inline void stream_linear(const PackedMatrix& w, Range tiles, const Activations&
     const auto take = [&]<int T>() PROSA_INLINE {
       for (; token + T <= tokens; token += T) {
         for (int64_t tile = begin; tile < end; ++tile)
-          stream_tile<Bits, Wide, T>(w, tile, x, token, token == 0, y, ldy, add_to);
+          stream_tile<Bits, Wide, Planes, T>(w, tile, x, token, token == 0, y, ldy, add_to);
       }
     };
-    take.template operator()<kStreamTokens>();
-    if constexpr (kStreamTokens > 2) take.template operator()<2>();
-    if constexpr (kStreamTokens > 1) take.template operator()<1>();
+    constexpr int kMost = Planes == 2 ? kStreamTokens : kPlaneTokens;
+    take.template operator()<kMost>();
+    if constexpr (kMost > 4) take.template operator()<4>();
+    if constexpr (kMost > 2) take.template operator()<2>();
+    if constexpr (kMost > 1) take.template operator()<1>();
   }
 }
 
@@ -167,13 +195,22 @@ inline void dense_linear(const PackedMatrix& w, Range tiles, const Activations& 
 
 // ---- dispatch
 
+template <int Bits, int Planes>
+inline void linear_planes(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y,
+                          int64_t ldy, bool add_to) {
+  if (w.scale_dtype == DType::f32)
+    stream_linear<Bits, true, Planes>(w, tiles, x, tokens, y, ldy, add_to);
+  else
+    stream_linear<Bits, false, Planes>(w, tiles, x, tokens, y, ldy, add_to);
+}
+
 template <int Bits>
 inline void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                         bool add_to) {
-  if (w.scale_dtype == DType::f32)
-    stream_linear<Bits, true>(w, tiles, x, tokens, y, ldy, add_to);
+  if (x.low != nullptr)
+    linear_planes<Bits, 2>(w, tiles, x, tokens, y, ldy, add_to);
   else
-    stream_linear<Bits, false>(w, tiles, x, tokens, y, ldy, add_to);
+    linear_planes<Bits, 1>(w, tiles, x, tokens, y, ldy, add_to);
 }
 
 inline void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,

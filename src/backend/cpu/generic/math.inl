@@ -69,9 +69,12 @@ inline void to_f16(const float* x, int64_t n, uint16_t* out) {
 }
 
 // Groups are multiples of 32, so whole vectors. A group of zeros gets scale 0 and integers 0. The largest magnitude
-// becomes 127 * 128, so that both planes fit int8: high = floor((q + 64) / 128), low = q - 128 high.
-inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sums) {
-  constexpr float kTop = 127.0F * 128.0F;
+// becomes 127 * 128, so that both planes fit int8: high = floor((q + 64) / 128), low = q - 128 high; or 127 in one
+// plane.
+template <bool Both>
+inline void quantize_groups(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale,
+                            float* sums) {
+  constexpr float kTop = Both ? 127.0F * 128.0F : 127.0F;
   const I half = round(set1(64.0F));
   for (int64_t g = 0; g * group < n; ++g) {
     const float* in = x + g * group;
@@ -82,12 +85,23 @@ inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int
     I total = izero();
     for (int64_t i = 0; i < group; i += 16) {
       const I q = round(load(in + i) * inverse);
-      const I upper = scale_down<7>(add(q, half));
-      store_i8(high + g * group + i, upper);
-      store_i8(low + g * group + i, sub(q, scale_up<7>(upper)));
+      if constexpr (Both) {
+        const I upper = scale_down<7>(add(q, half));
+        store_i8(high + g * group + i, upper);
+        store_i8(low + g * group + i, sub(q, scale_up<7>(upper)));
+      } else {
+        store_i8(high + g * group + i, q);
+      }
       total = add(total, q);
     }
     scale[g] = top / kTop;
     sums[g] = scale[g] * static_cast<float>(sum(total));
   }
+}
+
+inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sums) {
+  if (low != nullptr)
+    quantize_groups<true>(x, n, group, high, low, scale, sums);
+  else
+    quantize_groups<false>(x, n, group, high, low, scale, sums);
 }

@@ -20,6 +20,8 @@ struct X {
 inline constexpr int kTokenTile = 4;
 inline constexpr int kDenseTokens = 2;
 inline constexpr int kStreamTokens = 2;
+inline constexpr int kPlaneTokens = 2;
+inline constexpr int kHalvesTogether = 2;
 inline constexpr bool kSignedCodes = true;
 
 #define PROSA_EACH(type, expression)                 \
@@ -101,3 +103,10 @@ inline I dot(I acc, B codes, X x) { PROSA_EACH(I, vdotq_s32(acc.v[j], vreinterpr
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
 
 #undef PROSA_EACH
+
+// Sums of a few dot products before they are added up: nothing narrower would be faster here.
+inline constexpr bool kShortSums = false;
+using S = I;
+inline S short_zero() { return izero(); }
+inline S dot_short(S acc, B codes, X x) { return dot(acc, codes, x); }
+inline I widen(I acc, S sums) { return add(acc, sums); }
