@@ -109,7 +109,8 @@ void add_bench(CLI::App& app) {
   bench->footer(
       "tok/s is a median; repetitions alternate between the runs. bandwidth: weights once, state read and written, KV\n"
       "cache read, against the memory's measured read speed. int8 peak: multiply-adds of the weight matrices against\n"
-      "the measured dot-product rate. Both limits are measured before and after the runs; the better one counts.\n"
+      "the measured dot-product rate. Memory is read between the\n"
+      "repetitions, and the median counts; dot products before and after them, and the better figure counts.\n"
       "\n"
       "Examples:\n"
       "  prosa bench MODEL\n"

@@ -12,6 +12,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "cli/ceilings.h"
 #include "cli/sizes.h"
 #include "prosa/model.h"
 
@@ -65,11 +66,12 @@ struct BenchRun {
   [[nodiscard]] double step_seconds() const;
 };
 
-/// Both limits, measured before and after the runs: a shared host drifts, and the better figure is the honest limit.
+/// Both limits: reading between the repetitions of all runs, since a shared host's memory drifts; dot products before
+/// and after them, the better figure being the limit.
 struct BenchCeilings {
-  std::array<double, 2> read = {};  // GB/s
+  BenchRange read;                  // GB/s
   std::array<double, 2> int8 = {};  // 10^9 multiply-adds a second
-  [[nodiscard]] double read_gbps() const { return read[0] > read[1] ? read[0] : read[1]; }
+  [[nodiscard]] double read_gbps() const { return read.median; }
   [[nodiscard]] double int8_gmacs() const { return int8[0] > int8[1] ? int8[0] : int8[1]; }
 };
 

@@ -59,8 +59,9 @@ ordered_json bench_json(const BenchReport& report) {
   for (const BenchSet& set : report.sets) {
     for (const BenchRun& run : set.runs) runs.push_back(run_json(run, set));
     ceilings.push_back({{"threads", set.threads},
-                        {"read_gbps_before", set.ceilings.read[0]},
-                        {"read_gbps_after", set.ceilings.read[1]},
+                        {"read_gbps", set.ceilings.read.median},
+                        {"read_gbps_min", set.ceilings.read.slowest},
+                        {"read_gbps_max", set.ceilings.read.fastest},
                         {"int8_gmacs_before", set.ceilings.int8[0]},
                         {"int8_gmacs_after", set.ceilings.int8[1]}});
   }

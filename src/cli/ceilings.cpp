@@ -22,9 +22,6 @@ namespace {
 
 constexpr int64_t kLineBytes = 64;
 constexpr int64_t kRoundTo = 16;  // lines: four streams of whole steps
-constexpr size_t kMostRounds = 15;
-constexpr size_t kLeastRounds = 3;  // where reading is slow (an emulator), so that it ends
-constexpr std::chrono::seconds kEnough(1);
 
 int64_t buffer_bytes() {
   const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 where the system does not tell (arm64)
@@ -43,32 +40,38 @@ double median(std::vector<double> values) {
 // streams, or asking for lines a page ahead, hide that gap; so may a kernel, and a ceiling that a kernel can pass is
 // none. Which way wins is the machine's affair: all are measured, in turn, so that a slow moment of a shared host hits
 // each alike, and the best median counts, not the luckiest pass.
-double measure_read_gbps(int threads) {
-  const int64_t lines_each = buffer_bytes() / threads / (kLineBytes * kRoundTo) * kRoundTo;
-  const int64_t bytes_each = lines_each * kLineBytes;
-  AlignedBuffer<uint8_t> buffer(bytes_each * threads, "the memory to read");  // on 2 MiB pages: page walks cost too
-  ThreadPool pool(threads);
-  pool.run([&](int worker) {  // first touch by its reader
-    auto* words = reinterpret_cast<uint64_t*>(buffer.data() + worker * bytes_each);
-    std::fill_n(words, bytes_each / 8, uint64_t{1});
+ReadMeter::ReadMeter(int threads)
+    : lines_each_(buffer_bytes() / threads / (kLineBytes * kRoundTo) * kRoundTo),
+      buffer_(lines_each_ * kLineBytes * threads, "the memory to read"),  // on 2 MiB pages: page walks cost too
+      pool_(threads),
+      rates_(read_ways().size()) {
+  pool_.run([&](int worker) {  // first touch by its reader
+    auto* words = reinterpret_cast<uint64_t*>(buffer_.data() + worker * lines_each_ * kLineBytes);
+    std::fill_n(words, lines_each_ * kLineBytes / 8, uint64_t{1});
   });
+}
+
+void ReadMeter::pass() {
   const std::span<const ReadWay> ways = read_ways();
-  std::vector<std::vector<double>> rates(ways.size());
-  const auto begin = std::chrono::steady_clock::now();
-  for (size_t round = 0; round < kMostRounds; ++round) {
-    if (round >= kLeastRounds && std::chrono::steady_clock::now() - begin > kEnough) break;
-    for (size_t i = 0; i < ways.size(); ++i) {
-      const ReadWay& way = ways[i];
-      std::atomic<uint64_t> total{0};
-      const auto start = std::chrono::steady_clock::now();
-      pool.run([&](int worker) { total += way.read(buffer.data() + worker * bytes_each, lines_each / way.streams); });
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-      PROSA_CHECK(total.load() == static_cast<uint64_t>(buffer.size() / 8));  // every word, once
-      rates[i].push_back(static_cast<double>(buffer.size()) / seconds.count() / 1e9);
-    }
+  for (size_t i = 0; i < ways.size(); ++i) {
+    const ReadWay& way = ways[i];
+    std::atomic<uint64_t> total{0};
+    const auto start = std::chrono::steady_clock::now();
+    pool_.run([&](int worker) {
+      total += way.read(buffer_.data() + worker * lines_each_ * kLineBytes, lines_each_ / way.streams);
+    });
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    PROSA_CHECK(total.load() == static_cast<uint64_t>(buffer_.size() / 8));  // every word, once
+    rates_[i].push_back(static_cast<double>(buffer_.size()) / seconds.count() / 1e9);
   }
-  double best = 0;
-  for (const std::vector<double>& rate : rates) best = std::max(best, median(rate));
+}
+
+BenchRange ReadMeter::gbps() const {
+  BenchRange best;
+  for (const std::vector<double>& rate : rates_) {
+    if (rate.empty() || median(rate) <= best.median) continue;
+    best = {median(rate), *std::ranges::min_element(rate), *std::ranges::max_element(rate)};
+  }
   return best;
 }
 

@@ -1,4 +1,4 @@
-// The ways of reading memory that measure_read_gbps() tries: number of streams, prefetch distance, and the loop.
+// The ways of reading memory that ReadMeter tries: number of streams, prefetch distance, and the loop.
 //
 // Not a choice: which way is fastest depends on the machine's prefetchers, so all are measured. Invariant: every way
 // reads each byte of its range exactly once.

@@ -15,9 +15,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 constexpr size_t kStageSpacing = 16;  // a cache line for each worker's counter
 // What a worker takes at a time: little enough that all end together, enough for a stream of reads (decode) or for many
 // tokens to share what the second-level cache holds (prefill).
-constexpr int64_t kStreamBytes = 40 << 10;
-constexpr int64_t kPanelBytes = 160 << 10;
-constexpr int64_t kAskedBytes = 32 << 10;  // about what the memory brings in a microsecond
+constexpr int64_t kGrainBytes = 160 << 10;
 
 constexpr std::array<std::string_view, static_cast<size_t>(Stage::count)> kStageNames{
     "embed", "delta projections", "delta rule", "attention projections", "attention", "mlp", "head"};
@@ -116,25 +114,13 @@ bool Forward::layer(int worker, const Pass& pass, size_t index) {
     delta_mixer(worker, pass, layer, layer.of_kind);
   else
     attention_mixer(worker, pass, layer, layer.of_kind);
-  ask_for(worker, {&layer.gate, &layer.up});
   look_for_cancel(worker);
   pool_.barrier();
   if (stopped()) return false;
   mlp(worker, pass, layer);
-  ask_for_layer(worker, index + 1);
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::mlp);
   return true;
-}
-
-// The first products of a layer, or the head behind the last.
-void Forward::ask_for_layer(int worker, size_t index) const {
-  if (index == model_.layers.size()) return ask_for(worker, {&model_.head()});
-  const PackedLayer& next = model_.layers[index];
-  if (next.delta)
-    ask_for(worker, {&next.delta->qkv, &next.delta->z, &next.delta->b, &next.delta->a});
-  else
-    ask_for(worker, {&next.attention->q, &next.attention->k, &next.attention->v});
 }
 
 // h += down(silu(gate(norm(h))) * up(norm(h)))
@@ -145,7 +131,6 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
   const int64_t width = work_.intermediate_width;
   products(worker, rows, hidden, normed(layer.post_attention_norm),
            {{layer.gate, work_.gate.data(), width}, {layer.up, work_.up.data(), width}});
-  ask_for(worker, {&layer.down});
   pool_.barrier();
   products(worker, rows, inner,
            [&](int64_t row, float* out) {
@@ -185,27 +170,11 @@ void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& f
   if (!alone) pool_.barrier();
 
   const uint32_t stage = stages_[static_cast<size_t>(worker) * kStageSpacing]++;
-  const int64_t grain =
-      std::max<int64_t>((rows <= kOwnRows ? kStreamBytes : kPanelBytes) / list.begin()->weights.tile_bytes, 1);
+  const int64_t grain = std::max<int64_t>(kGrainBytes / list.begin()->weights.tile_bytes, 1);
   for (Range mine = items_.take(stage, worker, tiles, grain); mine.begin < mine.end;
        mine = items_.take(stage, worker, tiles, grain)) {
     if (given_up()) return;
     compute(rows, mine, input, list);
-  }
-}
-
-void Forward::ask_for(int worker, std::initializer_list<const PackedMatrix*> list) const {
-  int64_t tiles = 0;
-  for (const PackedMatrix* matrix : list) tiles += matrix->tiles();
-  int64_t first = share(tiles, worker, pool_.size()).begin;
-  for (const PackedMatrix* matrix : list) {
-    if (first < matrix->tiles()) {
-      const uint8_t* at = matrix->tile(first);
-      const int64_t bytes = std::min(kAskedBytes, matrix->byte_size() - first * matrix->tile_bytes);
-      for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line, 0, 2);
-      return;
-    }
-    first -= matrix->tiles();
   }
 }
 

@@ -85,7 +85,6 @@ class Forward {
     if (worker == 0 && given_up()) stop_.store(true, std::memory_order_relaxed);
   }
   [[nodiscard]] bool stopped() const { return stop_.load(std::memory_order_relaxed); }
-  void ask_for_layer(int worker, size_t index) const;
   void delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index);
   void attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index);
   void mlp(int worker, const Pass& pass, const PackedLayer& layer);
@@ -111,9 +110,6 @@ class Forward {
   void products(int worker, int64_t rows, int64_t width, const FillRow& fill, Products products);
   /// The tiles of the range, counted through all products.
   void compute(int64_t rows, Range tiles, const InputRows& input, Products products);
-  /// Asks for the first weights that this worker will read in the next products, since the time until then is spent
-  /// without the memory: waiting for others, norms, the delta rule.
-  void ask_for(int worker, std::initializer_list<const PackedMatrix*> matrices) const;
 
   const PackedModel& model_;
   const ModelConfig& config_;

@@ -23,7 +23,6 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
             {weights.z, work_.z.data(), config_.value_dim()},
             {weights.b, work_.b.data(), work_.head_width},
             {weights.a, work_.a.data(), work_.head_width}});
-  ask_for(worker, {&weights.out});
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_projections);
 
@@ -151,7 +150,6 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
            {{weights.q, work_.query.data(), 2 * config_.query_dim()},
             {weights.k, work_.key.data(), config_.kv_dim()},
             {weights.v, work_.value.data(), config_.kv_dim()}});
-  ask_for(worker, {&weights.out});
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::attention_projections);
 

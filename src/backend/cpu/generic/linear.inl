@@ -7,15 +7,20 @@
 
 // ---- quantized weights
 
-// One thread reads one stream at half of what the memory can give unless lines are asked for well ahead: the hardware's
-// own prefetching stops at 4 KiB pages.
-inline constexpr int64_t kReadAhead = 4096;
+// Lines are asked for twice: far ahead for the second-level cache, since the hardware's own prefetching stops at 4 KiB
+// pages and leaves one stream at half of what the memory can give, and shortly before use for the first-level one.
+inline constexpr int64_t kFarAhead = 16384;
+inline constexpr int64_t kNearAhead = 1024;
+
+PROSA_INLINE inline void ask_ahead(const uint8_t* line) {
+  __builtin_prefetch(line + kFarAhead, 0, 2);
+  __builtin_prefetch(line + kNearAhead, 0, 3);
+}
+inline void read_ahead(const uint8_t* at, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) ask_ahead(at + line);
+}
 
 inline constexpr int64_t kWaitingBytes = 160 << 10;  // of tiles that many tokens take in turn
-
-inline void read_ahead(const uint8_t* at, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + kReadAhead + line, 0, 3);
-}
 
 // 128 * high + low: at most 128 columns * 255 * 127.5 * 128, which fits 31 bits.
 inline I join_planes(I high, I low) { return add(scale_up<7>(high), low); }
@@ -36,6 +41,10 @@ PROSA_INLINE inline void dot_halves(const PackedMatrix& w, const uint8_t* planes
   const int64_t half = w.half_bytes();
   planes += first * half;
   for (int64_t block = 0; block < w.group_size / 32; ++block, planes += Bits * kVector, column += 32) {
+    // A lone token's tile is read once, from memory: between its products, so that asking costs no time of its own.
+    if constexpr (T == 1) {
+      each<H * Bits>([&]<int n>() PROSA_INLINE { ask_ahead(planes + n / Bits * half + n % Bits * kVector); });
+    }
     each<8>([&]<int c>() PROSA_INLINE {
       B codes[H];
       each<H>([&]<int h>() PROSA_INLINE { codes[h] = codes_of<Bits, c>(planes + h * half); });
@@ -83,8 +92,8 @@ PROSA_INLINE inline void dot_group(const PackedMatrix& w, const uint8_t* planes,
   }
 }
 
-// T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache. A function of its own: its
-// registers are full.
+// T tokens from `token` on. `ahead`: the tile comes from memory and not from a cache (of one token it is taken so). A
+// function of its own: its registers are full.
 template <int Bits, bool Wide, int Planes, int T>
 __attribute__((noinline)) void stream_tile(const PackedMatrix& w, int64_t tile, const Activations& x, int64_t token,
                                            bool ahead, float* y, int64_t ldy, bool add_to) {
@@ -94,7 +103,10 @@ __attribute__((noinline)) void stream_tile(const PackedMatrix& w, int64_t tile, 
   F acc[T][2];
   each<T>([&]<int t>() PROSA_INLINE { acc[t][0] = acc[t][1] = zero(); });
   for (int64_t g = 0; g < w.groups(); ++g, at += step) {
-    if (ahead) read_ahead(at, step);
+    if constexpr (T == 1)
+      read_ahead(at, w.header_bytes());  // the codes: dot_halves()
+    else if (ahead)
+      read_ahead(at, step);
     I dots[T][2];
     dot_group<Bits, Planes, T>(w, at + w.header_bytes(), mine, g * w.group_size, dots);
     each<2>([&]<int h>() PROSA_INLINE {
