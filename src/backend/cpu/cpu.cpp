@@ -102,13 +102,13 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override {
     const auto* mine = dynamic_cast<const CpuState*>(&state);
     PROSA_CHECK(mine != nullptr && mine->valid());
-    return std::make_unique<CpuSnapshot>(*mine, buffers_, pool_);
+    return std::make_unique<CpuSnapshot>(*mine, buffers_);
   }
 
   void restore(State& state, const Snapshot& snapshot) override {
     const auto* mine = dynamic_cast<const CpuSnapshot*>(&snapshot);
     PROSA_CHECK(mine != nullptr);
-    mine->restore(own(state), pool_);
+    mine->restore(own(state));
   }
 
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return layout_; }

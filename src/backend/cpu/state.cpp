@@ -36,14 +36,6 @@ std::vector<SharedBlock> listed(const std::vector<std::shared_ptr<KvBlock>>& blo
   return list;
 }
 
-// By all workers: one alone gets half of what the memory gives.
-void copy_all(const AlignedBuffer<float>& from, AlignedBuffer<float>& to, ThreadPool& pool) {
-  pool.run([&](int worker) {
-    const Range mine = share(from.size(), worker, pool.size());
-    std::copy_n(from.data() + mine.begin, mine.end - mine.begin, to.data() + mine.begin);
-  });
-}
-
 }  // namespace
 
 // ---- the KV cache
@@ -146,14 +138,14 @@ void CpuState::reset() {
 
 // ---- the snapshot
 
-CpuSnapshot::CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers, ThreadPool& pool)
+CpuSnapshot::CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers)
     : Snapshot(state.position()),
       shape_(state.kv.shape()),
       buffers_(std::move(buffers)),
       fixed_(buffers_->take()),
       blocks_(state.kv.blocks()) {
   blocks_.resize(std::min(blocks_.size(), shape_.blocks_for(position_)));
-  copy_all(state.fixed_, fixed_, pool);
+  std::copy_n(state.fixed_.data(), state.fixed_.size(), fixed_.data());
 }
 
 CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find,
@@ -205,7 +197,7 @@ int64_t CpuSnapshot::byte_size() const noexcept {
 
 std::vector<SharedBlock> CpuSnapshot::shared() const { return listed(blocks_); }
 
-void CpuSnapshot::restore(CpuState& state, ThreadPool& pool) const {
+void CpuSnapshot::restore(CpuState& state) const {
   if (state.capacity() < position_) {
     throw Error(ErrorCode::context_exceeded,
                 "a checkpoint at " + std::to_string(position_) + " tokens does not fit a state for " +
@@ -213,7 +205,7 @@ void CpuSnapshot::restore(CpuState& state, ThreadPool& pool) const {
                 "restore", "use a larger context");
   }
   PROSA_CHECK(state.fixed_.size() == fixed_.size());
-  copy_all(fixed_, state.fixed_, pool);
+  std::copy_n(fixed_.data(), fixed_.size(), state.fixed_.data());
   state.kv.share(blocks_, position_);
   state.position_ = position_;
   state.valid_ = true;

@@ -15,7 +15,6 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/snapshot_buffers.h"
 #include "base/aligned.h"
-#include "base/thread_pool.h"
 
 namespace prosa::backend::cpu {
 
@@ -109,7 +108,7 @@ class CpuSnapshot final : public Snapshot {
   static constexpr std::string_view layout_of_int8 = "cpu 1, 8-bit activations";
 
   /// Its memory comes from `buffers` and goes back there.
-  CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers, ThreadPool& pool);
+  CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers);
   /// From a file's parts; whole blocks that are not among them are those of `longer` (may be null).
   CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find, const CpuSnapshot* longer);
   ~CpuSnapshot() override;
@@ -118,7 +117,7 @@ class CpuSnapshot final : public Snapshot {
   /// "state" and "kv.0", "kv.1", …; of the last block only what is in use.
   [[nodiscard]] std::vector<SnapshotPart> parts() const override;
   /// Error(context_exceeded) when the state has no room for the snapshot's position.
-  void restore(CpuState& state, ThreadPool& pool) const;
+  void restore(CpuState& state) const;
 
  private:
   KvShape shape_;
