@@ -32,6 +32,7 @@ constexpr int64_t kCapacity = 300;
 struct Subject {
   std::string backend;
   std::string isa;
+  friend std::ostream& operator<<(std::ostream& out, const Subject& s) { return out << s.backend << " " << s.isa; }
 };
 
 std::vector<Subject> subjects() {

@@ -1,5 +1,5 @@
-// Codes out of their planes (packed.h), scales, and how a group's integer sum enters a row: what linear.inl and
-// panel.inl share.
+// Codes out of their planes (packed.h), scales, and how a group's integer sum enters a row: the parts of
+// linear.inl.
 //
 // Included inside an ISA's namespace, after its simd.h.
 

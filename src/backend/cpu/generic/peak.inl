@@ -1,5 +1,5 @@
 // The int8 dot products of a matrix product with nothing around them: operands from the first-level cache, as many
-// accumulators as panel.inl keeps. What is left of a core's peak when all else is free.
+// accumulators as linear.inl keeps. What is left of a core's peak when all else is free.
 
 inline constexpr int kPeakRows = 2;
 inline constexpr int kPeakTokens = 8;  // chains enough to hide a product's latency
