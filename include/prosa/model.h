@@ -27,7 +27,7 @@ struct LoadOptions {
   int threads = 0;              // 0: physical cores
   std::string isa = {};         // "": the best of this machine; "avx512vnni", "avx2", "neon", "portable"
   /// CPU backend, products with quantized weights: 15-bit activations (15) stay within the bounds of docs/numerics.md;
-  /// 8-bit ones (8), what other runtimes use, read prompts half again as fast, and are off by what that page says.
+  /// 8-bit ones (8), what other runtimes use, read prompts 1.6 times as fast, and are off by what that page says.
   int activation_bits = 15;
   int64_t context = 4096;                               // tokens a conversation may hold; KV memory grows with them
   int64_t checkpoint_bytes = int64_t{512} << 20;        // host memory for states that later prompts may come back to
