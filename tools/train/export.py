@@ -3,10 +3,12 @@ The tokenizer files are tokenizer.py's. Invariants: norms have the 1 added, conv
 a converted file), every matrix is 4-bit with groups of 64, all files together stay under 32 MB.
 
   python export.py --checkpoint final.pt --model ../../models/prosa-mini
+  python export.py --checkpoint final.pt --model ../../models/prosa-mini --bfloat16 bf16/    (raw, for `prosa convert`)
 """
 import argparse
 import json
 import pathlib
+import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -48,7 +50,7 @@ def restore(folder):
     return out
 
 
-def configs(tokenizer):
+def configs(tokenizer, quantized=True):
     ids = {t: tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>")}
     text = {k: v for k, v in S.MODEL.items()}
     text.update(model_type="qwen3_5_text", bos_token_id=None, eos_token_id=ids["<|im_end|>"],
@@ -57,6 +59,9 @@ def configs(tokenizer):
     quantization = {"group_size": S.GROUP, "bits": S.BITS}
     config = {"architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5", "text_config": text,
               "quantization": quantization, "quantization_config": quantization, "tie_word_embeddings": True}
+    if not quantized:
+        del config["quantization"], config["quantization_config"]
+        text["dtype"] = "bfloat16"
     generation = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
                   "eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]], "pad_token_id": ids["<|endoftext|>"]}
     return config, generation
@@ -73,14 +78,32 @@ def write(raw, folder, tokenizer):
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
 
 
+def write_raw(raw, folder, tokenizer, files):
+    """The unquantized folder, as a Hugging Face repository of the family holds it; files: where the tokenizer lies."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name if name.startswith("mtp.") else name.replace("model.", "model.language_model.", 1):
+               w.to(torch.bfloat16).contiguous().cpu() for name, w in raw.items()}
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    config, generation = configs(tokenizer, quantized=False)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(pathlib.Path(files) / name, folder / name)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkpoint", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, required=True, help="folder with the tokenizer files")
+    parser.add_argument("--bfloat16", type=pathlib.Path, help="write a raw bfloat16 folder here instead")
     args = parser.parse_args()
     from tokenizers import Tokenizer
-    write(torch.load(args.checkpoint, map_location="cpu"), args.model,
-          Tokenizer.from_file(str(args.model / "tokenizer.json")))
+    raw, tokenizer = torch.load(args.checkpoint, map_location="cpu"), Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    if args.bfloat16:
+        write_raw(raw, args.bfloat16, tokenizer, args.model)
+        raise SystemExit
+    write(raw, args.model, tokenizer)
     total = sum(f.stat().st_size for f in args.model.rglob("*") if f.is_file())
     print(f"{total / 1e6:.2f} MB in all")
     assert total <= 32e6

@@ -64,6 +64,7 @@ def main():
     parser.add_argument("--parts", type=int, default=S.PARTS)
     parser.add_argument("--workers", type=int, default=12)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true", help="no 4-bit part: a model to quantize afterwards")
     parser.add_argument("--steps", type=int, help="stop after so many steps (smoke test)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def main():
     optimizer = optim.Optimizer(parameters, S.MUON_LR, S.ADAM_LR, S.DECAY)
 
     def step(f):
-        stage, exact = (1 if f < S.STAGE2 else 2), f >= S.QAT
+        stage, exact = (1 if f < S.STAGE2 else 2), f >= S.QAT and not args.bfloat16
         masters = quant.fake_all(parameters) if exact else None
         sums = torch.zeros(2, device=device)
         for _ in range(args.parts):
