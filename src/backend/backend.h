@@ -53,7 +53,7 @@ class State {
 };
 
 /// A part of a snapshot, as it goes into a file. The name is unique in the snapshot; `bytes` are numbers of
-/// `element_bytes` (2: IEEE half, 4: float32), little-endian, and live as long as the part.
+/// `element_bytes` (2: integers, 4: float32), little-endian, and live as long as the part.
 struct SnapshotPart {
   std::string name;
   int element_bytes = 4;

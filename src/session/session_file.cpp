@@ -122,7 +122,7 @@ std::vector<T> numbers(const SafetensorsFile& file, const std::string& name, Ten
 }
 
 void add_part(const std::string& prefix, const backend::SnapshotPart& part, std::vector<TensorBytes>& tensors) {
-  const TensorType type = part.element_bytes == 2 ? TensorType::f16 : TensorType::f32;
+  const TensorType type = part.element_bytes == 2 ? TensorType::i16 : TensorType::f32;
   tensors.push_back(tensor(prefix + part.name, type, part.bytes));
 }
 

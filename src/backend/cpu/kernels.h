@@ -68,19 +68,33 @@ inline constexpr int64_t kKvBlock = 16;    // positions whose keys lie interleav
 inline constexpr int64_t kKvSpan = 128;    // positions of a KV block, the unit that states and snapshots share
 inline constexpr int64_t kAttendRows = 8;  // query rows worked on together
 
-/// Causal attention of query rows of one KV head. Position p lies in blocks[p / kKvSpan]: keys there as
-/// [kKvSpan / 16][head_dim][16], values as [kKvSpan][head_dim], both IEEE half; positions behind a row's limit are
-/// never weighed.
+// One head's keys or values of a KV block: kKvSpan vectors of head_dim 16-bit integers, then their float32 scales, each
+// in two elements. Integers lie in the pairs that a dot product of 16-bit pairs takes: keys as
+// [kKvSpan / 16][head_dim / 2][16 positions][2], values as [kKvSpan / 2][head_dim][2 positions].
+constexpr int64_t kv_head_elements(int64_t head_dim) { return kKvSpan * (head_dim + 2); }
+constexpr int64_t kv_key_at(int64_t slot, int64_t d, int64_t head_dim) {
+  return slot / kKvBlock * kKvBlock * head_dim + d / 2 * 2 * kKvBlock + slot % kKvBlock * 2 + d % 2;
+}
+constexpr int64_t kv_value_at(int64_t slot, int64_t d, int64_t head_dim) {
+  return slot / 2 * 2 * head_dim + d * 2 + slot % 2;
+}
+constexpr int64_t kv_scale_at(int64_t slot, int64_t head_dim) { return kKvSpan * head_dim + 2 * slot; }
+
+/// Running sums and the queries as integers.
+constexpr int64_t attend_scratch_floats(int64_t head_dim) { return kAttendRows * (head_dim + head_dim / 2); }
+
+/// Causal attention of query rows of one KV head. Position p lies in blocks[p / kKvSpan]; positions behind a row's
+/// limit are never weighed.
 struct AttendArgs {
-  const float* const* q = nullptr;          // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
-  float* const* out = nullptr;              // [rows]: [head_dim]
-  const int64_t* limits = nullptr;          // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
-  int64_t rows = 0;                         // 1 .. kAttendRows
-  const uint16_t* const* blocks = nullptr;  // [(largest limit + kKvSpan - 1) / kKvSpan]
-  int64_t keys = 0;                         // where this head's keys begin in a block, in elements
-  int64_t values = 0;                       // and its values
-  int64_t head_dim = 0;                     // multiple of 16
-  float* scratch = nullptr;                 // kAttendRows * head_dim floats
+  const float* const* q = nullptr;         // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
+  float* const* out = nullptr;             // [rows]: [head_dim]
+  const int64_t* limits = nullptr;         // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
+  int64_t rows = 0;                        // 1 .. kAttendRows
+  const int16_t* const* blocks = nullptr;  // [(largest limit + kKvSpan - 1) / kKvSpan]
+  int64_t keys = 0;                        // where this head's keys begin in a block, in elements
+  int64_t values = 0;                      // and its values
+  int64_t head_dim = 0;                    // multiple of 16
+  float* scratch = nullptr;                // attend_scratch_floats(head_dim)
 };
 
 struct Kernels {
@@ -111,7 +125,9 @@ struct Kernels {
   /// Up to kDeltaChunk tokens at once (chunked form).
   void (*delta_chunk)(const DeltaArgs& args);
   void (*attend)(const AttendArgs& args);
-  void (*to_f16)(const float* x, int64_t n, uint16_t* out);  // n a multiple of 16
+  /// Puts a position's key (rotated) or value into a head's part of a KV block.
+  void (*store_key)(const float* key, int64_t head_dim, int64_t slot, int16_t* head);
+  void (*store_value)(const float* value, int64_t head_dim, int64_t slot, int16_t* head);
   /// Runs `rounds` (at most 2^16) of int8 dot products on data in cache; returns the multiply-adds done.
   int64_t (*dot_peak)(int64_t rounds, int32_t* checksum);
 };

@@ -227,15 +227,10 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
   float* k = work_.key.data() + row * config_.kv_dim() + kv_head * dim;
   kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
   rotate(k, position);
-  uint16_t half[16];
-  uint16_t* block = cache.data(position);
-  uint16_t* keys = block + cache.keys_at(attention_index, kv_head) + slot / kKvBlock * kKvBlock * dim + slot % kKvBlock;
-  for (int64_t i = 0; i < dim; i += 16) {
-    kernels_.to_f16(k + i, 16, half);
-    for (int64_t j = 0; j < 16; ++j) keys[(i + j) * kKvBlock] = half[j];
-  }
+  int16_t* block = cache.data(position);
+  kernels_.store_key(k, dim, slot, block + cache.keys_at(attention_index, kv_head));
   const float* v = work_.value.data() + row * config_.kv_dim() + kv_head * dim;
-  kernels_.to_f16(v, dim, block + cache.values_at(attention_index, kv_head) + slot * dim);
+  kernels_.store_value(v, dim, slot, block + cache.values_at(attention_index, kv_head));
 }
 
 void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows) {

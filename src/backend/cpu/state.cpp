@@ -43,23 +43,26 @@ std::vector<SharedBlock> listed(const std::vector<std::shared_ptr<KvBlock>>& blo
 KvShape::KvShape(const ModelConfig& config)
     : kv_heads(config.num_key_value_heads),
       head_dim(config.head_dim),
-      head_elements(kKvSpan * head_dim),
+      head_elements(kv_head_elements(head_dim)),
       block_elements(count_of(config, LayerType::full_attention) * 2 * kv_heads * head_elements) {}
 
 std::shared_ptr<KvBlock> KvShape::copy_of(const KvBlock& block, int64_t positions) const {
   auto copy = std::make_shared<KvBlock>(block_elements);
   for (int64_t at = 0; at < block_elements; at += 2 * kv_heads * head_elements) {
     for (int64_t part = 0; part < 2 * kv_heads; ++part) {
-      const uint16_t* from = block.data.data() + at + part * head_elements;
-      uint16_t* to = copy->data.data() + at + part * head_elements;
-      if (part >= kv_heads) {
-        std::copy_n(from, positions * head_dim, to);
-        continue;
+      const int16_t* from = block.data.data() + at + part * head_elements;
+      int16_t* to = copy->data.data() + at + part * head_elements;
+      const bool keys = part < kv_heads;
+      const int64_t group = keys ? kKvBlock : 2;  // positions that lie interleaved
+      const int64_t whole = positions / group * group;
+      std::copy_n(from, whole * head_dim, to);
+      for (int64_t slot = whole; slot < positions; ++slot) {
+        for (int64_t d = 0; d < head_dim; ++d) {
+          const int64_t element = keys ? kv_key_at(slot, d, head_dim) : kv_value_at(slot, d, head_dim);
+          to[element] = from[element];
+        }
       }
-      const int64_t whole = positions / kKvBlock * kKvBlock * head_dim;
-      std::copy_n(from, whole, to);
-      for (int64_t d = 0; d < head_dim; ++d)  // the positions of a key group that is not full
-        std::copy_n(from + whole + d * kKvBlock, positions % kKvBlock, to + whole + d * kKvBlock);
+      std::copy_n(from + kv_scale_at(0, head_dim), 2 * positions, to + kv_scale_at(0, head_dim));
     }
   }
   copy->filled = positions;
@@ -168,7 +171,7 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Back
       blocks_.push_back(longer->blocks_[i]);
       continue;
     }
-    const auto part = read("kv." + std::to_string(i), shape_.block_elements * static_cast<int64_t>(sizeof(uint16_t)));
+    const auto part = read("kv." + std::to_string(i), shape_.block_elements * static_cast<int64_t>(sizeof(int16_t)));
     blocks_.push_back(std::make_shared<KvBlock>(shape_.block_elements));
     std::memcpy(blocks_.back()->data.data(), part.data(), part.size());
     blocks_.back()->filled = std::min(kKvSpan, position - static_cast<int64_t>(i) * kKvSpan);
@@ -180,7 +183,7 @@ std::vector<SnapshotPart> CpuSnapshot::parts() const {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const int64_t used = std::min(kKvSpan, position_ - static_cast<int64_t>(i) * kKvSpan);
     const std::shared_ptr<const KvBlock> block = used == kKvSpan ? blocks_[i] : shape_.copy_of(*blocks_[i], used);
-    parts.push_back({"kv." + std::to_string(i), sizeof(uint16_t), std::as_bytes(block->data.span()), block});
+    parts.push_back({"kv." + std::to_string(i), sizeof(int16_t), std::as_bytes(block->data.span()), block});
   }
   return parts;
 }

@@ -1,4 +1,4 @@
-// Where a sequence stands on the CPU: KV cache in half precision, conv windows and recurrent matrices in float32.
+// Where a sequence stands on the CPU: KV cache in 16-bit integers, conv windows and recurrent matrices in float32.
 //
 // Keys and values lie in blocks of kKvSpan positions, all layers together, which states and snapshots share by
 // reference. A block only ever gets longer while somebody else holds it: positions up to a snapshot's own never change
@@ -23,12 +23,10 @@ struct DeltaState {
   std::span<float> recurrent;  // [num_value_heads][value_dim / 16][key_dim][16]
 };
 
-/// kKvSpan positions of every attention layer, IEEE half:
-/// [attention layers][keys, values][kv_heads][kKvSpan * head_dim], keys as [kKvSpan / 16][head_dim][16] and values as
-/// [kKvSpan][head_dim].
+/// kKvSpan positions of every attention layer: [attention layers][keys, values][kv_heads][kv_head_elements(head_dim)].
 struct KvBlock {
   explicit KvBlock(int64_t elements) : data(elements, "the KV cache") {}
-  AlignedBuffer<uint16_t> data;
+  AlignedBuffer<int16_t> data;
   int64_t filled = 0;  // positions that somebody has written
 };
 
@@ -37,7 +35,7 @@ struct KvShape {
   explicit KvShape(const ModelConfig& config);
   int64_t kv_heads;
   int64_t head_dim;
-  int64_t head_elements;   // kKvSpan * head_dim
+  int64_t head_elements;   // of one head's keys or values
   int64_t block_elements;  // of all layers; 0 for a model without attention layers
   [[nodiscard]] size_t blocks_for(int64_t positions) const {
     return block_elements == 0 ? 0 : static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan);
@@ -58,8 +56,8 @@ class KvCache {
   void share(const std::vector<std::shared_ptr<KvBlock>>& blocks, int64_t positions);
   void clear() { resize(0); }
 
-  [[nodiscard]] uint16_t* data(int64_t position) { return table_[static_cast<size_t>(position / kKvSpan)]; }
-  [[nodiscard]] const uint16_t* const* table() const { return table_.data(); }
+  [[nodiscard]] int16_t* data(int64_t position) { return table_[static_cast<size_t>(position / kKvSpan)]; }
+  [[nodiscard]] const int16_t* const* table() const { return table_.data(); }
   [[nodiscard]] int64_t keys_at(size_t layer, int64_t kv_head) const {
     return (static_cast<int64_t>(layer) * 2 * shape_.kv_heads + kv_head) * shape_.head_elements;
   }
@@ -75,7 +73,7 @@ class KvCache {
 
   KvShape shape_;
   std::vector<std::shared_ptr<KvBlock>> blocks_;
-  std::vector<uint16_t*> table_;  // their data
+  std::vector<int16_t*> table_;  // their data
   std::atomic<int64_t> bytes_ = 0;
 };
 
@@ -104,8 +102,8 @@ class CpuState final : public State {
 class CpuSnapshot final : public Snapshot {
  public:
   // Changes with the form of the parts, and with the numbers in them: a state is continued as it was begun.
-  static constexpr std::string_view layout = "cpu 1";
-  static constexpr std::string_view layout_of_int8 = "cpu 1, 8-bit activations";
+  static constexpr std::string_view layout = "cpu 2";
+  static constexpr std::string_view layout_of_int8 = "cpu 2, 8-bit activations";
 
   /// Its memory comes from `buffers` and goes back there.
   CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers);

@@ -66,7 +66,7 @@ Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers, int p
       std::max({config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()});
   shared = InputRows(rows, width, planes);
   const int64_t mixer_floats =
-      std::max(delta_scratch_floats(config.linear_key_head_dim), kAttendRows * config.head_dim);
+      std::max(delta_scratch_floats(config.linear_key_head_dim), attend_scratch_floats(config.head_dim));
   for (int worker = 0; worker < workers; ++worker) {
     own.emplace_back(kOwnRows, width, planes);
     scratch.emplace_back(mixer_floats, "mixer scratch");

@@ -16,6 +16,9 @@ struct B {
 struct X {
   __m256i v;
 };
+struct P {
+  __m256i lo, hi;
+};
 
 inline constexpr int kTokenTile = 4;
 inline constexpr int kDenseTokens = 2;
@@ -23,6 +26,8 @@ inline constexpr int kStreamTokens = 2;
 inline constexpr int kPlaneTokens = 4;
 inline constexpr int kHalvesTogether = 1;  // 16 registers hold the sums of one half of a tile only
 inline constexpr bool kSignedCodes = true;
+inline constexpr int kAttendTile = 4;
+inline constexpr int kAttendWide = 1;
 
 inline F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 inline F set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -39,10 +44,6 @@ inline F load_bf16(const uint16_t* p) { return {widen_bf16(p), widen_bf16(p + 8)
 inline F load_f16(const uint16_t* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
           _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
-}
-inline void store_f16(uint16_t* p, F a) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
 }
 inline F operator+(F a, F b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
 inline F operator-(F a, F b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
@@ -96,6 +97,19 @@ inline void store_i8(int8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
+inline void store_i16(int16_t* p, I a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8));
+}
+
+inline P load_pairs(const int16_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
+}
+inline P repeat_pair(const int16_t* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, 4);
+  return {_mm256_set1_epi32(pair), _mm256_set1_epi32(pair)};
+}
 
 inline B load_bytes(const uint8_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
@@ -135,6 +149,10 @@ inline __m256i add_quads(__m256i acc, __m256i pairs) {
 inline I in_order(I acc) {
   asm("" : "+x"(acc.lo), "+x"(acc.hi));
   return acc;
+}
+inline I dot_pairs(I acc, P a, P b) {
+  return in_order({_mm256_add_epi32(acc.lo, _mm256_madd_epi16(a.lo, b.lo)),
+                   _mm256_add_epi32(acc.hi, _mm256_madd_epi16(a.hi, b.hi))});
 }
 inline I dot(I acc, B codes, X x) {
   return in_order(

@@ -1,7 +1,8 @@
 // The vector vocabulary of the generic kernels for AVX-512 with VNNI: 16 lanes everywhere, one register each.
 //
 // Included inside the ISA's target region and namespace (kernels.cpp). Every ISA offers the same names: F 16 floats,
-// I 16 int32, B 64 bytes = 16 rows x 4 columns of codes, X four activations repeated for every row.
+// I 16 int32, B 64 bytes = 16 rows x 4 columns of codes, X four activations repeated for every row, P 16 pairs of
+// int16.
 #pragma once
 
 struct F {
@@ -16,6 +17,9 @@ struct B {
 struct X {
   __m512i v;
 };
+struct P {
+  __m512i v;
+};
 
 inline constexpr int kTokenTile = 8;         // tokens that share a loaded value in the delta rule
 inline constexpr int kDenseTokens = 4;       // the same in products with dense weights
@@ -23,6 +27,8 @@ inline constexpr int kStreamTokens = 4;      // the same in products with quanti
 inline constexpr int kPlaneTokens = 6;       // and with one plane
 inline constexpr int kHalvesTogether = 2;    // halves of a tile that share a loaded activation
 inline constexpr bool kSignedCodes = false;  // 8-bit codes stay unsigned in dot()
+inline constexpr int kAttendTile = 8;        // query rows that share a loaded key or value
+inline constexpr int kAttendWide = 2;        // vectors of keys or values that share a loaded query or weight
 
 inline F zero() { return {_mm512_setzero_ps()}; }
 inline F set1(float x) { return {_mm512_set1_ps(x)}; }
@@ -34,10 +40,6 @@ inline F load_bf16(const uint16_t* p) {
 }
 inline F load_f16(const uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
-}
-inline void store_f16(uint16_t* p, F a) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
-                      _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -68,6 +70,18 @@ inline F pow2(I n) {
 }
 inline int32_t sum(I a) { return _mm512_reduce_add_epi32(a.v); }
 inline void store_i8(int8_t* p, I a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v)); }
+inline void store_i16(int16_t* p, I a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(a.v));
+}
+
+inline P load_pairs(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+inline P repeat_pair(const int16_t* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, 4);
+  return {_mm512_set1_epi32(pair)};
+}
+// acc[lane] += a[lane][0] * b[lane][0] + a[lane][1] * b[lane][1]
+inline I dot_pairs(I acc, P a, P b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
 
 inline B load_bytes(const uint8_t* p) {
   B r = {_mm512_loadu_si512(p)};

@@ -64,10 +64,6 @@ inline void conv_silu(const float* w, int64_t ld, const float* const* rows, int6
   }
 }
 
-inline void to_f16(const float* x, int64_t n, uint16_t* out) {
-  for (int64_t i = 0; i < n; i += 16) store_f16(out + i, load(x + i));
-}
-
 // Groups are multiples of 32, so whole vectors. A group of zeros gets scale 0 and integers 0. The largest magnitude
 // becomes 127 * 128, so that both planes fit int8: high = floor((q + 64) / 128), low = q - 128 high; or 127 in one
 // plane.

@@ -16,6 +16,9 @@ struct B {
 struct X {
   int8x16_t v;
 };
+struct P {
+  int16x8_t first[2], second[2];  // the pairs taken apart: the first of each, and the second
+};
 
 inline constexpr int kTokenTile = 4;
 inline constexpr int kDenseTokens = 2;
@@ -23,6 +26,8 @@ inline constexpr int kStreamTokens = 2;
 inline constexpr int kPlaneTokens = 2;
 inline constexpr int kHalvesTogether = 2;
 inline constexpr bool kSignedCodes = true;
+inline constexpr int kAttendTile = 4;
+inline constexpr int kAttendWide = 1;
 
 #define PROSA_EACH(type, expression)                 \
   type r;                                            \
@@ -39,9 +44,6 @@ inline F load_bf16(const uint16_t* p) {
   PROSA_EACH(F, vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p + 4 * j)), 16)));
 }
 inline F load_f16(const uint16_t* p) { PROSA_EACH(F, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * j)))); }
-inline void store_f16(uint16_t* p, F a) {
-  for (int j = 0; j < 4; ++j) vst1_u16(p + 4 * j, vreinterpret_u16_f16(vcvt_f16_f32(a.v[j])));
-}
 inline F operator+(F a, F b) { PROSA_EACH(F, vaddq_f32(a.v[j], b.v[j])); }
 inline F operator-(F a, F b) { PROSA_EACH(F, vsubq_f32(a.v[j], b.v[j])); }
 inline F operator*(F a, F b) { PROSA_EACH(F, vmulq_f32(a.v[j], b.v[j])); }
@@ -72,6 +74,30 @@ inline void store_i8(int8_t* p, I a) {
   const int16x8_t low = vcombine_s16(vqmovn_s32(a.v[0]), vqmovn_s32(a.v[1]));
   const int16x8_t high = vcombine_s16(vqmovn_s32(a.v[2]), vqmovn_s32(a.v[3]));
   vst1q_s8(p, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));
+}
+inline void store_i16(int16_t* p, I a) {
+  vst1q_s16(p, vcombine_s16(vqmovn_s32(a.v[0]), vqmovn_s32(a.v[1])));
+  vst1q_s16(p + 8, vcombine_s16(vqmovn_s32(a.v[2]), vqmovn_s32(a.v[3])));
+}
+
+inline P load_pairs(const int16_t* p) {
+  const int16x8x2_t low = vld2q_s16(p);
+  const int16x8x2_t high = vld2q_s16(p + 16);
+  return {{low.val[0], high.val[0]}, {low.val[1], high.val[1]}};
+}
+inline P repeat_pair(const int16_t* p) {
+  const int16x8_t first = vdupq_n_s16(p[0]);
+  const int16x8_t second = vdupq_n_s16(p[1]);
+  return {{first, first}, {second, second}};
+}
+inline I dot_pairs(I acc, P a, P b) {
+  for (int j = 0; j < 2; ++j) {
+    acc.v[2 * j] = vmlal_s16(acc.v[2 * j], vget_low_s16(a.first[j]), vget_low_s16(b.first[j]));
+    acc.v[2 * j] = vmlal_s16(acc.v[2 * j], vget_low_s16(a.second[j]), vget_low_s16(b.second[j]));
+    acc.v[2 * j + 1] = vmlal_high_s16(acc.v[2 * j + 1], a.first[j], b.first[j]);
+    acc.v[2 * j + 1] = vmlal_high_s16(acc.v[2 * j + 1], a.second[j], b.second[j]);
+  }
+  return acc;
 }
 
 inline B load_bytes(const uint8_t* p) { PROSA_EACH(B, vld1q_u8(p + 16 * j)); }

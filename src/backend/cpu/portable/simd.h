@@ -16,6 +16,9 @@ struct B {
 struct X {
   int8_t v[4];
 };
+struct P {
+  int16_t v[32];
+};
 
 inline constexpr int kTokenTile = 4;
 inline constexpr int kDenseTokens = 2;
@@ -23,6 +26,8 @@ inline constexpr int kStreamTokens = 1;
 inline constexpr int kPlaneTokens = 1;
 inline constexpr int kHalvesTogether = 2;
 inline constexpr bool kSignedCodes = false;
+inline constexpr int kAttendTile = 4;
+inline constexpr int kAttendWide = 1;
 
 #define PROSA_EACH(type, expression)                  \
   type r;                                             \
@@ -35,9 +40,6 @@ inline F load(const float* p) { PROSA_EACH(F, p[j]); }
 inline void store(float* p, F a) { std::memcpy(p, a.v, sizeof a.v); }
 inline F load_bf16(const uint16_t* p) { PROSA_EACH(F, bf16_to_float(p[j])); }
 inline F load_f16(const uint16_t* p) { PROSA_EACH(F, f16_to_float(p[j])); }
-inline void store_f16(uint16_t* p, F a) {
-  for (int j = 0; j < 16; ++j) p[j] = float_to_f16(a.v[j]);
-}
 inline F operator+(F a, F b) { PROSA_EACH(F, a.v[j] + b.v[j]); }
 inline F operator-(F a, F b) { PROSA_EACH(F, a.v[j] - b.v[j]); }
 inline F operator*(F a, F b) { PROSA_EACH(F, a.v[j] * b.v[j]); }
@@ -79,6 +81,29 @@ inline int32_t sum(I a) {
 }
 inline void store_i8(int8_t* p, I a) {
   for (int j = 0; j < 16; ++j) p[j] = static_cast<int8_t>(a.v[j] < -128 ? -128 : a.v[j] > 127 ? 127 : a.v[j]);
+}
+inline void store_i16(int16_t* p, I a) {
+  for (int j = 0; j < 16; ++j) p[j] = static_cast<int16_t>(a.v[j] < -32768 ? -32768 : a.v[j] > 32767 ? 32767 : a.v[j]);
+}
+
+inline P load_pairs(const int16_t* p) {
+  P r;
+  std::memcpy(r.v, p, sizeof r.v);
+  return r;
+}
+inline P repeat_pair(const int16_t* p) {
+  P r;
+  for (int j = 0; j < 32; ++j) r.v[j] = p[j % 2];
+  return r;
+}
+// Lanes that are never weighed may hold anything, so sums wrap around as in registers.
+inline I dot_pairs(I acc, P a, P b) {
+  for (int j = 0; j < 16; ++j) {
+    const auto first = static_cast<uint32_t>(a.v[2 * j] * b.v[2 * j]);
+    const auto second = static_cast<uint32_t>(a.v[2 * j + 1] * b.v[2 * j + 1]);
+    acc.v[j] = static_cast<int32_t>(static_cast<uint32_t>(acc.v[j]) + first + second);
+  }
+  return acc;
 }
 
 #undef PROSA_EACH
