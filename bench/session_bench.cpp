@@ -20,6 +20,7 @@
 
 #include <fmt/core.h>
 
+#include "prosa/chat.h"
 #include "prosa/session.h"
 
 namespace {
@@ -67,16 +68,42 @@ void line(const std::string& what, const std::string& value) {
   std::fflush(stdout);
 }
 
-/// Checkpoints, restores, turns and rewinds behind `depth` tokens. Returns the milliseconds of a turn.
-double measure_at(const prosa::Model& model, int64_t depth) {
+/// A turn of 20 tokens behind a short and behind a long history, one after the other, so that both meet the same host.
+void measure_turns(const prosa::Model& model, int64_t near, int64_t far) {
+  const int64_t vocab = model.info().vocab_size;
+  struct Place {
+    prosa::Session session;
+    Ids context;
+    std::vector<double> times = {};
+  };
+  std::vector<Place> places;
+  for (const int64_t depth : {near, far}) {
+    places.push_back({prosa::Session(model), random_ids(depth, vocab)});
+    places.back().session.sync(places.back().context);
+    places.back().session.mark();
+  }
+  std::vector<double> ratios;
+  for (int round = 0; round < 15; ++round) {
+    for (Place& place : places)
+      place.times.push_back(time_ms([&] { place.session.sync(place.context + random_ids(20, vocab)); }));
+    ratios.push_back(places[1].times.back() / places[0].times.back());
+  }
+  line(fmt::format("turns of 20 tokens at {} and at {}", near, far),
+       fmt::format("{:.0f} ms, {:.0f} ms", median(places[0].times), median(places[1].times)));
+  line("the second against the first: median, quartiles",
+       fmt::format("{:.2f} ({:.2f} to {:.2f})", median(ratios), quantile(ratios, 0.25), quantile(ratios, 0.75)));
+}
+
+/// Checkpoints, restores and rewinds behind `depth` tokens.
+void measure_at(const prosa::Model& model, int64_t depth) {
   const int64_t vocab = model.info().vocab_size;
   prosa::Session session(model);
   const Ids context = random_ids(depth, vocab);
   session.sync(context);
-  std::vector<double> marks, restores, turns;
+  std::vector<double> marks, restores;
   session.mark();
   for (int i = 0; i < 9; ++i) {
-    turns.push_back(time_ms([&] { session.sync(context + random_ids(20, vocab)); }));  // restores, then computes 20
+    session.sync(context + random_ids(20, vocab));
     marks.push_back(time_ms([&] { session.mark(); }));
     const Ids one = context + random_ids(1, vocab);
     const double restore_and_step = time_ms([&] { session.sync(one); });
@@ -86,10 +113,9 @@ double measure_at(const prosa::Model& model, int64_t depth) {
   line(fmt::format("checkpoint at {} tokens", depth), fmt::format("{:.2f} ms", median(marks)));
   line(fmt::format("restore at {} tokens (less the one token after it)", depth),
        fmt::format("{:.2f} ms", median(restores)));
-  line(fmt::format("turn of 20 tokens at {}", depth), fmt::format("{:.0f} ms", median(turns)));
 
   std::vector<double> rewinds, prefills;
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 9; ++i) {
     session.sync(context);
     const Ids reply = random_ids(60, vocab);
     for (const int32_t token : reply) session.decode(token);
@@ -101,7 +127,6 @@ double measure_at(const prosa::Model& model, int64_t depth) {
   }
   line(fmt::format("rewind to 30 tokens behind a mark at {}", depth), fmt::format("{:.0f} ms", median(rewinds)));
   line(fmt::format("prefill of 30 tokens at {}", depth), fmt::format("{:.0f} ms", median(prefills)));
-  return median(turns);
 }
 
 void measure_file(const prosa::Model& model) {
@@ -184,6 +209,37 @@ void measure_cancel(const prosa::Model& model) {
        fmt::format("{:.1f}, {:.1f}, {:.1f} ms", median(latencies), quantile(latencies, 0.99), quantile(latencies, 1)));
 }
 
+/// Of a model that can chat: from cancel() in a reply to its end, against the steps between pieces.
+void measure_decode_cancel(const std::string& name) {
+  if (!std::filesystem::exists(std::filesystem::path(name) / "tokenizer.json")) return;
+  prosa::Chat chat = prosa::Chat::from_pretrained(name);
+  std::vector<double> latencies;
+  std::vector<double> steps;
+  for (int i = 0; i < 200; ++i) {
+    std::thread asker;
+    Clock::time_point asked;
+    chat.generate_stream({{prosa::Role::user, "Tell me a long story about the sea."}},
+                         {.temperature = 1.5F, .max_tokens = 200}, [&](const prosa::Piece&) {
+                           if (!asker.joinable()) {
+                             asker = std::thread([&, wait = generator() % 20000] {
+                               std::this_thread::sleep_for(std::chrono::microseconds(wait));
+                               asked = Clock::now();
+                               chat.cancel();
+                             });
+                           }
+                           return true;
+                         });
+    const Clock::time_point stopped = Clock::now();
+    if (asker.joinable()) asker.join();
+    if (chat.stats().finish == prosa::FinishReason::cancelled)
+      latencies.push_back(std::chrono::duration<double, std::milli>(stopped - asked).count());
+    if (chat.stats().decode_tok_s > 0) steps.push_back(1e3 / chat.stats().decode_tok_s);
+  }
+  if (latencies.empty()) return;
+  line(fmt::format("cancel in a reply ({} times): median, p99, a decode step", latencies.size()),
+       fmt::format("{:.2f}, {:.2f}, {:.2f} ms", median(latencies), quantile(latencies, 0.99), median(steps)));
+}
+
 void measure_load_and_memory(const std::string& name, const prosa::LoadOptions& options) {
   const double before = resident_mib();
   std::optional<prosa::Model> model = prosa::Model::from_pretrained(name, options);
@@ -239,11 +295,12 @@ int main(int argc, char** argv) try {
   measure_restart(argv[1]);
   const prosa::Model model = prosa::Model::from_pretrained(argv[1], options);
   line("model", fmt::format("{}, {} threads", model.info().isa, model.info().threads));
-  const double near_turn = measure_at(model, 200);
+  measure_decode_cancel(argv[1]);
+  measure_turns(model, 200, far);
+  measure_at(model, 200);
   measure_file(model);
   measure_cancel(model);
-  const double far_turn = measure_at(model, far);
-  line(fmt::format("turn at {} against one at 200", far), fmt::format("{:.2f}", far_turn / near_turn));
+  measure_at(model, far);
   return 0;
 } catch (const std::exception& error) {
   fmt::print(stderr, "{}\n", error.what());

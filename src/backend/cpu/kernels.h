@@ -64,9 +64,9 @@ constexpr int64_t delta_scratch_floats(int64_t key_dim) {
   return 2 * kDeltaChunk * key_dim + 2 * kDeltaChunk * kDeltaChunk + 4 * kDeltaChunk + 4 * kDeltaChunk * 16;
 }
 
-inline constexpr int64_t kKvBlock = 16;    // positions whose keys lie interleaved
-inline constexpr int64_t kKvSpan = 128;    // positions of a KV block, the unit that states and snapshots share
-inline constexpr int64_t kAttendRows = 8;  // query rows worked on together
+inline constexpr int64_t kKvBlock = 16;     // positions whose keys lie interleaved
+inline constexpr int64_t kKvSpan = 128;     // positions of a KV block, the unit that states and snapshots share
+inline constexpr int64_t kAttendRows = 96;  // query rows that share what is read of the KV cache
 
 // One head's keys or values of a KV block: kKvSpan vectors of head_dim 16-bit integers, then their float32 scales, each
 // in two elements. Integers lie in the pairs that a dot product of 16-bit pairs takes: keys as

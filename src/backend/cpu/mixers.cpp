@@ -169,10 +169,12 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
   // Query rows of a KV head: (token, head of the group). Prefill packs several tokens together, decode one sequence's.
   const int64_t group = heads / kv_heads;
   const int64_t rows_a_head = rows * group;
-  const int64_t bundle = pass.prefill ? kAttendRows : std::min(group, kAttendRows);
+  // Rows that share a bundle read the cache together; enough bundles for every worker.
+  const int64_t fair = padded((rows_a_head * kv_heads + pool_.size() - 1) / pool_.size(), 8);
+  const int64_t bundle = std::min(pass.prefill ? fair : group, kAttendRows);
   const int64_t bundles = pass.prefill ? (rows_a_head + bundle - 1) / bundle : rows * ((group + bundle - 1) / bundle);
-  const Range attended = share(kv_heads * bundles, worker, pool_.size());
-  for (int64_t item = attended.begin; item < attended.end && !given_up(); ++item) {
+  // In turn, because later rows of a prompt see more.
+  for (int64_t item = worker; item < kv_heads * bundles && !given_up(); item += pool_.size()) {
     const int64_t kv_head = item % kv_heads;
     int64_t first = item / kv_heads * bundle;
     int64_t last = std::min(first + bundle, rows_a_head);

@@ -54,41 +54,56 @@ inline void store_value(const float* value, int64_t head_dim, int64_t slot, int1
   store_scale(scale, head_dim, slot, head);
 }
 
-// What a bundle of R rows carries from step to step.
+// What the rows carry from step to step.
+struct AttendRows {
+  float top[kAttendRows];
+  float total[kAttendRows];
+  float query_scale[kAttendRows];
+  const int16_t* queries;  // [rows, head_dim]
+  float* sums;             // [rows, head_dim]
+};
+
+// Up to kAttendTile rows that share loaded registers, in one step.
 template <int R>
-struct Rows {
-  float top[R];     // the largest score so far
-  float total[R];   // the sum of the weights
-  float factor[R];  // what the sums so far shrink by
-  float scale[R];   // of the integer weights of this step
-  float query_scale[R];
-  const int16_t* queries;  // [R, head_dim]
-  float* sums;             // [R, head_dim]
+struct Tile {
+  const int64_t* limits;     // [R]
+  const int16_t* queries;    // [R, head_dim]
+  const float* query_scale;  // [R]
+  float* top;                // [R]: the largest score so far
+  float* total;              // [R]: the sum of the weights
+  float* sums;               // [R, head_dim]
+  float factor[R];           // what the sums so far shrink by
+  float scale[R];            // of the integer weights of this step
   alignas(64) float scores[R][kStep];
   alignas(64) int16_t weights[R][kStep];
 };
 
+// Asks for a share of the step that begins at `next`, as hardware does not foresee where a head goes on: each tile for
+// the lines of some dimensions, so that the memory has all of a step's time.
 template <int R>
-__attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, Rows<R>& rows) {
+__attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, int64_t next, Range asked,
+                                             Tile<R>& tile) {
   constexpr int N = kAttendWide;
   const int64_t slot = base % kKvSpan;
   const int16_t* block = a.blocks[base / kKvSpan];
   const int16_t* scales = block + a.keys + kv_scale_at(slot, a.head_dim);
+  const int16_t* later = a.blocks[next / kKvSpan] + next % kKvSpan * a.head_dim;
   for (int64_t at = 0; at < kStep; at += N * kKvBlock) {
     const int16_t* keys = block + a.keys + (slot + at) * a.head_dim;
-    const int16_t* values = block + a.values + (slot + at) * a.head_dim;
     I sums[R][N];
     each<R>([&]<int r>() PROSA_INLINE { each<N>([&]<int n>() PROSA_INLINE { sums[r][n] = izero(); }); });
     for (int64_t d = 0; d < a.head_dim; d += 2) {
       P key[N];
       each<N>([&]<int n>() PROSA_INLINE {
         const int64_t line = n * kKvBlock * a.head_dim + d * kKvBlock;
-        __builtin_prefetch(keys + N * kKvBlock * a.head_dim + line);  // the group after this one
-        __builtin_prefetch(values + line);  // read next, in strides that hardware does not foresee
+        if (d >= asked.begin && d < asked.end) {
+          __builtin_prefetch(later + a.keys + at * a.head_dim + line, 0, 2);
+          __builtin_prefetch(later + a.values + at * a.head_dim + line, 0, 2);
+        }
         key[n] = load_pairs(keys + line);
       });
       each<R>([&]<int r>() PROSA_INLINE {
-        const P query = repeat_pair(rows.queries + r * a.head_dim + d);
+        const P query = repeat_pair(tile.queries + r * a.head_dim + d);
         each<N>([&]<int n>() PROSA_INLINE { sums[r][n] = dot_pairs(sums[r][n], key[n], query); });
       });
     }
@@ -96,51 +111,70 @@ __attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, 
       const int64_t first = at + n * kKvBlock;
       const F scale = load_scales(scales + 2 * first);
       each<R>([&]<int r>() PROSA_INLINE {
-        store(rows.scores[r] + first, to_float(sums[r][n]) * (scale * set1(rows.query_scale[r])));
+        store(tile.scores[r] + first, to_float(sums[r][n]) * (scale * set1(tile.query_scale[r])));
       });
     });
   }
 }
 
-// Scores become weights against the new maximum, and these times the values' scales integers. A row that sees nothing
-// here keeps what it has.
+// Zeros from `seen` on.
+inline void hide(F (&lanes)[kStep / 16], int64_t seen) {
+  alignas(64) float all[kStep];
+  for (int64_t i = 0; i < kStep; i += 16) store(all + i, lanes[i / 16]);
+  std::fill(all + seen, all + kStep, 0.0F);
+  for (int64_t i = 0; i < kStep; i += 16) lanes[i / 16] = load(all + i);
+}
+
+// Weights of a row against the maximum `top`, and these times the values' scales as integers. Adds to the row's total.
 template <int R>
-inline void softmax_step(Rows<R>& rows, int r, const int16_t* value_scales, int64_t visible) {
-  float* scores = rows.scores[r];
-  const int64_t seen = std::clamp<int64_t>(visible, 0, kStep);
-  for (int64_t i = seen; i < kStep; ++i) scores[i] = -1e30F;
-  F peak = load(scores);
-  for (int64_t i = 16; i < kStep; i += 16) peak = max(peak, load(scores + i));
-  const float now = std::max(rows.top[r], highest(peak));
-  rows.factor[r] = std::exp(rows.top[r] - now);
-  for (int64_t i = 0; i < kStep; i += 16) store(scores + i, exp_of(load(scores + i) - set1(now)));
-  for (int64_t i = seen; i < kStep; ++i) scores[i] = 0;
-  F added = zero();
-  for (int64_t i = 0; i < kStep; i += 16) {
-    added = added + load(scores + i);
-    store(scores + i, load(scores + i) * load_scales(value_scales + 2 * i));
-  }
-  for (int64_t i = seen; i < kStep; ++i) scores[i] = 0;  // behind the limit the scales may be anything
-  F scaled_sum = zero();
-  F scaled_peak = zero();
-  for (int64_t i = 0; i < kStep; i += 16) {
-    scaled_sum = scaled_sum + load(scores + i);
-    scaled_peak = max(scaled_peak, load(scores + i));
-  }
-  rows.total[r] = rows.total[r] * rows.factor[r] + sum(added);
-  rows.top[r] = now;
+inline void softmax_row(Tile<R>& tile, int r, const int16_t* value_scales, int64_t seen) {
+  constexpr int kVectors = kStep / 16;
+  F weight[kVectors];
+  const F top = set1(tile.top[r]);
+  for (int j = 0; j < kVectors; ++j) weight[j] = exp_of(load(tile.scores[r] + 16 * j) - top);
+  if (seen < kStep) hide(weight, seen);
+  F added = weight[0];
+  for (int j = 1; j < kVectors; ++j) added = added + weight[j];
+  for (int j = 0; j < kVectors; ++j) weight[j] = weight[j] * load_scales(value_scales + 32 * j);
+  if (seen < kStep) hide(weight, seen);  // behind the limit the scales may be anything
+  F scaled = weight[0];
+  F peak = weight[0];
+  for (int j = 1; j < kVectors; ++j) scaled = scaled + weight[j];
+  for (int j = 1; j < kVectors; ++j) peak = max(peak, weight[j]);
+  tile.total[r] = tile.total[r] * tile.factor[r] + sum(added);
   // Rounding may add half a unit to each weight: the sum stays within 2^16, and 2^16 times 2^15 within 32 bits.
   constexpr float kMostTogether = 65535.0F - kStep;
-  const float together = sum(scaled_sum);
+  const float together = sum(scaled);
   const bool some = together > 1e-30F;  // less adds nothing to a total of at least 1
-  const float inverse = some ? std::min(kMostTogether / together, kInt16Top / highest(scaled_peak)) : 0.0F;
-  rows.scale[r] = some ? 1.0F / inverse : together - together;  // NaN stays NaN
-  for (int64_t i = 0; i < kStep; i += 16) store_i16(rows.weights[r] + i, round(load(scores + i) * set1(inverse)));
+  const float inverse = some ? std::min(kMostTogether / together, kInt16Top / highest(peak)) : 0.0F;
+  tile.scale[r] = some ? 1.0F / inverse : together - together;  // NaN stays NaN
+  for (int j = 0; j < kVectors; ++j) store_i16(tile.weights[r] + 16 * j, round(weight[j] * set1(inverse)));
+}
+
+// Scores become integer weights against the new maximum. A row that sees nothing here keeps what it has.
+template <int R>
+inline void softmax_step(Tile<R>& tile, int64_t base, const int16_t* value_scales) {
+  alignas(64) float change[16] = {};
+  for (int r = 0; r < R; ++r) {
+    const int64_t seen = std::clamp<int64_t>(tile.limits[r] - base, 0, kStep);
+    std::fill(tile.scores[r] + seen, tile.scores[r] + kStep, -1e30F);
+    F peak = load(tile.scores[r]);
+    for (int64_t i = 16; i < kStep; i += 16) peak = max(peak, load(tile.scores[r] + i));
+    const float now = std::max(tile.top[r], highest(peak));
+    change[r] = std::max(tile.top[r] - now, -1e4F);
+    tile.top[r] = now;
+  }
+  static_assert(R <= 16);
+  store(change, exp_of(load(change)));
+  for (int r = 0; r < R; ++r) {
+    tile.factor[r] = change[r];
+    softmax_row<R>(tile, r, value_scales, std::clamp<int64_t>(tile.limits[r] - base, 0, kStep));
+  }
 }
 
 template <int R, int D>
 __attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, int64_t count, int64_t d,
-                                             const Rows<R>& rows) {
+                                             const Tile<R>& tile) {
   I sums[R][D];
   each<R>([&]<int r>() PROSA_INLINE { each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = izero(); }); });
   const int16_t* values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim + 2 * d;
@@ -148,61 +182,64 @@ __attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, 
     P value[D];
     each<D>([&]<int j>() PROSA_INLINE { value[j] = load_pairs(values + i * a.head_dim + 32 * j); });
     each<R>([&]<int r>() PROSA_INLINE {
-      const P weight = repeat_pair(rows.weights[r] + i);
+      const P weight = repeat_pair(tile.weights[r] + i);
       each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = dot_pairs(sums[r][j], value[j], weight); });
     });
   }
   each<R>([&]<int r>() PROSA_INLINE {
     each<D>([&]<int j>() PROSA_INLINE {
-      float* out = rows.sums + r * a.head_dim + d + 16 * j;
-      store(out, fma(to_float(sums[r][j]), set1(rows.scale[r]), load(out) * set1(rows.factor[r])));
+      float* out = tile.sums + r * a.head_dim + d + 16 * j;
+      store(out, fma(to_float(sums[r][j]), set1(tile.scale[r]), load(out) * set1(tile.factor[r])));
     });
   });
 }
 
+// One step of R rows from `first` on, of which none may see anything of it.
 template <int R>
-inline void attend_rows(const AttendArgs& a) {
-  Rows<R> rows;
+inline void attend_tile(const AttendArgs& a, int64_t base, int64_t first, AttendRows& rows) {
+  Tile<R> tile;
+  tile.limits = a.limits + first;
+  const int64_t reach = *std::max_element(tile.limits, tile.limits + R);
+  if (reach <= base) return;
+  tile.queries = rows.queries + first * a.head_dim;
+  tile.query_scale = rows.query_scale + first;
+  tile.top = rows.top + first;
+  tile.total = rows.total + first;
+  tile.sums = rows.sums + first * a.head_dim;
+  const int64_t next = base + kStep;
+  const Range asked{first * a.head_dim / a.rows, next < reach ? (first + R) * a.head_dim / a.rows : 0};
+  attend_scores<R>(a, base, next < reach ? next : base, asked, tile);
+  const int16_t* scales = a.blocks[base / kKvSpan] + a.values + kv_scale_at(base % kKvSpan, a.head_dim);
+  softmax_step<R>(tile, base, scales);
+  const int64_t count = std::min(kStep, reach - base);
+  constexpr int D = kAttendWide;
+  int64_t d = 0;
+  for (; d + 16 * D <= a.head_dim; d += 16 * D) attend_values<R, D>(a, base, count, d, tile);
+  for (; d < a.head_dim; d += 16) attend_values<R, 1>(a, base, count, d, tile);
+}
+
+// All rows go through a step before the next one, so that it is read once and then lies in the nearest caches.
+inline void attend(const AttendArgs& a) {
+  AttendRows rows;
   auto* queries = reinterpret_cast<int16_t*>(a.scratch + kAttendRows * a.head_dim);
   rows.queries = queries;
   rows.sums = a.scratch;
-  int64_t reach = 0;
-  for (int r = 0; r < R; ++r) {
+  for (int64_t r = 0; r < a.rows; ++r) {
     rows.top[r] = -1e30F;
     rows.total[r] = 0;
     rows.query_scale[r] = whole_numbers(a.q[r], a.head_dim, length(a.q[r], a.head_dim), queries + r * a.head_dim);
-    reach = std::max(reach, a.limits[r]);
     for (int64_t d = 0; d < a.head_dim; d += 16) store(rows.sums + r * a.head_dim + d, zero());
   }
+  const int64_t reach = *std::max_element(a.limits, a.limits + a.rows);
   for (int64_t base = 0; base < reach; base += kStep) {
-    attend_scores<R>(a, base, rows);
-    const int16_t* scales = a.blocks[base / kKvSpan] + a.values + kv_scale_at(base % kKvSpan, a.head_dim);
-    for (int r = 0; r < R; ++r) softmax_step<R>(rows, r, scales, a.limits[r] - base);
-    const int64_t count = std::min(kStep, reach - base);
-    constexpr int D = kAttendWide;
-    int64_t d = 0;
-    for (; d + 16 * D <= a.head_dim; d += 16 * D) attend_values<R, D>(a, base, count, d, rows);
-    for (; d < a.head_dim; d += 16) attend_values<R, 1>(a, base, count, d, rows);
+    int64_t first = 0;
+    for (; first + kAttendTile <= a.rows; first += kAttendTile) attend_tile<kAttendTile>(a, base, first, rows);
+    if (kAttendTile > 4 && first + 4 <= a.rows) attend_tile<4>(a, base, std::exchange(first, first + 4), rows);
+    if (first + 2 <= a.rows) attend_tile<2>(a, base, std::exchange(first, first + 2), rows);
+    if (first < a.rows) attend_tile<1>(a, base, first, rows);
   }
-  for (int r = 0; r < R; ++r) {
+  for (int64_t r = 0; r < a.rows; ++r) {
     const F scale = set1(1.0F / rows.total[r]);
     for (int64_t d = 0; d < a.head_dim; d += 16) store(a.out[r] + d, load(rows.sums + r * a.head_dim + d) * scale);
-  }
-}
-
-inline void attend(const AttendArgs& args) {
-  AttendArgs a = args;
-  while (a.rows > 0) {
-    const int64_t rows = a.rows >= kAttendTile ? kAttendTile : a.rows >= 4 ? 4 : a.rows >= 2 ? 2 : 1;
-    switch (rows) {
-      case 8: attend_rows<8>(a); break;
-      case 4: attend_rows<4>(a); break;
-      case 2: attend_rows<2>(a); break;
-      default: attend_rows<1>(a); break;
-    }
-    a.q += rows;
-    a.out += rows;
-    a.limits += rows;
-    a.rows -= rows;
   }
 }
