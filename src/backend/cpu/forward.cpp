@@ -135,6 +135,7 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
   products(worker, rows, inner,
            [&](int64_t row, float* out) {
              kernels_.silu_mul(work_.gate.data() + row * width, work_.up.data() + row * width, inner, out);
+             std::fill(out + inner, out + width, 0.0F);
            },
            {{layer.down, work_.hidden.data(), work_.hidden_width, true}});
 }

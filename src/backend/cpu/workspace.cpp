@@ -51,17 +51,34 @@ Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers, int p
       intermediate_width(padded(config.intermediate_size)),
       head_width(padded(config.linear_num_value_heads)),
       hidden(rows * hidden_width, "activations"),
-      qkv(rows * config.conv_dim(), "activations"),
-      conv(rows * config.conv_dim(), "activations"),
-      z(rows * config.value_dim(), "activations"),
-      b(rows * head_width, "activations"),
-      a(rows * head_width, "activations"),
-      mixed(rows * std::max(config.value_dim(), config.query_dim()), "activations"),
-      query(rows * 2 * config.query_dim(), "activations"),
-      key(rows * config.kv_dim(), "activations"),
-      value(rows * config.kv_dim(), "activations"),
-      gate(rows * intermediate_width, "activations"),
-      up(rows * intermediate_width, "activations") {
+      mixed(rows * std::max(config.value_dim(), config.query_dim()), "activations") {
+  // A stage's parts lie one behind the other from the beginning of the common memory.
+  struct Part {
+    std::span<float>& span;
+    int64_t floats;
+  };
+  const std::vector<std::vector<Part>> stages{
+      {{qkv, rows * config.conv_dim()},
+       {conv, rows * config.conv_dim()},
+       {z, rows * config.value_dim()},
+       {b, rows * head_width},
+       {a, rows * head_width}},
+      {{query, rows * 2 * config.query_dim()}, {key, rows * config.kv_dim()}, {value, rows * config.kv_dim()}},
+      {{gate, rows * intermediate_width}, {up, rows * intermediate_width}}};
+  int64_t most = 0;
+  for (const auto& parts : stages) {
+    int64_t floats = 0;
+    for (const Part& part : parts) floats += padded(part.floats);
+    most = std::max(most, floats);
+  }
+  stage = AlignedBuffer<float>(most, "activations");
+  for (const auto& parts : stages) {
+    std::span<float> left = stage.span();
+    for (const Part& part : parts) {
+      part.span = left.first(static_cast<size_t>(part.floats));
+      left = left.subspan(static_cast<size_t>(padded(part.floats)));
+    }
+  }
   const int64_t width =
       std::max({config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()});
   shared = InputRows(rows, width, planes);
@@ -75,9 +92,7 @@ Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers, int p
 
 int64_t Workspace::byte_size() const {
   int64_t total = shared.byte_size();
-  for (const auto* buffer : {&hidden, &qkv, &conv, &z, &b, &a, &mixed, &query, &key, &value, &gate, &up}) {
-    total += buffer->byte_size();
-  }
+  for (const auto* buffer : {&hidden, &mixed, &stage}) total += buffer->byte_size();
   for (const InputRows& rows : own) total += rows.byte_size();
   for (const auto& floats : scratch) total += floats.byte_size();
   return total;

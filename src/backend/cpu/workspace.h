@@ -1,9 +1,11 @@
 // The activations of one pass: allocated once for the largest number of token rows, shared by prefill and decode.
 //
-// Rows are [max_rows][width], widths padded to 16 with zeros that stay zero.
+// Rows are [max_rows][width], widths padded to 16. The two kinds of mixers and the MLP never run at the same time: what
+// is theirs alone lies in the same memory, and what a buffer held before its stage wrote it is not to be read.
 #pragma once
 
 #include <array>
+#include <span>
 #include <vector>
 
 #include "backend/cpu/kernels.h"
@@ -46,18 +48,22 @@ struct Workspace {
   int64_t intermediate_width;  // padded intermediate_size
   int64_t head_width;          // padded linear_num_value_heads
 
-  AlignedBuffer<float> hidden;  // [rows, hidden]: the residual stream
-  AlignedBuffer<float> qkv;     // [rows, conv_dim]: before the convolution
-  AlignedBuffer<float> conv;    // [rows, conv_dim]: after it
-  AlignedBuffer<float> z;       // [rows, value_dim]
-  AlignedBuffer<float> b;       // [rows, head_width]: beta after the sigmoid
-  AlignedBuffer<float> a;       // [rows, head_width]: log decay g after its formula
+  AlignedBuffer<float> hidden;  // [rows, hidden]: the residual stream; its padding stays zero
   AlignedBuffer<float> mixed;   // [rows, max(value_dim, query_dim)]: the mixer's output before out_proj
-  AlignedBuffer<float> query;   // [rows, 2 * query_dim]: per head [q | gate]
-  AlignedBuffer<float> key;     // [rows, kv_dim]
-  AlignedBuffer<float> value;   // [rows, kv_dim]
-  AlignedBuffer<float> gate;    // [rows, intermediate]
-  AlignedBuffer<float> up;      // [rows, intermediate]
+  AlignedBuffer<float> stage;   // of what follows: Gated DeltaNet, or gated attention, or the MLP
+
+  std::span<float> qkv;   // [rows, conv_dim]: before the convolution
+  std::span<float> conv;  // [rows, conv_dim]: after it
+  std::span<float> z;     // [rows, value_dim]
+  std::span<float> b;     // [rows, head_width]: beta after the sigmoid
+  std::span<float> a;     // [rows, head_width]: log decay g after its formula
+
+  std::span<float> query;  // [rows, 2 * query_dim]: per head [q | gate]
+  std::span<float> key;    // [rows, kv_dim]
+  std::span<float> value;  // [rows, kv_dim]
+
+  std::span<float> gate;  // [rows, intermediate]
+  std::span<float> up;    // [rows, intermediate]
 
   InputRows shared;                           // inputs of products over many rows, filled by all workers
   std::vector<InputRows> own;                 // [workers]: inputs of kOwnRows rows, filled by each worker for itself
