@@ -74,20 +74,21 @@ struct Tile {
   float* sums;               // [R, head_dim]
   float factor[R];           // what the sums so far shrink by
   float scale[R];            // of the integer weights of this step
+  // What this tile asks the memory for: of the step to come, as hardware does not foresee where a head goes on, the
+  // lines of some dimensions, so that the tiles of a step share it and the memory has all of its time.
+  const int16_t* later = nullptr;
+  Range asked{0, 0};
+  [[nodiscard]] bool asks(int64_t d) const { return d >= asked.begin && d < asked.end; }
   alignas(64) float scores[R][kStep];
   alignas(64) int16_t weights[R][kStep];
 };
 
-// Asks for a share of the step that begins at `next`, as hardware does not foresee where a head goes on: each tile for
-// the lines of some dimensions, so that the memory has all of a step's time.
 template <int R>
-__attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, int64_t next, Range asked,
-                                             Tile<R>& tile) {
+__attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, Tile<R>& tile) {
   constexpr int N = kAttendWide;
   const int64_t slot = base % kKvSpan;
   const int16_t* block = a.blocks[base / kKvSpan];
   const int16_t* scales = block + a.keys + kv_scale_at(slot, a.head_dim);
-  const int16_t* later = a.blocks[next / kKvSpan] + next % kKvSpan * a.head_dim;
   for (int64_t at = 0; at < kStep; at += N * kKvBlock) {
     const int16_t* keys = block + a.keys + (slot + at) * a.head_dim;
     I sums[R][N];
@@ -96,10 +97,7 @@ __attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, 
       P key[N];
       each<N>([&]<int n>() PROSA_INLINE {
         const int64_t line = n * kKvBlock * a.head_dim + d * kKvBlock;
-        if (d >= asked.begin && d < asked.end) {
-          __builtin_prefetch(later + a.keys + at * a.head_dim + line, 0, 2);
-          __builtin_prefetch(later + a.values + at * a.head_dim + line, 0, 2);
-        }
+        if (tile.asks(d)) __builtin_prefetch(tile.later + a.keys + at * a.head_dim + line, 0, 2);
         key[n] = load_pairs(keys + line);
       });
       each<R>([&]<int r>() PROSA_INLINE {
@@ -178,9 +176,14 @@ __attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, 
   I sums[R][D];
   each<R>([&]<int r>() PROSA_INLINE { each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = izero(); }); });
   const int16_t* values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim + 2 * d;
+  const bool asks = tile.asks(d);
   for (int64_t i = 0; i < count; i += 2) {
     P value[D];
-    each<D>([&]<int j>() PROSA_INLINE { value[j] = load_pairs(values + i * a.head_dim + 32 * j); });
+    each<D>([&]<int j>() PROSA_INLINE {
+      const int64_t line = i * a.head_dim + 32 * j;
+      if (asks) __builtin_prefetch(tile.later + a.values + 2 * d + line, 0, 2);
+      value[j] = load_pairs(values + line);
+    });
     each<R>([&]<int r>() PROSA_INLINE {
       const P weight = repeat_pair(tile.weights[r] + i);
       each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = dot_pairs(sums[r][j], value[j], weight); });
@@ -207,8 +210,11 @@ inline void attend_tile(const AttendArgs& a, int64_t base, int64_t first, Attend
   tile.total = rows.total + first;
   tile.sums = rows.sums + first * a.head_dim;
   const int64_t next = base + kStep;
-  const Range asked{first * a.head_dim / a.rows, next < reach ? (first + R) * a.head_dim / a.rows : 0};
-  attend_scores<R>(a, base, next < reach ? next : base, asked, tile);
+  if (next < reach) {
+    tile.later = a.blocks[next / kKvSpan] + next % kKvSpan * a.head_dim;
+    tile.asked = {first * a.head_dim / a.rows, (first + R) * a.head_dim / a.rows};
+  }
+  attend_scores<R>(a, base, tile);
   const int16_t* scales = a.blocks[base / kKvSpan] + a.values + kv_scale_at(base % kKvSpan, a.head_dim);
   softmax_step<R>(tile, base, scales);
   const int64_t count = std::min(kStep, reach - base);
