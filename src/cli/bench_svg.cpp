@@ -1,80 +1,46 @@
 // The report as a picture: the machine's roofline with every run on it, how much of its limit each run reaches, and
 // where the time goes.
 //
-// One self-contained SVG file: no script, no font or style from elsewhere, and colours for light and dark pages.
-// Invariant: text from outside (file and processor names) is escaped.
+// Not the file around it (svg.h).
 #include "cli/bench.h"
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <iterator>
 #include <string_view>
 
 #include <fmt/format.h>
 
+#include "cli/svg.h"
 #include "cli/terminal.h"
 
 namespace prosa::cli {
 namespace {
 
-constexpr double kWidth = 880;
-constexpr double kLeft = 64, kRight = 840;
+constexpr double kLeft = SvgPicture::left, kRight = SvgPicture::right;
 constexpr double kRoofHeight = 250;
 constexpr double kRow = 30;
 constexpr double kTag = 9;  // radius of a run's number
 
-// Colours: ink, paler ink, lines; then the two limits, and a row of hues of equal weight for the stages.
-constexpr std::string_view kStyle = R"(<style>
-text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 13px; fill: #1f2933; }
-.page { fill: #ffffff; stroke: #d9dee3; }
-.title { font-size: 18px; font-weight: 600; }
-.head { font-size: 14px; font-weight: 600; }
-.pale { fill: #5b6773; font-size: 12px; }
-.grid { stroke: #e4e8ec; stroke-width: 1; }
-.axis { stroke: #9aa5b1; stroke-width: 1; }
-.roof { stroke: #5b6773; stroke-width: 2; fill: none; }
-.track { fill: #eef1f4; }
+// The two limits, and a row of hues of equal weight for the stages.
+constexpr std::string_view kStyle = R"(.roof { stroke: #5b6773; stroke-width: 2; fill: none; }
 .decode { fill: #1f77c9; }
 .prefill { fill: #d9661f; }
 .spread { stroke: #1f2933; stroke-width: 1.5; }
 .number { fill: #ffffff; font-size: 11px; font-weight: 600; text-anchor: middle; }
 .leader { stroke: #9aa5b1; stroke-width: 1; }
-.mid { text-anchor: middle; }
-.end { text-anchor: end; }
 .s0 { fill: #4e79a7; } .s1 { fill: #f28e2b; } .s2 { fill: #59a14f; } .s3 { fill: #e15759; } .s4 { fill: #76b7b2; }
 .s5 { fill: #b07aa1; } .s6 { fill: #c9a227; } .s7 { fill: #9c755f; } .s8 { fill: #8b95a1; } .s9 { fill: #d37295; }
 @media (prefers-color-scheme: dark) {
-text { fill: #e3e8ed; }
-.page { fill: #14181d; stroke: #2c343c; }
-.pale { fill: #98a4b0; }
-.grid { stroke: #262d34; }
-.axis { stroke: #5b6773; }
 .roof { stroke: #98a4b0; }
-.track { fill: #222930; }
 .decode { fill: #3d8fdd; }
 .prefill { fill: #e37a3a; }
 .spread { stroke: #e3e8ed; }
 .number { fill: #ffffff; }
 .leader { stroke: #5b6773; }
 }
-</style>
 )";
 constexpr size_t kStageColours = 10;
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : without_controls(text)) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
 
 /// A run with its place in the picture.
 struct Item {
@@ -83,11 +49,7 @@ struct Item {
   double fraction;  // of its roof
 };
 
-struct Point {
-  double x = 0, y = 0;
-};
-
-class Picture {
+class Picture : private SvgPicture {
  public:
   explicit Picture(const BenchReport& report) : report_(report) {
     for (const BenchSet& set : report.sets) {
@@ -102,31 +64,10 @@ class Picture {
       bars();
       stages();
     }
-    return fmt::format(
-               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1:.0f}\" width=\"{0}\" height=\"{1:.0f}\" "
-               "role=\"img\">\n<title>prosa bench: {2}</title>\n",
-               kWidth, y_, escaped(report_.name)) +
-           std::string(kStyle) +
-           fmt::format("<rect class=\"page\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{:.0f}\" rx=\"8\"/>\n",
-                       kWidth - 1, y_ - 1) +
-           body_ + "</svg>\n";
+    return file("prosa bench: " + report_.name, kStyle);
   }
 
  private:
-  template <typename... Values>
-  void put(fmt::format_string<Values...> format, Values&&... values) {
-    fmt::format_to(std::back_inserter(body_), format, std::forward<Values>(values)...);
-  }
-  void text(double x, double y, std::string_view style, std::string_view content) {
-    put("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"{}\">{}</text>\n", x, y, style, escaped(content));
-  }
-  void line(Point a, Point b, std::string_view style) {
-    put("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" class=\"{}\"/>\n", a.x, a.y, b.x, b.y, style);
-  }
-  void box(double x, double y, double width, double height, std::string_view style) {
-    put("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" class=\"{}\"/>\n", x, y,
-        std::max(width, 0.0), height, style);
-  }
   void tag(Point at, size_t index) {
     put("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" class=\"{}\"/>\n", at.x, at.y, kTag,
         kind_name(items_[index].run->what.kind));
@@ -324,8 +265,6 @@ class Picture {
   const BenchReport& report_;
   std::vector<Item> items_;
   std::function<double(double)> x_of_, y_of_;  // of the roofline
-  std::string body_;
-  double y_ = 0;  // where the next part begins
 };
 
 }  // namespace

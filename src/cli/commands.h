@@ -37,6 +37,7 @@ class UsageError : public std::runtime_error {
 void add_chat(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_eval(CLI::App& app);
 void add_forward(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_template(CLI::App& app);

@@ -96,6 +96,7 @@ int run(int argc, char** argv) {
   add_chat(app);
   add_inspect(app);
   add_bench(app);
+  add_eval(app);
   add_forward(app);
   add_tokenize(app);
   add_template(app);

@@ -5,6 +5,7 @@
 #include "eval/logits_file.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -62,19 +63,16 @@ uint64_t hash_of(const Metadata& metadata) {
 }
 
 uint64_t row_checksum(uint64_t metadata, int64_t row, float step, const void* codes, size_t bytes) {
-  XXH3_state_t state;
-  XXH3_64bits_reset_withSeed(&state, metadata);
-  XXH3_64bits_update(&state, &row, sizeof row);
-  XXH3_64bits_update(&state, &step, sizeof step);
-  XXH3_64bits_update(&state, codes, bytes);
-  return XXH3_64bits_digest(&state);
+  const std::array<uint64_t, 3> parts = {static_cast<uint64_t>(row), std::bit_cast<uint32_t>(step),
+                                         XXH3_64bits(codes, bytes)};
+  return XXH3_64bits_withSeed(parts.data(), sizeof parts, metadata);
 }
 
 /// Returns the step. logits [vocab] finite, codes [vocab].
 float encode(std::span<const float> logits, std::span<uint16_t> codes) {
-  const auto [low, top] = std::ranges::minmax_element(logits);
+  const auto top = std::ranges::max_element(logits);  // the first of equals
   const float largest = *top;
-  const float depth = std::min(largest - *low, kDepth);
+  const float depth = std::min(largest - std::ranges::min(logits), kDepth);
   const float step = depth > 0 ? depth / kLastCode : 1.0F;
   const float scale = 1.0F / step;
   for (size_t i = 0; i < logits.size(); ++i) {
