@@ -72,7 +72,7 @@ class DamagedModel {
 };
 
 TEST(Cli, HelpOfEveryCommandHasExamples) {
-  for (const std::string command : {"chat", "inspect", "bench", "forward", "tokenize", "template", "synth"}) {
+  for (const std::string command : {"chat", "inspect", "bench", "eval", "forward", "tokenize", "template", "synth"}) {
     const Outcome outcome = run_prosa({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("prosa " + command)) << command;
