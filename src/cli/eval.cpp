@@ -5,6 +5,7 @@
 // eval_svg.cpp.
 #include "cli/eval.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -91,11 +92,10 @@ void check_tokenizer(const std::filesystem::path& folder, const EvalArguments& a
   if (!std::filesystem::exists(folder / "tokenizer.json")) return;
   eval::TextEncoder encoder(folder);
   const eval::Corpus other = eval::read_corpus(arguments.text, encoder);
-  for (size_t i = 0; i < corpus.documents.size(); ++i) {
-    if (other.documents[i].tokens == corpus.documents[i].tokens) continue;
-    throw Error(ErrorCode::invalid_argument, "reads the text as other tokens than the model does", arguments.reference,
-                "compare models that share a tokenizer");
-  }
+  if (std::ranges::equal(corpus.documents, other.documents, {}, &eval::Document::tokens, &eval::Document::tokens))
+    return;
+  throw Error(ErrorCode::invalid_argument, "reads the text as other tokens than the model does", arguments.reference,
+              "compare models that share a tokenizer");
 }
 
 /// Where the reference's logits come from; null: there is none.

@@ -50,10 +50,10 @@ std::string SvgPicture::file(std::string_view title, std::string_view style) con
   return fmt::format(
              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1:.0f}\" width=\"{0}\" height=\"{1:.0f}\" "
              "role=\"img\">\n<title>{2}</title>\n<style>\n",
-             width, y_, escaped(title)) +
+             page_width, y_, escaped(title)) +
          std::string(kStyle) + std::string(style) +
          fmt::format("</style>\n<rect class=\"page\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{:.0f}\" rx=\"8\"/>\n",
-                     width - 1, y_ - 1) +
+                     page_width - 1, y_ - 1) +
          body_ + "</svg>\n";
 }
 
@@ -65,9 +65,9 @@ void SvgPicture::line(Point a, Point b, std::string_view style) {
   put("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" class=\"{}\"/>\n", a.x, a.y, b.x, b.y, style);
 }
 
-void SvgPicture::box(double x, double y, double box_width, double height, std::string_view style) {
-  put("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" class=\"{}\"/>\n", x, y,
-      std::max(box_width, 0.0), height, style);
+void SvgPicture::box(double x, double y, double width, double height, std::string_view style) {
+  put("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" class=\"{}\"/>\n", x, y, std::max(width, 0.0),
+      height, style);
 }
 
 }  // namespace prosa::cli

@@ -15,7 +15,7 @@ namespace prosa::cli {
 
 class SvgPicture {
  public:
-  static constexpr double width = 880;
+  static constexpr double page_width = 880;
   static constexpr double left = 64, right = 840;  // of a chart
 
   struct Point {
@@ -33,7 +33,7 @@ class SvgPicture {
   }
   void text(double x, double y, std::string_view style, std::string_view content);
   void line(Point a, Point b, std::string_view style);
-  void box(double x, double y, double box_width, double height, std::string_view style);
+  void box(double x, double y, double width, double height, std::string_view style);
 
  protected:
   double y_ = 0;  // where the next part begins; at last the height
