@@ -594,7 +594,9 @@ TEST(ChatLoading, ReportsProgressAndNamesWhatIsMissing) {
   EXPECT_EQ(fractions.back(), 1.0);
 
   EXPECT_ERROR(not_found, Chat::from_pretrained("/nonexistent/folder"));
-  EXPECT_ERROR(not_found, Chat::from_pretrained("nobody/has-this-model"));
+  LoadOptions offline = options;
+  offline.offline = true;
+  EXPECT_ERROR(not_found, Chat::from_pretrained("nobody/has-this-model", offline));
   EXPECT_ERROR(not_found, Chat::from_pretrained(PROSA_TEST_DATA "/golden/tiny-hf", options));  // no tokenizer.json
   LoadOptions bad = options;
   bad.context = 0;

@@ -72,7 +72,8 @@ class DamagedModel {
 };
 
 TEST(Cli, HelpOfEveryCommandHasExamples) {
-  for (const std::string command : {"chat", "inspect", "bench", "eval", "forward", "tokenize", "template", "synth"}) {
+  for (const std::string command :
+       {"chat", "pull", "inspect", "bench", "eval", "forward", "tokenize", "template", "synth"}) {
     const Outcome outcome = run_prosa({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("prosa " + command)) << command;
@@ -111,7 +112,8 @@ TEST(Cli, MissingFolder) {
 }
 
 TEST(Cli, HubNameThatIsNotInTheCache) {
-  expect_failure(run_prosa({"inspect", "nobody/nothing"}), 3, {"nobody/nothing", "models--nobody--nothing"});
+  expect_failure(run_prosa({"inspect", "nobody/nothing", "--offline"}), 3,
+                 {"nobody/nothing", "models--nobody--nothing"});
 }
 
 TEST(Cli, TruncatedSafetensors) {

@@ -164,7 +164,7 @@ enum class Unload {
 
 class Chat {
  public:
-  /// `name`: a folder, a hub name (owner/name[:subfolder]), or "" for the embedded model.
+  /// `name`: a folder, a hub name (owner/name[:subfolder][@revision]), or "" for the embedded model.
   static Chat from_pretrained(const std::string& name = {}, const LoadOptions& options = {});
 
   ~Chat();

@@ -27,6 +27,8 @@ enum class ErrorCode {
   cancelled,         // somebody called cancel()
   not_loaded,        // the model was unloaded
   busy,              // a second thread used an object that serves one at a time
+  network,           // the hub can't be reached, breaks off, or answers what can't be
+  access_denied,     // the hub wants a token, or refuses the one it got
   out_of_memory,     // an allocation of the size named in the message failed
 };
 

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "prosa/hub.h"
+
 namespace prosa {
 
 /// What a Chat does with messages that no longer fit its context.
@@ -38,6 +40,10 @@ struct LoadOptions {
   const std::atomic<bool>* cancel = nullptr;  // set by any thread while a model loads: Error(cancelled)
   /// 0..1 while a large model loads, on the loading thread. What it throws ends the loading.
   std::function<void(double fraction, std::string_view what)> progress = {};
+  /// A hub name that the cache does not have is downloaded (hub.h), unless offline or HF_HUB_OFFLINE say not to.
+  bool offline = false;
+  std::string revision = {};  // of a hub name: a branch, tag or commit; "": as the name says, else "main"
+  std::function<void(const DownloadProgress&)> download = {};  // while that goes on; as PullOptions::progress
 };
 
 /// What a checkpoint holds, for people and programs.
@@ -99,8 +105,8 @@ struct Logits {
 
 class Model {
  public:
-  /// `name`: a folder, a hub name, or "" for the embedded model. Errors: not_found, bad_checkpoint, shape_mismatch,
-  /// unsupported, io, out_of_memory.
+  /// `name`: a folder, a hub name (owner/name[:subfolder][@revision]), or "" for the embedded model. Errors: not_found,
+  /// bad_checkpoint, shape_mismatch, unsupported, io, out_of_memory; those of pull() when it has to be downloaded.
   static Model from_pretrained(const std::string& name = {}, const LoadOptions& options = {});
 
   ~Model();

@@ -18,6 +18,8 @@ std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::cancelled: return "cancelled";
     case ErrorCode::not_loaded: return "not_loaded";
     case ErrorCode::busy: return "busy";
+    case ErrorCode::network: return "network";
+    case ErrorCode::access_denied: return "access_denied";
     case ErrorCode::out_of_memory: return "out_of_memory";
   }
   return "unknown";

@@ -95,6 +95,10 @@ Chat Chat::from_pretrained(const std::string& name, const LoadOptions& options) 
     if (*cancel) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
     if (progress) progress(fraction, what);
   };
+  load.download = [download = options.download, cancel = engine.cancel, name](const DownloadProgress& progress) {
+    if (*cancel) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
+    if (download) download(progress);
+  };
   const auto loader = [name, load, first = std::make_shared<std::atomic<bool>>(true)]() mutable {
     if (!first->exchange(false)) load.cancel = nullptr;  // the caller's flag need not outlive from_pretrained()
     return chat::load_all(name, load);

@@ -16,9 +16,9 @@
 
 #include "checkpoint/model_files.h"
 #include "cli/commands.h"
+#include "cli/download_line.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
-#include "hub/locate.h"
 #include "prosa/error.h"
 
 namespace prosa::cli {
@@ -48,11 +48,13 @@ void write_svg(const std::string& path, const std::string& text) {
   if (!file.flush()) throw Error(ErrorCode::io, "can't be written", path, "name a file in a folder you may write to");
 }
 
-void run(const BenchArguments& arguments) {
+void run(BenchArguments arguments) {
   if (!arguments.child.empty()) return run_start_child(arguments);
   BenchReport report;
-  const std::filesystem::path folder = locate_model(arguments.model);
+  const std::filesystem::path folder = find_model(arguments.model, arguments.load);
   report.name = arguments.model.empty() ? "the embedded model" : folder.filename().string();
+  arguments.model = folder.string();
+  arguments.load.revision.clear();  // it is the folder's
   report.processor = processor_name();
   report.file_bytes = file_bytes(folder);
   if (arguments.start) report.start = measure_start(arguments);

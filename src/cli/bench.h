@@ -19,7 +19,7 @@
 namespace prosa::cli {
 
 struct BenchArguments {
-  std::string model;
+  std::string model;  // a folder once the measuring begins
   std::vector<int64_t> prompt = {128, 512};
   int64_t gen = 64;
   std::vector<int64_t> depth = {0};

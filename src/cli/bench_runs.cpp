@@ -17,7 +17,6 @@
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
 #include "cli/ceilings.h"
-#include "hub/locate.h"
 #include "sampling/sampler.h"
 
 namespace prosa::cli {
@@ -189,7 +188,7 @@ constexpr std::chrono::seconds kReading(3);  // of all passes together: where re
 }  // namespace
 
 BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& report) {
-  const auto weights = checkpoint::load_weights(locate_model(arguments.model));
+  const auto weights = checkpoint::load_weights(arguments.model);
   backend::BackendOptions options;
   options.threads = threads;
   options.isa = arguments.load.isa;

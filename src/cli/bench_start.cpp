@@ -26,7 +26,6 @@
 
 #include "backend/backend.h"
 #include "cli/terminal.h"
-#include "hub/locate.h"
 #include "model/load.h"
 #include "prosa/error.h"
 #include "tokenizer/tokenizer.h"
@@ -122,7 +121,7 @@ std::vector<std::string> child_words(const BenchArguments& arguments, const char
   if (length <= 0 || length == static_cast<ssize_t>(sizeof self)) fail("can't find this program");
   std::vector<std::string> words = {std::string(self, static_cast<size_t>(length)),
                                     "bench",
-                                    locate_model(arguments.model).string(),
+                                    arguments.model,
                                     "--child",
                                     how,
                                     "--backend",

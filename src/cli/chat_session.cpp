@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include "cli/download_line.h"
 #include "cli/terminal.h"
 
 namespace prosa::cli {
@@ -21,6 +22,8 @@ Chat load_chat(const ChatOptions& options) {
   load.progress = [&line](double fraction, std::string_view what) {
     line.show(fraction, what.empty() ? "loading the model" : what);
   };
+  DownloadLine download(options.model);
+  load.download = [&download](const DownloadProgress& progress) { download.show(progress); };
   return Chat::from_pretrained(options.model, load);
 }
 

@@ -35,6 +35,7 @@ class UsageError : public std::runtime_error {
 };
 
 void add_chat(CLI::App& app);
+void add_pull(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_eval(CLI::App& app);

@@ -14,6 +14,7 @@
 
 #include "checkpoint/safetensors_writer.h"
 #include "cli/commands.h"
+#include "cli/download_line.h"
 #include "cli/options.h"
 #include "prosa/model.h"
 
@@ -55,7 +56,9 @@ void write_result(const ForwardArguments& arguments, const Logits& logits, const
 void run(const ForwardArguments& arguments) {
   LoadOptions load = arguments.load;
   load.context = static_cast<int64_t>(arguments.ids.size()) + arguments.greedy;
-  const Model model = Model::from_pretrained(arguments.model, load);
+  const std::string folder = find_model(arguments.model, load).string();
+  load.revision.clear();  // it is the folder's
+  const Model model = Model::from_pretrained(folder, load);
   State state = model.new_state();
   const Logits logits = model.forward(arguments.ids, state, {}, arguments.last);
 

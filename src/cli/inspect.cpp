@@ -16,10 +16,10 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/names.h"
 #include "cli/commands.h"
+#include "cli/download_line.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
 #include "cli/terminal.h"
-#include "hub/locate.h"
 
 namespace prosa::cli {
 namespace {
@@ -28,6 +28,7 @@ using nlohmann::ordered_json;
 
 struct InspectArguments {
   std::string model;
+  LoadOptions load;  // offline and revision
   int64_t context = 4096;
   bool json = false;
   bool tensors = false;
@@ -113,7 +114,7 @@ struct Report {
 };
 
 Report make_report(const InspectArguments& arguments) {
-  const auto folder = locate_model(arguments.model);
+  const auto folder = find_model(arguments.model, arguments.load);
   Report report;
   report.folder = folder.string();
   report.weights = checkpoint::load_weights(folder);
@@ -262,6 +263,7 @@ void add_inspect(CLI::App& app) {
       ->capture_default_str();
   inspect->add_flag("--tensors", arguments->tensors, "list every tensor");
   inspect->add_flag("--json", arguments->json, "one JSON object instead of text");
+  add_hub_options(*inspect, arguments->load);
   inspect->footer(
       "Roles: text is the model, mtp its multi-token-prediction head; vision and ignored tensors are not read.\n"
       "\n"

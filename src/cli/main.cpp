@@ -21,6 +21,8 @@ namespace prosa::cli {
 ExitCode exit_code_of(ErrorCode code) noexcept {
   switch (code) {
     case ErrorCode::not_found:
+    case ErrorCode::network:
+    case ErrorCode::access_denied:
     case ErrorCode::io: return exit_not_found;
     case ErrorCode::bad_checkpoint:
     case ErrorCode::shape_mismatch:
@@ -84,16 +86,19 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   app.footer(
-      "MODEL is a folder with a checkpoint, a hub name (owner/name), or nothing: the embedded model.\n"
+      "MODEL is a folder with a checkpoint, a hub name (owner/name[:subfolder][@revision]; downloaded when the cache\n"
+      "lacks it), or nothing: the embedded model.\n"
       "Exit codes: 0 ok, 1 unexpected, 2 usage, 3 not found or not readable, 4 bad model, 5 bad input, 130 "
       "interrupted.\n"
       "\n"
       "Examples:\n"
       "  prosa chat                        talk with the embedded model\n"
       "  prosa chat \"What is Swift?\"       one answer\n"
+      "  prosa pull owner/name             download a model\n"
       "  prosa inspect MODEL               what a checkpoint holds\n"
       "  prosa bench MODEL --prompt 512    speed against this machine's limits");
   add_chat(app);
+  add_pull(app);
   add_inspect(app);
   add_bench(app);
   add_eval(app);

@@ -29,6 +29,14 @@ void add_load_options(CLI::App& command, LoadOptions& options, bool with_context
         ->capture_default_str()
         ->group("Machine");
   }
+  add_hub_options(command, options);
+}
+
+void add_hub_options(CLI::App& command, LoadOptions& options) {
+  command.add_flag("--offline", options.offline, "never download: a model of the hub has to be in the cache")
+      ->group("Model");
+  command.add_option("--revision", options.revision, "of a model of the hub: a branch, tag or commit (default: main)")
+      ->group("Model");
 }
 
 void add_sampling_options(CLI::App& command, SamplingConfig& config) {
@@ -82,7 +90,8 @@ bool looks_like_model(const std::string& text) {
   // Bounded before the expression: std::regex recurses with the length of the text.
   if (text.empty() || text.size() > 256 || text.find_first_of(" \t\n") != std::string::npos) return false;
   if (text.starts_with("/") || text.starts_with("./") || text.starts_with("../")) return true;
-  static const std::regex hub_name("[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+(:[A-Za-z0-9_./-]+)?");
+  static const std::regex hub_name(
+      "[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+(:[A-Za-z0-9_./-]+)?(@[A-Za-z0-9_./-]+)?");
   return std::regex_match(text, hub_name);
 }
 

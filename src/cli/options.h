@@ -15,8 +15,10 @@ namespace prosa::cli {
 
 inline constexpr const char* model_help = "a folder, a hub name (owner/name), or nothing: the embedded model";
 
-/// --threads, --isa, --backend, and --context where `with_context`.
+/// --threads, --isa, --backend, --offline, --revision, and --context where `with_context`.
 void add_load_options(CLI::App& command, LoadOptions& options, bool with_context);
+/// --offline and --revision: for commands that find a model but do not load it. add_load_options() has them already.
+void add_hub_options(CLI::App& command, LoadOptions& options);
 /// Every SamplingConfig field with dashes for underscores.
 void add_sampling_options(CLI::App& command, SamplingConfig& config);
 

@@ -8,9 +8,9 @@
 
 #include "chat/template.h"
 #include "cli/commands.h"
+#include "cli/download_line.h"
 #include "cli/json_lines.h"
 #include "cli/options.h"
-#include "hub/locate.h"
 
 namespace prosa::cli {
 namespace {
@@ -45,8 +45,8 @@ ordered_json render_line(const ordered_json& line, const std::string& where, cha
   }
 }
 
-void run(const std::string& model) {
-  const auto thinking_default = chat::read_thinking_default(locate_model(model));
+void run(const std::string& model, const LoadOptions& load) {
+  const auto thinking_default = chat::read_thinking_default(find_model(model, load, true));
   for_each_json_line(
       [&](const ordered_json& line, const std::string& where) { return render_line(line, where, thinking_default); });
 }
@@ -54,9 +54,14 @@ void run(const std::string& model) {
 }  // namespace
 
 void add_template(CLI::App& app) {
-  auto model = std::make_shared<std::string>();
+  struct Arguments {
+    std::string model;
+    LoadOptions load;
+  };
+  auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("template", "JSON lines {\"messages\"} on stdin to {\"prompt\"} on stdout");
-  command->add_option("MODEL", *model, model_help);
+  command->add_option("MODEL", arguments->model, model_help);
+  add_hub_options(*command, arguments->load);
   command->footer(
       "A line: {\"messages\": [...], \"tools\"?: [...], \"enable_thinking\"?: bool, \"add_generation_prompt\"?: "
       "bool}.\n"
@@ -64,7 +69,7 @@ void add_template(CLI::App& app) {
       "\n"
       "Example:\n"
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | prosa template MODEL");
-  command->callback([model] { run(*model); });
+  command->callback([arguments] { run(arguments->model, arguments->load); });
 }
 
 }  // namespace prosa::cli

@@ -12,10 +12,10 @@
 
 #include "chat/message_json.h"
 #include "cli/commands.h"
+#include "cli/download_line.h"
 #include "cli/json_lines.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
-#include "hub/locate.h"
 #include "tokenizer/tokenizer.h"
 
 namespace prosa::cli {
@@ -45,8 +45,8 @@ std::string text_of(const nlohmann::ordered_json& line, const std::string& where
   return text->get<std::string>();
 }
 
-void run(const std::string& model, bool decode) {
-  const Tokenizer tokenizer = Tokenizer::load(locate_model(model));
+void run(const std::string& model, const LoadOptions& load, bool decode) {
+  const Tokenizer tokenizer = Tokenizer::load(find_model(model, load, true));
   for_each_json_line([&](const nlohmann::ordered_json& line, const std::string& where) {
     nlohmann::ordered_json answer;
     if (decode) {
@@ -63,19 +63,21 @@ void run(const std::string& model, bool decode) {
 void add_tokenize(CLI::App& app) {
   struct Arguments {
     std::string model;
+    LoadOptions load;
     bool decode = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* tokenize = app.add_subcommand("tokenize", "JSON lines {\"text\"} on stdin to {\"ids\"} on stdout");
   tokenize->add_option("MODEL", arguments->model, model_help);
   tokenize->add_flag("--decode", arguments->decode, "the other way: {\"ids\"} to {\"text\"}");
+  add_hub_options(*tokenize, arguments->load);
   tokenize->footer(
       "Only tokenizer.json of MODEL is read. Special tokens in a text become their ids.\n"
       "\n"
       "Examples:\n"
       "  echo '{\"text\": \"Hello, world!\"}' | prosa tokenize MODEL\n"
       "  echo '{\"ids\": [9707, 11, 1879, 0]}' | prosa tokenize MODEL --decode");
-  tokenize->callback([arguments] { run(arguments->model, arguments->decode); });
+  tokenize->callback([arguments] { run(arguments->model, arguments->load, arguments->decode); });
 }
 
 }  // namespace prosa::cli

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "checkpoint/checkpoint.h"
-#include "hub/locate.h"
+#include "hub/resolve.h"
 #include "model/fingerprint.h"
 #include "prosa/error.h"
 
@@ -63,7 +63,12 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
     if (options.progress) options.progress(fraction, what);
   };
   LoadedModel loaded;
-  loaded.folder = locate_model(name);
+  PullOptions fetch;
+  fetch.revision = options.revision;
+  fetch.offline = options.offline;
+  fetch.cancel = options.cancel;
+  fetch.progress = options.download;
+  loaded.folder = resolve_model(name, fetch);
   try {
     report(0, "reading weights");
     const std::shared_ptr<const Weights> weights = checkpoint::load_weights(loaded.folder);

@@ -21,7 +21,7 @@ struct LoadedModel {
   int64_t context = 0;  // LoadOptions::context, at most what the model was made for
 };
 
-/// Reports progress in [0, 1]. Errors: those of locate_model(), checkpoint::load_weights() and the backends;
+/// Reports progress in [0, 1]. Errors: those of resolve_model(), checkpoint::load_weights() and the backends;
 /// invalid_argument for options out of range.
 LoadedModel load_model(const std::string& name, const LoadOptions& options);
 

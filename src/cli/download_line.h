@@ -1,0 +1,44 @@
+// A download on standard error: a bar that moves on a terminal, a line now and then elsewhere.
+//
+// Silent until something is really fetched. Invariant: standard output stays untouched, and the bar is gone when the
+// object is.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+#include "prosa/hub.h"
+#include "prosa/model.h"
+
+namespace prosa::cli {
+
+class DownloadLine {
+ public:
+  /// `name`: the model, for the first line.
+  explicit DownloadLine(std::string name);
+  ~DownloadLine();
+  DownloadLine(const DownloadLine&) = delete;
+  DownloadLine& operator=(const DownloadLine&) = delete;
+
+  void show(const DownloadProgress& progress);
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void show_plain(const DownloadProgress& progress);
+  void show_bar(const DownloadProgress& progress);
+
+  std::string name_;
+  bool terminal_;
+  bool announced_ = false;
+  bool shown_ = false;
+  std::string file_;
+  Clock::time_point last_{};
+};
+
+/// The folder of MODEL, downloaded with a DownloadLine when the cache lacks it; `load`'s offline and revision count.
+/// `text_only`: the command reads no weights.
+std::filesystem::path find_model(const std::string& model, const LoadOptions& load, bool text_only = false);
+
+}  // namespace prosa::cli

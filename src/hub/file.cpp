@@ -1,0 +1,150 @@
+// System calls with their errors turned into sentences.
+#include "hub/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "prosa/error.h"
+
+namespace prosa::hub {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const fs::path& path, const std::string& action, int error) {
+  std::string remedy;
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
+    remedy = "make room, or set HF_HUB_CACHE to a folder on another disk; what is downloaded is kept";
+  } else if (error == EROFS || error == EACCES || error == EPERM) {
+    remedy = "set HF_HUB_CACHE to a folder you may write to";
+  } else if (error == ELOOP) {
+    remedy = "remove the link: it leads out of the cache";
+  }
+  const auto code = error == ENOENT ? ErrorCode::not_found : ErrorCode::io;
+  throw Error(code, action + ": " + std::generic_category().message(error), path.string(), remedy);
+}
+
+/// Beside `path`, of this call alone.
+fs::path temporary_name(const fs::path& path) {
+  static std::atomic<unsigned> count{0};
+  return path.parent_path() / ("." + path.filename().string() + "." + std::to_string(::getpid()) + "-" +
+                               std::to_string(count.fetch_add(1)) + ".tmp");
+}
+
+}  // namespace
+
+File File::open_read(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(path, "can't read", errno);
+  return {descriptor, path};
+}
+
+File File::open_write(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (descriptor < 0) fail(path, "can't write", errno);
+  return {descriptor, path};
+}
+
+File::~File() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+File::File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
+
+File& File::operator=(File&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+uint64_t File::size() const {
+  struct stat status = {};
+  if (::fstat(descriptor_, &status) != 0) fail(path_, "can't read", errno);
+  return static_cast<uint64_t>(status.st_size);
+}
+
+void File::resize(uint64_t bytes) const {
+  if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) fail(path_, "can't write", errno);
+}
+
+size_t File::read_at(uint64_t offset, std::span<std::byte> into) const {
+  size_t total = 0;
+  while (total < into.size()) {
+    const ssize_t count =
+        ::pread(descriptor_, into.data() + total, into.size() - total, static_cast<off_t>(offset + total));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path_, "can't read", errno);
+    if (count == 0) break;
+    total += static_cast<size_t>(count);
+  }
+  return total;
+}
+
+void File::write_at(uint64_t offset, std::span<const std::byte> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path_, "can't write", errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
+}
+
+FileLock FileLock::acquire(const fs::path& path, const std::function<void()>& waiting) {
+  while (true) {
+    File file = File::open_write(path);
+    while (::flock(file.descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EINTR) continue;
+      if (errno != EWOULDBLOCK) fail(path, "can't lock", errno);
+      waiting();
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    // Whoever held it may have removed the file: then the lock is on nothing.
+    struct stat locked = {};
+    struct stat named = {};
+    if (::fstat(file.descriptor_, &locked) == 0 && ::stat(path.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
+        locked.st_dev == named.st_dev) {
+      return FileLock(std::move(file));
+    }
+  }
+}
+
+void make_folders(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) fail(folder, "can't make the folder", error.value());
+}
+
+void rename_file(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail(to, "can't rename the finished file to", errno);
+}
+
+void remove_file(const fs::path& file) {
+  if (::unlink(file.c_str()) != 0 && errno != ENOENT) fail(file, "can't remove", errno);
+}
+
+void replace_file(const fs::path& file, std::string_view text) {
+  const fs::path temporary = temporary_name(file);
+  remove_file(temporary);
+  File::open_write(temporary).write_at(0, std::as_bytes(std::span(text)));
+  rename_file(temporary, file);
+}
+
+void replace_link(const fs::path& link, const fs::path& target) {
+  const fs::path temporary = temporary_name(link);
+  remove_file(temporary);
+  if (::symlink(target.c_str(), temporary.c_str()) != 0) fail(link, "can't link", errno);
+  rename_file(temporary, link);
+}
+
+}  // namespace prosa::hub
