@@ -47,7 +47,6 @@ Downloader::Downloader(const Settings& settings, const HubName& name, const Repo
 }
 
 void Downloader::fetch(const RemoteFile& file) {
-  abandon_ = false;
   reporter_.set_file(file.path);
   reporter_.emit(true);
   bool told = false;
@@ -69,6 +68,7 @@ void Downloader::fetch_locked(const RemoteFile& file) {
   const fs::path partial = cache_.partial(file.etag);
   const fs::path journal = cache_.journal(file.etag);
   if (file.size) adopt_python_partial(cache_, file);
+  const int64_t done_before = reporter_.done();
   while (true) {
     bool resumed = false;
     std::string why;
@@ -80,7 +80,7 @@ void Downloader::fetch_locked(const RemoteFile& file) {
     } catch (const WorthlessPartial& worthless) {
       why = worthless.why;
     }
-    reporter_.add_found(-static_cast<int64_t>(size_of(partial).value_or(0)));
+    reporter_.rewind(done_before);
     remove_file(journal);
     remove_file(partial);
     if (!resumed) {
@@ -100,15 +100,15 @@ std::string Downloader::receive(const RemoteFile& file, const File& into, bool& 
   if (!file.size) return transfer_whole(tools, file, into);
   const uint64_t piece = std::clamp(*file.size / kPiecesWanted, settings_.smallest_piece, kLargestPiece);
   Journal journal(cache_.journal(file.etag), *file.size, piece, into.size());
-  const uint64_t before = journal.total_done();
-  reporter_.add_found(static_cast<int64_t>(before));
-  resumed = before > 0;
+  const int64_t done_before = reporter_.done();
+  reporter_.add_found(static_cast<int64_t>(journal.total_done()));
+  resumed = journal.total_done() > 0;
   if (into.size() > *file.size) into.resize(*file.size);
   try {
     return transfer_pieces(tools, file, into, journal);
   } catch (const NoRanges&) {
     reporter_.notice(file.path + ": the server takes no ranges; fetching it in one go");
-    reporter_.add_found(-static_cast<int64_t>(journal.total_done()));
+    reporter_.rewind(done_before);
     journal.clear();
     resumed = false;
     return transfer_whole(tools, file, into);

@@ -2,6 +2,7 @@
 #include "hub/http.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <array>
@@ -107,6 +108,32 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return stopped && stopped() ? 1 : 0;
 }
 
+/// While it lives, writing to a connection that the server has closed raises no SIGPIPE on this thread: the program's
+/// own rule for that signal is about its standard output.
+class NoBrokenPipe {
+ public:
+  NoBrokenPipe() {
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~NoBrokenPipe() {
+    const timespec at_once = {};
+    if (!was_pending_) sigtimedwait(&pipe_, nullptr, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  NoBrokenPipe(const NoBrokenPipe&) = delete;
+  NoBrokenPipe& operator=(const NoBrokenPipe&) = delete;
+
+ private:
+  sigset_t pipe_;
+  sigset_t before_;
+  bool was_pending_;
+};
+
 class CurlClient : public HttpClient {
  public:
   CurlClient(std::chrono::seconds stall, std::function<bool()> stopped) : stopped_(std::move(stopped)) {
@@ -159,6 +186,7 @@ class CurlClient : public HttpClient {
     set(CURLOPT_HTTPHEADER, headers.get());
 
     error_[0] = '\0';
+    const NoBrokenPipe quiet;
     const CURLcode code = curl_easy_perform(handle_.get());
     set(CURLOPT_HTTPHEADER, nullptr);
     read_status(exchange);

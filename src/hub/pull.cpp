@@ -65,7 +65,8 @@ class Pull {
       return report_cached(name_, find_cached(name_, settings_.cache, parts_));
     }
     run_online();
-    report_.folder = find_cached(name_, settings_.cache, parts_).folder.string();
+    const fs::path snapshot = cache_.snapshot(report_.commit);
+    report_.folder = (name_.subfolder.empty() ? snapshot : snapshot / name_.subfolder).string();
     return std::move(report_);
   }
 

@@ -25,10 +25,13 @@ class Reporter {
 
   // On any thread.
   void add_received(int64_t bytes) noexcept { done_ += bytes, received_ += bytes; }
-  void add_found(int64_t bytes) noexcept { done_ += bytes; }  // negative: turned out to be worth nothing
+  void add_found(int64_t bytes) noexcept { done_ += bytes; }
   void notice(std::string line);
 
   [[nodiscard]] int64_t received() const noexcept { return received_; }
+  [[nodiscard]] int64_t done() const noexcept { return done_; }
+  /// What came since done() was this is worth nothing.
+  void rewind(int64_t done) noexcept { done_ = done; }
 
  private:
   using Clock = std::chrono::steady_clock;

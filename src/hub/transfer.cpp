@@ -18,7 +18,7 @@
 namespace prosa::hub {
 namespace {
 
-constexpr size_t kFlushBytes = size_t{128} << 10;        // lost at most per connection when the process is killed
+constexpr size_t kFlushBytes = size_t{64} << 10;         // lost at most per connection when the process is killed
 constexpr uint64_t kWorthATry = uint64_t{64} << 10;      // less than this is no progress, however often it comes
 constexpr uint64_t kMostOfUnknown = uint64_t{64} << 20;  // of a file whose size the hub does not tell
 
@@ -135,6 +135,7 @@ class PieceTransfer {
       ~Join() {
         transfer.stop_ = true;
         threads.clear();
+        transfer.stop_ = false;  // the clients have other things to do
       }
     } join{*this, threads};
     const size_t wanted = std::min<size_t>(tools_.clients.size(), count_open_pieces());
@@ -291,9 +292,10 @@ std::string transfer_pieces(const TransferTools& tools, const RemoteFile& file, 
 std::string transfer_whole(const TransferTools& tools, const RemoteFile& file, const File& into) {
   const uint64_t limit = file.size.value_or(kMostOfUnknown);
   Patience patience(tools.settings, tools.observer, place(tools, file));
+  const int64_t done_before = tools.reporter.done();
   uint64_t size = 0;
   const Answer answer = patience.insist([&] {
-    tools.reporter.add_found(-static_cast<int64_t>(size));
+    tools.reporter.rewind(done_before);
     into.resize(0);
     size = 0;
     Answer received = follow(*tools.clients.front(), tools.settings, {file.url, false, {}, {}},
