@@ -67,7 +67,7 @@ TEST_F(CliEval, TheSameNumbersTwiceAndForAnyThreads) {
   EXPECT_GT(text["perplexity"], 1);
   EXPECT_GT(text["kl"]["mean"], 0);
   EXPECT_GE(text["kl"]["max"], text["kl"]["p99"]);
-  EXPECT_GT(text["top1"]["mean"], 0.5);
+  EXPECT_GT(text["top1"]["mean"], 0.1);          // of flat logits; chance is 0.002
   EXPECT_TRUE(text["bits_per_byte"].is_null());  // ids have no bytes
 }
 

@@ -69,9 +69,8 @@ def load(folder):
     folder = pathlib.Path(folder)
     config = json.loads((folder / "config.json").read_text())
     tensors = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        if file.name != "mtp.safetensors":
-            tensors.update(load_file(file))
+    for file in sorted(folder.glob("model*.safetensors")):
+        tensors.update(load_file(file))
     weights = dense(tensors, config)
     text = dict(config.get("text_config", config))
     for key in ("quantization", "quantization_config", "architectures", "dtype", "torch_dtype"):

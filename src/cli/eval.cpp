@@ -24,12 +24,12 @@
 
 #include "checkpoint/safetensors_writer.h"
 #include "cli/commands.h"
+#include "cli/download_line.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "eval/corpus.h"
 #include "eval/logits_file.h"
-#include "hub/locate.h"
 #include "model/load.h"
 #include "prosa/chat.h"
 
@@ -112,7 +112,7 @@ Reference open_reference(const EvalArguments& arguments, const eval::Corpus& cor
     reference.source = eval::open_logits_file(arguments.reference_logits);
   } else if (!arguments.reference.empty()) {
     reference.name = arguments.reference;
-    check_tokenizer(locate_model(arguments.reference), arguments, corpus);
+    check_tokenizer(find_model(arguments.reference, arguments.load), arguments, corpus);
     reference.loaded = load(arguments.reference, arguments.load);
     reference.source = eval::make_backend_source(*reference.loaded.backend);
   }
@@ -123,7 +123,7 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
   TextOutcome text;
   text.file = arguments.text;
   // Before anything is loaded: most mistakes show here.
-  eval::TextEncoder encoder(locate_model(arguments.model));
+  eval::TextEncoder encoder(find_model(arguments.model, arguments.load));
   const eval::Corpus corpus = eval::read_corpus(arguments.text, encoder);
   text.windows = arguments.windows;
   text.windows.tail = corpus.lines || text.windows.stride != 0 ? eval::Tail::keep : eval::Tail::drop;
