@@ -62,6 +62,40 @@ TEST(PackRow, UnpackIsItsInverseAtEveryAlignment) {
   }
 }
 
+/// One matrix quantized by MLX on a CPU in every format (tools/make_quantize_fixture.py): ties, constants, zeros, tiny
+/// and large values, an outlier.
+TEST(QuantizeRow, GivesTheBytesOfMlxInEveryFormat) {
+  const auto file = SafetensorsFile::open(std::filesystem::path(PROSA_TEST_DATA) / "mlx_quantized.safetensors");
+  const auto bytes = [&](const std::string& name) { return file.data(*file.find(name)); };
+  const TensorEntry& matrix = *file.find("matrix");
+  const auto rows = static_cast<size_t>(matrix.shape[0]);
+  const auto cols = static_cast<size_t>(matrix.shape[1]);
+  for (const int bits : kBits) {
+    for (const int group : kGroups) {
+      const std::string format = std::to_string(bits) + "." + std::to_string(group);
+      std::vector<float> row(cols);
+      std::vector<uint32_t> words(cols * static_cast<size_t>(bits) / 32);
+      std::vector<uint16_t> scales(cols / static_cast<size_t>(group));
+      std::vector<uint16_t> biases(scales.size());
+      for (size_t r = 0; r < rows; ++r) {
+        for (size_t c = 0; c < cols; ++c) {
+          uint16_t half = 0;
+          std::memcpy(&half, bytes("matrix").data() + (r * cols + c) * 2, 2);
+          row[c] = bf16_to_float(half);
+        }
+        quantize_row(row, bits, group, words, scales, biases, ScaleRule::divided);
+        const auto same = [&](const char* part, const auto& ours) {
+          const size_t size = ours.size() * sizeof ours[0];
+          return std::memcmp(bytes(format + part).data() + r * size, ours.data(), size) == 0;
+        };
+        EXPECT_TRUE(same(".weight", words)) << format << " row " << r;
+        EXPECT_TRUE(same(".scales", scales)) << format << " row " << r;
+        EXPECT_TRUE(same(".biases", biases)) << format << " row " << r;
+      }
+    }
+  }
+}
+
 /// Quantizes one row and reads it back through dequantize_row().
 std::vector<float> round_trip(const std::vector<float>& row, int bits, int group) {
   std::vector<uint32_t> words(row.size() * static_cast<size_t>(bits) / 32);

@@ -17,11 +17,16 @@ void floats_from(const std::byte* data, DType type, int64_t count, float* out) {
     std::memcpy(out, data, static_cast<size_t>(count) * sizeof(float));
     return;
   }
-  for (int64_t i = 0; i < count; ++i) {
-    uint16_t bits = 0;
-    std::memcpy(&bits, data + i * 2, sizeof bits);
-    out[i] = type == DType::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
-  }
+  // One loop a type, so that each becomes vector code.
+  const auto convert = [&](auto to_float) {
+    for (int64_t i = 0; i < count; ++i) {
+      uint16_t bits = 0;
+      std::memcpy(&bits, data + i * 2, sizeof bits);
+      out[i] = to_float(bits);
+    }
+  };
+  if (type == DType::bf16) return convert([](uint16_t bits) { return bf16_to_float(bits); });
+  convert([](uint16_t bits) { return f16_to_float(bits); });
 }
 
 }  // namespace
@@ -45,7 +50,8 @@ void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
     floats_from(matrix.scales + g * scale_bytes, matrix.scale_dtype, 1, &scale);
     floats_from(matrix.biases + g * scale_bytes, matrix.scale_dtype, 1, &bias);
     unpack_row(matrix.data + g * group_bytes, matrix.bits, {q.data(), group});
-    for (size_t i = 0; i < group; ++i) *out++ = scale * static_cast<float>(q[i]) + bias;
+    for (size_t i = 0; i < group; ++i) out[i] = scale * static_cast<float>(q[i]) + bias;
+    out += group;
   }
 }
 

@@ -20,9 +20,14 @@ void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words);
 /// The way back; `words` may be unaligned.
 void unpack_row(const std::byte* words, int bits, std::span<uint8_t> q);
 
+/// How (max - min) becomes a step: MLX's CPU code divides by the number of levels; the golden folders follow from the
+/// product with the rounded reciprocal, which fast arithmetic makes of a division by a constant. Only groups with
+/// max = -min tell the two apart, by landing on either side of a tie.
+enum class ScaleRule { reciprocal, divided };
+
 /// Quantizes row [cols] by MLX's rule (docs/checkpoints.md). words [cols * bits / 32]; scales, biases
 /// [cols / group_size] as bfloat16. The row's values must be finite.
 void quantize_row(std::span<const float> row, int bits, int group_size, std::span<uint32_t> words,
-                  std::span<uint16_t> scales, std::span<uint16_t> biases);
+                  std::span<uint16_t> scales, std::span<uint16_t> biases, ScaleRule rule = ScaleRule::reciprocal);
 
 }  // namespace prosa::checkpoint
