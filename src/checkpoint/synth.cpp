@@ -5,14 +5,12 @@
 #include "checkpoint/synth.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "base/bf16.h"
-#include "base/check.h"
+#include "base/parallel.h"
+#include "checkpoint/config_json.h"
 #include "checkpoint/quantize.h"
 #include "checkpoint/safetensors_writer.h"
 #include "prosa/error.h"
@@ -207,66 +205,23 @@ std::vector<Block> blocks_of(const std::vector<SynthTensor>& tensors) {
   return blocks;
 }
 
-/// Takes blocks off one counter on all threads; the first exception ends the work and is thrown here.
+/// Makes blocks on all threads.
 void make_blocks(const std::vector<Block>& blocks, SafetensorsWriter& writer, const SynthOptions& options) {
-  std::atomic<size_t> next = 0;
+  std::vector<BlockMaker> makers(worker_count(blocks.size(), options.threads), BlockMaker(writer, options));
   std::mutex mutex;
-  std::exception_ptr failure;
   size_t done = 0;
-  const auto work = [&] {
-    try {
-      BlockMaker maker(writer, options);
-      for (size_t i = next++; i < blocks.size(); i = next++) {
-        maker.make(blocks[i]);
-        const std::scoped_lock lock(mutex);
-        ++done;
-        if (options.progress) {
-          options.progress(static_cast<double>(done) / static_cast<double>(blocks.size()), blocks[i].tensor->raw_name);
-        }
-      }
-    } catch (...) {
-      next = blocks.size();
-      const std::scoped_lock lock(mutex);
-      if (!failure) failure = std::current_exception();
+  for_each_item(blocks.size(), options.threads, [&](size_t worker, size_t item) {
+    makers[worker].make(blocks[item]);
+    const std::scoped_lock lock(mutex);
+    ++done;
+    if (options.progress) {
+      options.progress(static_cast<double>(done) / static_cast<double>(blocks.size()), blocks[item].tensor->raw_name);
     }
-  };
-  const auto cores = static_cast<size_t>(options.threads > 0 ? options.threads : std::thread::hardware_concurrency());
-  {
-    std::vector<std::jthread> threads;
-    for (size_t i = 1; i < std::clamp<size_t>(cores, 1, blocks.size()); ++i) threads.emplace_back(work);
-    work();
-  }
-  if (failure) std::rethrow_exception(failure);
+  });
 }
 
 std::string config_json(const ModelConfig& config, const SynthOptions& options) {
-  ordered_json types = ordered_json::array();
-  for (const LayerType type : config.layer_types) {
-    types.push_back(type == LayerType::full_attention ? "full_attention" : "linear_attention");
-  }
-  const double factor = static_cast<double>(config.rotary_dim) / static_cast<double>(config.head_dim);
-  ordered_json text{{"model_type", "qwen3_5_text"},
-                    {"vocab_size", config.vocab_size},
-                    {"hidden_size", config.hidden_size},
-                    {"intermediate_size", config.intermediate_size},
-                    {"num_hidden_layers", config.num_layers},
-                    {"layer_types", types},
-                    {"num_attention_heads", config.num_attention_heads},
-                    {"num_key_value_heads", config.num_key_value_heads},
-                    {"head_dim", config.head_dim},
-                    {"linear_num_key_heads", config.linear_num_key_heads},
-                    {"linear_num_value_heads", config.linear_num_value_heads},
-                    {"linear_key_head_dim", config.linear_key_head_dim},
-                    {"linear_value_head_dim", config.linear_value_head_dim},
-                    {"linear_conv_kernel_dim", config.linear_conv_kernel_dim},
-                    {"hidden_act", "silu"},
-                    {"attention_bias", false},
-                    {"rms_norm_eps", static_cast<double>(config.rms_norm_eps)},
-                    {"max_position_embeddings", config.max_position_embeddings},
-                    {"rope_parameters",
-                     {{"rope_type", "default"}, {"rope_theta", config.rope_theta}, {"partial_rotary_factor", factor}}},
-                    {"tie_word_embeddings", config.tie_word_embeddings}};
-  ordered_json root{{"model_type", "qwen3_5"}, {"text_config", text}};
+  ordered_json root{{"model_type", "qwen3_5"}, {"text_config", text_config_json(config)}};
   root["tie_word_embeddings"] = config.tie_word_embeddings;
   if (!config.eos_token_ids.empty()) root["eos_token_id"] = config.eos_token_ids;
   if (options.bits != 0) {
