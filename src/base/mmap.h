@@ -28,4 +28,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// Takes the pages of a part of a mapped file out of this process, not out of the system's cache: what streams through
+/// a large file gives back what it has read. Reading the part again is allowed.
+void release_pages(std::span<const std::byte> part) noexcept;
+
 }  // namespace prosa

@@ -51,6 +51,21 @@ bool is_model_tensor(std::string_view name, int64_t num_layers) {
   return std::ranges::find(kLayerParts, name.substr(1)) != kLayerParts.end();
 }
 
+std::string_view kind_of(const CanonicalName& canonical) noexcept {
+  const std::string_view name = canonical.name;
+  const auto has = [name](std::string_view part) { return name.find(part) != std::string_view::npos; };
+  if (canonical.role == TensorRole::mtp) return "mtp";
+  if (canonical.role == TensorRole::vision) return "vision";
+  if (canonical.role == TensorRole::ignored) return "other";
+  if (name.starts_with("embed_tokens")) return "embedding";
+  if (name.starts_with("lm_head")) return "head";
+  if (has("norm")) return "norms";
+  if (has(".self_attn.")) return "attention";
+  if (has(".linear_attn.")) return "deltanet";
+  if (has(".mlp.")) return "mlp";
+  return "other";
+}
+
 std::string_view to_string(TensorRole role) noexcept {
   switch (role) {
     case TensorRole::text: return "text";

@@ -21,6 +21,10 @@ struct CanonicalName {
 /// Works for tensor names and for module paths (without ".weight") alike.
 CanonicalName canonical_name(std::string_view name);
 
+/// What a tensor or module of this canonical name belongs to, for tables of sizes: embedding, head, attention,
+/// deltanet, mlp, norms, mtp (all of that head); vision and other for what is no part of the text model.
+std::string_view kind_of(const CanonicalName& canonical) noexcept;
+
 /// True for the canonical names that a model of so many layers can have.
 bool is_model_tensor(std::string_view name, int64_t num_layers);
 

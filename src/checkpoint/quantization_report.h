@@ -18,11 +18,12 @@ struct TensorReport {
   std::string name;  // of the module in the MLX layout, or of the tensor when it is no matrix
   std::string kind;  // see kind_of() in names.h
   std::vector<int64_t> shape;
-  int bits = 16;                         // 2, 3, 4, 5, 6, 8; 16: bfloat16; 32: float32
-  int group_size = 0;                    // 0: not quantized
-  int64_t bytes = 0;                     // with scales and biases
-  int64_t was_bytes = 0;                 // in the source
+  int bits = 16;       // 2, 3, 4, 5, 6, 8; 16: bfloat16; 32: float32
+  int group_size = 0;  // 0: not quantized
+  int64_t bytes = 0;   // with scales and biases
+  int64_t source_bytes = 0;
   std::optional<double> relative_error;  // ||W - Ŵ|| / ||W|| of the folded values; nothing when unknown
+  double squared_norm = 0;               // ||W||², to add up errors of several tensors
   std::string note;                      // why it is not as the plan wished
 };
 

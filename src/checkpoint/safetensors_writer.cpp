@@ -43,6 +43,12 @@ void write_fully(int fd, const fs::path& path, uint64_t offset, std::span<const 
   }
 }
 
+/// A disk that is too small says so before the work. Where the file system can't reserve, writing will tell.
+void reserve(int fd, const fs::path& path, uint64_t bytes) {
+  if (::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0 || (errno != ENOSPC && errno != EFBIG)) return;
+  throw_io(path, "can't write", errno);
+}
+
 /// So that the rename itself survives a power cut. A folder that can't be synced is no reason to fail.
 void sync_folder(const fs::path& file) {
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
@@ -114,6 +120,7 @@ SafetensorsWriter::SafetensorsWriter(fs::path path, const std::vector<TensorSpec
 
   fd_ = create_file(temporary_, mode);
   try {
+    reserve(fd_, temporary_, file_bytes_);
     write_at(0, std::as_bytes(std::span(&header_bytes, 1)));
     write_at(8, std::as_bytes(std::span(header)));
   } catch (...) {

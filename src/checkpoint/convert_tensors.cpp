@@ -1,0 +1,180 @@
+// From Weights to the list of a conversion.
+#include "checkpoint/convert_tensors.h"
+
+#include <map>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/names.h"
+#include "checkpoint/quantize.h"
+#include "prosa/error.h"
+
+namespace prosa::checkpoint {
+
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kMlxRoot = "language_model.";
+
+/// What the source's files say about a tensor, by canonical name.
+struct SourceTensor {
+  std::string dtype;
+  int64_t bytes = 0;
+};
+
+class Lister {
+ public:
+  Lister(const ModelConfig& config, const std::filesystem::path& source) : config_(config) {
+    for (const TensorListing& listing : list_tensors(source)) {
+      source_[canonical_name(listing.name).name] = {listing.dtype, listing.bytes};
+    }
+  }
+
+  void matrix(const std::string& module, const Matrix& matrix) {
+    ConvertTensor& tensor = add(module + std::string(kWeight), {matrix.rows, matrix.cols});
+    tensor.matrix = &matrix;
+    tensor.rows = matrix.rows;
+    tensor.cols = matrix.cols;
+    tensor.source_bytes = matrix.byte_size();
+  }
+
+  void vector(const std::string& name, const std::vector<float>& values) {
+    const auto size = static_cast<int64_t>(values.size());
+    ConvertTensor& tensor = add(name, {size});
+    tensor.values = values;
+    tensor.cols = size;
+    const SourceTensor& source = source_[canonical_name(name).name];
+    tensor.source_bytes = source.bytes;
+    // The decay is exp(-exp(A_log) …): mlx-lm leaves its precision alone, too.
+    if (name.ends_with("A_log") && source.dtype != "BF16") tensor.type = TensorType::f32;
+  }
+
+  void layer(const std::string& prefix, const LayerWeights& layer) {
+    vector(prefix + "input_layernorm.weight", layer.input_norm);
+    if (layer.delta) delta_net(prefix + "linear_attn.", *layer.delta);
+    if (layer.attention) attention(prefix + "self_attn.", *layer.attention);
+    vector(prefix + "post_attention_layernorm.weight", layer.post_attention_norm);
+    matrix(prefix + "mlp.gate_proj", layer.mlp.gate_proj);
+    matrix(prefix + "mlp.up_proj", layer.mlp.up_proj);
+    matrix(prefix + "mlp.down_proj", layer.mlp.down_proj);
+  }
+
+  void mtp(const std::string& prefix, const MtpWeights& mtp) {
+    matrix(prefix + "fc", mtp.fc);
+    vector(prefix + "pre_fc_norm_embedding.weight", mtp.pre_fc_norm_embedding);
+    vector(prefix + "pre_fc_norm_hidden.weight", mtp.pre_fc_norm_hidden);
+    for (size_t i = 0; i < mtp.layers.size(); ++i) layer(prefix + "layers." + std::to_string(i) + ".", mtp.layers[i]);
+    vector(prefix + "norm.weight", mtp.norm);
+  }
+
+  std::vector<ConvertTensor> take() { return std::move(tensors_); }
+
+ private:
+  void delta_net(const std::string& prefix, const DeltaNetWeights& delta) {
+    matrix(prefix + "in_proj_qkv", delta.in_proj_qkv);
+    matrix(prefix + "in_proj_z", delta.in_proj_z);
+    matrix(prefix + "in_proj_b", delta.in_proj_b);
+    matrix(prefix + "in_proj_a", delta.in_proj_a);
+    matrix(prefix + "out_proj", delta.out_proj);
+    vector(prefix + "conv1d.weight", delta.conv1d);
+    ConvertTensor& conv = tensors_.back();
+    conv.rows = config_.conv_dim();
+    conv.cols = config_.linear_conv_kernel_dim;
+    conv.shape = {conv.rows, conv.cols, 1};
+    vector(prefix + "A_log", delta.a_log);
+    vector(prefix + "dt_bias", delta.dt_bias);
+    vector(prefix + "norm.weight", delta.norm);
+  }
+
+  void attention(const std::string& prefix, const AttentionWeights& attention) {
+    matrix(prefix + "q_proj", attention.q_proj);
+    matrix(prefix + "k_proj", attention.k_proj);
+    matrix(prefix + "v_proj", attention.v_proj);
+    matrix(prefix + "o_proj", attention.o_proj);
+    vector(prefix + "q_norm.weight", attention.q_norm);
+    vector(prefix + "k_norm.weight", attention.k_norm);
+  }
+
+  ConvertTensor& add(const std::string& name, std::vector<int64_t> shape) {
+    ConvertTensor& tensor = tensors_.emplace_back();
+    tensor.name = std::string(kMlxRoot) + name;
+    tensor.shape = std::move(shape);
+    return tensor;
+  }
+
+  const ModelConfig& config_;
+  std::map<std::string, SourceTensor> source_;
+  std::vector<ConvertTensor> tensors_;
+};
+
+}  // namespace
+
+std::string ConvertTensor::module() const {
+  return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : name;
+}
+
+std::vector<TensorSpec> ConvertTensor::written(Layout layout) const {
+  const auto named = [&](const std::string& full) {
+    return layout == Layout::flat ? full.substr(kMlxRoot.size()) : full;
+  };
+  if (!quantized()) return {{named(name), type, shape}};
+  const std::vector<int64_t> groups{rows, cols / spec.group_size};
+  return {{named(name), TensorType::u32, {rows, cols * spec.bits / 32}},
+          {named(module() + ".scales"), TensorType::bf16, groups},
+          {named(module() + ".biases"), TensorType::bf16, groups}};
+}
+
+int64_t ConvertTensor::bytes() const {
+  uint64_t sum = 0;
+  for (const TensorSpec& spec_of_one : written(Layout::mlx)) {
+    sum += tensor_bytes(spec_of_one.shape, spec_of_one.type).value_or(0);
+  }
+  return static_cast<int64_t>(sum);
+}
+
+TensorReport ConvertTensor::report() const {
+  TensorReport report;
+  report.name = module();
+  report.kind = kind_of(canonical_name(name));
+  report.shape = shape;
+  report.bits = quantized() ? spec.bits : static_cast<int>(8 * tensor_type_size(type));
+  report.group_size = spec.group_size;
+  report.bytes = bytes();
+  report.source_bytes = source_bytes;
+  report.note = note;
+  return report;
+}
+
+std::vector<ConvertTensor> list_convert_tensors(const Weights& weights, const std::filesystem::path& source,
+                                                bool keep_mtp) {
+  Lister lister(weights.config, source);
+  lister.matrix("model.embed_tokens", weights.embed_tokens);
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    lister.layer("model.layers." + std::to_string(i) + ".", weights.layers[i]);
+  }
+  lister.vector("model.norm.weight", weights.norm);
+  if (!weights.config.tie_word_embeddings) lister.matrix("lm_head", weights.lm_head);
+  if (keep_mtp && weights.mtp) lister.mtp("mtp.", *weights.mtp);
+  return lister.take();
+}
+
+void apply_plan(std::vector<ConvertTensor>& tensors, const ConvertPlan& plan) {
+  for (ConvertTensor& tensor : tensors) {
+    if (tensor.matrix == nullptr) continue;
+    const MatrixPlan decision = plan.matrix(tensor.name, tensor.rows, tensor.cols);
+    if (decision.bits == 16) continue;
+    if (!is_known_quantization(decision.bits, decision.group_size)) {
+      throw Error(ErrorCode::invalid_argument,
+                  std::to_string(decision.bits) + " bits in groups of " + std::to_string(decision.group_size),
+                  tensor.name, "bits: 2, 3, 4, 5, 6, 8, 16; groups: 32, 64, 128");
+    }
+    if (tensor.cols % decision.group_size != 0) {
+      tensor.note = "stays bfloat16: its width of " + std::to_string(tensor.cols) + " is no multiple of the group of " +
+                    std::to_string(decision.group_size);
+      continue;
+    }
+    tensor.spec = {decision.bits, decision.group_size};
+    tensor.quantizer = decision.quantizer;
+  }
+}
+
+}  // namespace prosa::checkpoint
