@@ -73,7 +73,7 @@ class DamagedModel {
 
 TEST(Cli, HelpOfEveryCommandHasExamples) {
   for (const std::string command :
-       {"chat", "pull", "inspect", "bench", "eval", "forward", "tokenize", "template", "synth"}) {
+       {"chat", "pull", "inspect", "bench", "eval", "forward", "tokenize", "template", "convert", "synth"}) {
     const Outcome outcome = run_prosa({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("prosa " + command)) << command;

@@ -42,6 +42,7 @@ void add_eval(CLI::App& app);
 void add_forward(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_template(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_synth(CLI::App& app);
 
 }  // namespace prosa::cli

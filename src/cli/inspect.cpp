@@ -3,6 +3,7 @@
 // Opening a file checks its header and every tensor's place, so inspect is also the quick test of a download.
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,8 +16,11 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/names.h"
+#include "checkpoint/safetensors_writer.h"
 #include "cli/commands.h"
 #include "cli/download_line.h"
+#include "cli/inspect_formats.h"
+#include "cli/kinds.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
 #include "cli/terminal.h"
@@ -32,6 +36,8 @@ struct InspectArguments {
   int64_t context = 4096;
   bool json = false;
   bool tensors = false;
+  std::string compare;
+  std::string svg;
 };
 
 /// Tensors and bytes of one kind.
@@ -111,6 +117,7 @@ struct Report {
   int64_t context = 0;
   Contents contents;
   std::map<std::string, Tally> formats;  // of the main model's matrices
+  FormatReport bits;
 };
 
 Report make_report(const InspectArguments& arguments) {
@@ -126,6 +133,7 @@ Report make_report(const InspectArguments& arguments) {
     ++tally.count;
     tally.bytes += matrix->byte_size();
   }
+  report.bits = make_format_report(folder, arguments.compare.empty() ? "" : locate_model(arguments.compare));
   return report;
 }
 
@@ -169,6 +177,7 @@ void print_json(const Report& report, bool with_tensors) {
                            {"kv_per_token", report.sizes.kv_bytes_per_token},
                            {"kv", kv},
                            {"total", weights.byte_size() + report.sizes.state_bytes + kv}}}};
+  add_format_json(report.bits, with_tensors, result);
   if (with_tensors) {
     ordered_json list = ordered_json::array();
     for (const TensorLine& tensor : report.contents.tensors) {
@@ -238,12 +247,17 @@ void print_biggest(const Contents& contents) {
 
 void run(const InspectArguments& arguments) {
   const Report report = make_report(arguments);
+  if (!arguments.svg.empty()) {
+    const std::string name = std::filesystem::path(report.folder).filename().string();
+    checkpoint::write_text_file(arguments.svg, kinds_svg(report.bits.kinds, name));
+  }
   if (arguments.json) return print_json(report, arguments.tensors);
   print_architecture(report);
   print_memory(report);
   print_tallies("matrices", report.formats);
   print_tallies("in the files", report.contents.roles);
   print_tallies("types", report.contents.types);
+  print_formats(report.bits, arguments.tensors);
   if (!arguments.tensors) return print_biggest(report.contents);
   const char* label = "tensors";
   for (const TensorLine& tensor : report.contents.tensors) {
@@ -262,6 +276,9 @@ void add_inspect(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
       ->capture_default_str();
   inspect->add_flag("--tensors", arguments->tensors, "list every tensor");
+  inspect->add_option("--compare", arguments->compare,
+                      "how far the weights lie from this checkpoint of the same model");
+  inspect->add_option("--svg", arguments->svg, "a picture of where the bytes lie, into this file");
   inspect->add_flag("--json", arguments->json, "one JSON object instead of text");
   add_hub_options(*inspect, arguments->load);
   inspect->footer(
@@ -270,7 +287,8 @@ void add_inspect(CLI::App& app) {
       "Examples:\n"
       "  prosa inspect\n"
       "  prosa inspect MODEL --tensors | grep conv1d\n"
-      "  prosa inspect MODEL --json --context 32768");
+      "  prosa inspect MODEL --json --context 32768\n"
+      "  prosa inspect q4 --compare Qwen/Qwen3.5-0.8B");
   inspect->callback([arguments] { run(*arguments); });
 }
 

@@ -105,6 +105,7 @@ int run(int argc, char** argv) {
   add_forward(app);
   add_tokenize(app);
   add_template(app);
+  add_convert(app);
   add_synth(app);
   try {
     return parse_and_run(app, argc, argv);
