@@ -17,10 +17,11 @@
 #include "checkpoint/convert.h"
 #include "checkpoint/convert_rules.h"
 #include "cli/commands.h"
+#include "cli/download_line.h"
 #include "cli/interrupt.h"
 #include "cli/kinds.h"
+#include "cli/options.h"
 #include "cli/terminal.h"
-#include "hub/locate.h"
 
 namespace prosa::cli {
 namespace {
@@ -38,6 +39,7 @@ struct ConvertArguments {
   std::string shard_size = "5GB";
   std::vector<std::string> overrides;
   checkpoint::ConvertOptions options;
+  LoadOptions load;  // where SRC comes from
   bool dry_run = false;
   bool json = false;
 };
@@ -151,7 +153,7 @@ void run(ConvertArguments& arguments) {
   } catch (const Error& error) {
     throw UsageError(fmt::format("--override {}", error.what()));
   }
-  const auto source = locate_model(arguments.source);
+  const auto source = find_model(arguments.source, arguments.load);
   const checkpoint::RulePlan plan(arguments.bits, arguments.group, std::move(overrides));
   plan.require_matches(checkpoint::list_matrices(source, options.keep_mtp));
 
@@ -201,6 +203,7 @@ void add_convert(CLI::App& app) {
   convert->add_option("--threads", arguments->options.threads, "threads (default: all cores)")
       ->check(CLI::Range(1, 1024))
       ->group("Machine");
+  add_hub_options(*convert, arguments->load);
   convert->footer(
       "PATTERN is a glob for a module's path or its end (down_proj, layers.0.*), or /a regular expression/.\n"
       "\n"

@@ -133,7 +133,8 @@ Report make_report(const InspectArguments& arguments) {
     ++tally.count;
     tally.bytes += matrix->byte_size();
   }
-  report.bits = make_format_report(folder, arguments.compare.empty() ? "" : locate_model(arguments.compare));
+  report.bits =
+      make_format_report(folder, arguments.compare.empty() ? "" : find_model(arguments.compare, arguments.load));
   return report;
 }
 
