@@ -97,7 +97,10 @@ class Picture : private SvgPicture {
   }
 
   void histogram() {
-    const std::vector<eval::HistogramBin>& bins = text_.report.kl_histogram;
+    std::vector<eval::HistogramBin> bins = text_.report.kl_histogram;
+    // From the power of ten below the first tokens.
+    const auto first = std::ranges::find_if(bins, [](const eval::HistogramBin& bin) { return bin.count > 0; });
+    bins.erase(bins.begin(), first - (first - bins.begin()) % eval::kBinsOfTen);
     const double top = y_ + 26, bottom = top + kChart;
     const auto scored = static_cast<double>(text_.report.scored);
     double most = 0;
@@ -115,8 +118,10 @@ class Picture : private SvgPicture {
       const double value = std::pow(10, power);
       text(x_of(value), bottom + 16, "pale mid", fmt::format("{:g}", value));
     }
-    text(kRight, bottom + 34, "pale end", "KL, nats; the first bar also holds what is below");
-    text(24, bottom + 34, "pale", "up: share of the tokens");
+    text(kRight, bottom + 34, "pale end", "KL, nats");
+    text(24, bottom + 34, "pale",
+         bins.front().low < 2e-9 ? "up: share of the tokens; the first bar also holds what is below"
+                                 : "up: share of the tokens");
     y_ = bottom + 56;
   }
 

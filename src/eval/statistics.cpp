@@ -9,7 +9,6 @@
 namespace prosa::eval {
 namespace {
 
-constexpr int64_t kBinsOfTen = 5;       // histogram bins a power of ten
 constexpr int64_t kLowestPower = -9;    // of the histogram
 constexpr int64_t kHighestPower = 300;  // whatever the values are
 

@@ -38,6 +38,8 @@ struct HistogramBin {
   int64_t count = 0;
 };
 
+inline constexpr int64_t kBinsOfTen = 5;  // bins of the histogram a power of ten
+
 /// Bins of a fifth of a power of ten, from 1e-9 up to the largest value.
 std::vector<HistogramBin> log_histogram(std::span<const double> values);
 
