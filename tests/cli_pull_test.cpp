@@ -171,7 +171,8 @@ TEST_F(CliPull, KilledAtTenRandomPoints) {
   const Outcome outcome = run_prosa({"pull", "some/model"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   expect_weights();
-  // A kill loses what four connections have not yet written, 64 KiB each, and what the server had put into their sockets.
+  // A kill loses what four connections have not yet written, 64 KiB each, and what the server had put into their
+  // sockets.
   EXPECT_LT(server.body_bytes(), size + kills * size_t{2'000'000});
   for (const auto& item : fs::directory_iterator(repository() / "blobs")) EXPECT_EQ(item.path().extension(), "");
 }

@@ -419,7 +419,7 @@ TEST_F(HubPull, NotAHub) {
                                  R"({"sha": "0123456789abcdef0123456789abcdef01234567", "siblings": 1})"}) {
     misbehave("/revision/", 1, [&](const ServerRequest&) {
       ServerReply reply;
-      reply.body = body;
+      reply.own = body;
       return reply;
     });
     expect_pull_error(ErrorCode::network, {"HF_ENDPOINT"});

@@ -90,7 +90,7 @@ class HubServer {
   [[nodiscard]] std::string storage() const { return fmt::format("http://127.0.0.2:{}", ports_[1]); }
   [[nodiscard]] std::string repository() const { return "some/model"; }
 
-  // The repository; to be filled before the first request.
+  // The repository; may be changed between requests. What a file held stays valid as long as the server.
   void add(const std::string& path, std::string bytes, bool lfs = false) {
     const auto file = std::make_shared<File>();
     file->owned = std::move(bytes);
@@ -105,10 +105,20 @@ class HubServer {
     file->lfs = lfs;
     add(path, file);
   }
-  void remove(const std::string& path) { files_.erase(path); }
-  [[nodiscard]] const File& file(const std::string& path) const { return *files_.at(path); }
+  void remove(const std::string& path) {
+    const std::scoped_lock lock(files_mutex_);
+    retired_.push_back(files_.at(path));
+    files_.erase(path);
+  }
+  [[nodiscard]] const File& file(const std::string& path) const {
+    const std::scoped_lock lock(files_mutex_);
+    return *files_.at(path);
+  }
   /// Listed, but not there: names a server should not send.
-  void list(const std::string& path) { listed_.push_back(path); }
+  void list(const std::string& path) {
+    const std::scoped_lock lock(files_mutex_);
+    listed_.push_back(path);
+  }
 
   // Behaviour; may be changed while it runs.
   using Intercept = std::function<std::optional<ServerReply>(const ServerRequest&)>;
@@ -118,7 +128,10 @@ class HubServer {
   }
   /// Pause after each block of a file, which are of 64 KiB then.
   void throttle(std::chrono::microseconds pause) { throttle_ = pause; }
-  void require_token(const std::string& token) { token_ = token; }
+  void require_token(const std::string& token) {
+    const std::scoped_lock lock(files_mutex_);
+    token_ = token;
+  }
 
   // What happened.
   [[nodiscard]] uint64_t connections() const { return connections_; }
@@ -169,6 +182,7 @@ class HubServer {
 
   /// What it would do without an intercept.
   [[nodiscard]] ServerReply answer(const ServerRequest& request) const {
+    const std::scoped_lock lock(files_mutex_);
     if (request.storage) {
       for (const auto& [path, file] : files_) {
         if (request.path == "/blob/" + file->sha256) return range_reply(request, *file);
@@ -242,6 +256,8 @@ class HubServer {
     hub::FileHash sha256(hub::HashKind::sha256, bytes.size());
     sha256.update(bytes);
     file->sha256 = sha256.finish();
+    const std::scoped_lock lock(files_mutex_);
+    if (files_.contains(path)) retired_.push_back(files_.at(path));
     files_[path] = file;
   }
 
@@ -364,7 +380,9 @@ class HubServer {
     return true;
   }
 
-  std::map<std::string, std::shared_ptr<File>> files_;
+  mutable std::mutex files_mutex_;
+  std::map<std::string, std::shared_ptr<File>> files_;  // guarded by files_mutex_, as the following
+  std::vector<std::shared_ptr<File>> retired_;
   std::vector<std::string> listed_;
   std::string token_;
   std::atomic<bool> stopping_{false};
