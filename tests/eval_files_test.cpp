@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint_fixture.h"
 #include "eval/corpus.h"
 #include "eval/json_schema.h"
 #include "eval/logits_file.h"
@@ -16,6 +17,8 @@
 namespace prosa::eval {
 namespace {
 
+using checkpoint::read_bytes;
+using checkpoint::write_bytes;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -74,7 +77,7 @@ TEST_F(LogitsFile, OfAnotherVocabulary) {
 }
 
 TEST_F(LogitsFile, EveryFlippedByteIsSeen) {
-  const std::string whole = read_file(path);
+  const std::string whole = read_bytes(path);
   std::mt19937 random(4);
   std::vector<size_t> places;
   for (size_t at = 0; at < 600; at += 7) places.push_back(at);  // the header, the first tensor's begin
@@ -82,7 +85,7 @@ TEST_F(LogitsFile, EveryFlippedByteIsSeen) {
   for (const size_t at : places) {
     std::string damaged = whole;
     damaged[at] = static_cast<char>(damaged[at] ^ 4);
-    write_file(path, damaged);
+    write_bytes(path, damaged);
     EXPECT_THAT(code_of([&] { compare(documents); }),
                 testing::AnyOf(ErrorCode::bad_checkpoint, ErrorCode::invalid_argument))
         << at;
@@ -90,9 +93,9 @@ TEST_F(LogitsFile, EveryFlippedByteIsSeen) {
 }
 
 TEST_F(LogitsFile, CutOffOrOfAnotherKind) {
-  const std::string whole = read_file(path);
+  const std::string whole = read_bytes(path);
   for (const size_t length : {size_t{0}, size_t{7}, size_t{100}, whole.size() / 2, whole.size() - 1}) {
-    write_file(path, whole.substr(0, length));
+    write_bytes(path, whole.substr(0, length));
     EXPECT_EQ(code_of([&] { compare(documents); }), ErrorCode::bad_checkpoint) << length;
   }
   EXPECT_EQ(code_of([] { open_logits_file(test::golden_folder("tiny-hf") / "model.safetensors"); }),
@@ -102,17 +105,17 @@ TEST_F(LogitsFile, CutOffOrOfAnotherKind) {
 }
 
 TEST_F(LogitsFile, StaysWhatItWasWhenAnEvaluationEndsEarly) {
-  const std::string before = read_file(path);
+  const std::string before = read_bytes(path);
   options.progress = [](const Progress&) { throw Error(ErrorCode::cancelled, "enough"); };
   EXPECT_EQ(code_of([&] { save(); }), ErrorCode::cancelled);
-  EXPECT_EQ(read_file(path), before);
+  EXPECT_EQ(read_bytes(path), before);
   EXPECT_FALSE(std::filesystem::exists(path.string() + ".tmp"));
 }
 
 class CorpusTest : public testing::Test {
  protected:
   Corpus read(const std::string& name, std::string_view text) {
-    write_file(folder.path() / name, text);
+    write_bytes(folder.path() / name, std::string(text));
     return read_corpus(folder.path() / name, encoder);
   }
   TempFolder folder;
@@ -149,7 +152,7 @@ TEST_F(CorpusTest, WhatCannotBeUsed) {
   }
   EXPECT_EQ(code_of([&] { read("a.jsonl", R"({"messages": []})"); }), ErrorCode::bad_template);
   TextEncoder none(test::golden_folder("tiny-hf"));
-  write_file(folder.path() / "a.txt", "abc");
+  write_bytes(folder.path() / "a.txt", "abc");
   EXPECT_EQ(code_of([&] { read_corpus(folder.path() / "a.txt", none); }), ErrorCode::not_found);
 }
 
@@ -217,7 +220,7 @@ TEST(StrictJson, PromptsThatCannotBeMeant) {
   const TempFolder folder;
   for (const char* line : {"{}", R"({"prompt": 1})", R"({"prompt": "a", "messages": []})",
                            R"({"prompt": "a", "keys": "b"})", R"({"prompt": "a", "schema": 1})", "x"}) {
-    write_file(folder.path() / "p.jsonl", line);
+    write_bytes(folder.path() / "p.jsonl", line);
     EXPECT_EQ(code_of([&] { read_json_prompts(folder.path() / "p.jsonl"); }), ErrorCode::invalid_argument) << line;
   }
 }

@@ -31,8 +31,8 @@ struct MatrixPlan {
   std::shared_ptr<const RowQuantizer> quantizer;  // null: round to nearest, byte for byte as MLX does
 };
 
-/// Names are those of the written file (language_model.model.layers.0.mlp.down_proj.weight), values are in its
-/// convention (norms hold 1 + w, conv1d is [channels, taps, 1]). Thread-safe.
+/// Names are those of the MLX layout, whatever is written (language_model.model.layers.0.mlp.down_proj.weight); values
+/// are in its convention (norms hold 1 + w, conv1d is [channels, taps, 1]). Thread-safe.
 class ConvertPlan {
  public:
   virtual ~ConvertPlan() = default;

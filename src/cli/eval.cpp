@@ -112,8 +112,10 @@ Reference open_reference(const EvalArguments& arguments, const eval::Corpus& cor
     reference.source = eval::open_logits_file(arguments.reference_logits);
   } else if (!arguments.reference.empty()) {
     reference.name = arguments.reference;
-    check_tokenizer(find_model(arguments.reference, arguments.load), arguments, corpus);
-    reference.loaded = load(arguments.reference, arguments.load);
+    LoadOptions options = arguments.load;
+    options.revision.clear();  // --revision is MODEL's; the reference's may stand in its name
+    check_tokenizer(find_model(arguments.reference, options), arguments, corpus);
+    reference.loaded = load(arguments.reference, options);
     reference.source = eval::make_backend_source(*reference.loaded.backend);
   }
   return reference;

@@ -133,8 +133,9 @@ Report make_report(const InspectArguments& arguments) {
     ++tally.count;
     tally.bytes += matrix->byte_size();
   }
-  report.bits =
-      make_format_report(folder, arguments.compare.empty() ? "" : find_model(arguments.compare, arguments.load));
+  LoadOptions other = arguments.load;
+  other.revision.clear();  // --revision is MODEL's; the other's may stand in its name
+  report.bits = make_format_report(folder, arguments.compare.empty() ? "" : find_model(arguments.compare, other));
   return report;
 }
 

@@ -28,11 +28,11 @@ int64_t macs(const LayerWeights& layer) {
 }  // namespace
 
 StepSizes state_sizes(const ModelConfig& config) {
-  constexpr int64_t half_bytes = 2;
   StepSizes sizes;
   sizes.state_bytes = state_footprint(config, std::numeric_limits<int64_t>::max()).state;
   const auto attention_layers = static_cast<int64_t>(std::ranges::count(config.layer_types, LayerType::full_attention));
-  sizes.kv_bytes_per_token = attention_layers * 2 * config.kv_dim() * half_bytes;
+  const int64_t vector_bytes = 2 * config.head_dim + 4;
+  sizes.kv_bytes_per_token = attention_layers * 2 * config.num_key_value_heads * vector_bytes;
   return sizes;
 }
 
