@@ -150,7 +150,7 @@ TEST_F(CliPull, FailuresAreOneLine) {
 }
 
 TEST_F(CliPull, KilledAtTenRandomPoints) {
-  constexpr size_t size = 48'000'000;
+  constexpr size_t size = 96'000'000;
   constexpr int kills = 10;
   add_large(size);
   server.throttle(std::chrono::milliseconds(2));
@@ -158,7 +158,7 @@ TEST_F(CliPull, KilledAtTenRandomPoints) {
   int killed = 0;
   for (int i = 0; i < kills; ++i) {
     const uint64_t from = server.body_bytes();
-    const uint64_t until = from + 200'000 + random() % (size / (kills + 2));
+    const uint64_t until = from + size / 20 + random() % (size / 25);
     const pid_t child = start_pull();
     int status = 0;
     while (server.body_bytes() < until && waitpid(child, &status, WNOHANG) == 0) {
@@ -171,9 +171,9 @@ TEST_F(CliPull, KilledAtTenRandomPoints) {
   const Outcome outcome = run_prosa({"pull", "some/model"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   expect_weights();
-  // A kill loses what four connections have not yet written, 64 KiB each, and what the server had put into their
-  // sockets.
-  EXPECT_LT(server.body_bytes(), size + kills * size_t{2'000'000});
+  // The server counts what it puts into sockets. A kill loses what four of them hold, more where the program is slow to
+  // read. Begun anew after each kill, it would be size + kills * size / 15 on the average: 160 MB.
+  EXPECT_LT(server.body_bytes(), size + kills * size_t{4'000'000});
   for (const auto& item : fs::directory_iterator(repository() / "blobs")) EXPECT_EQ(item.path().extension(), "");
 }
 
