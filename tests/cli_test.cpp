@@ -361,8 +361,8 @@ TEST(Cli, InspectCountsBytes) {
   const auto weights = checkpoint::load_weights(model);
   EXPECT_EQ(report["parameters"], weights->parameter_count());
   EXPECT_EQ(report["weight_bytes"], weights->byte_size());
-  // One attention layer, 2 KV heads of 64, keys and values in half precision.
-  EXPECT_EQ(report["memory"]["kv"], 1000 * 2 * 2 * 64 * 2);
+  // One attention layer, 2 KV heads of 64, keys and values in 16 bits, and a float32 scale for each of these vectors.
+  EXPECT_EQ(report["memory"]["kv"], 1000 * 2 * 2 * (64 * 2 + 4));
   int64_t bytes = 0;
   for (const json& tensor : report["tensors"]) bytes += tensor["bytes"].get<int64_t>();
   const auto file_size = static_cast<int64_t>(fs::file_size(model / "model.safetensors"));
