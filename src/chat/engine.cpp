@@ -75,8 +75,13 @@ std::shared_ptr<Loaded> Engine::held() const {
 
 // ---- loading and unloading
 
+BusyLease Engine::take() {
+  const std::lock_guard wait(idling_);
+  return {busy_, "chat"};
+}
+
 void Engine::load() {
-  const BusyLease lease(busy_, "chat");
+  const BusyLease lease = take();
   *options_.cancel = false;
   load_leased();
 }
@@ -110,7 +115,7 @@ void Engine::load_leased() {
 }
 
 void Engine::unload(Unload states, const std::string& park_path) {
-  const BusyLease lease(busy_, "chat");
+  const BusyLease lease = take();
   *options_.cancel = false;
   if (states == Unload::park && park_path.empty()) {
     throw Error(ErrorCode::invalid_argument, "Unload::park needs a file", "park_path");
@@ -153,6 +158,11 @@ void Engine::touch() {
   used_ = std::chrono::steady_clock::now();
 }
 
+bool Engine::is_idle_for(std::chrono::steady_clock::duration patience) const {
+  const std::lock_guard lock(mutex_);
+  return loaded_ && std::chrono::steady_clock::now() >= used_ + patience;
+}
+
 /// Unloads, keeping states, what nobody has used for the time given.
 void Engine::watch_idleness(const std::stop_token& over) {
   const auto patience = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
@@ -161,32 +171,33 @@ void Engine::watch_idleness(const std::stop_token& over) {
   while (!over.stop_requested()) {
     const auto due = std::max(used_ + patience, std::chrono::steady_clock::now() + patience / 8);
     over_.wait_until(lock, over, due, [] { return false; });
-    if (over.stop_requested() || !loaded_ || std::chrono::steady_clock::now() < used_ + patience) continue;
     lock.unlock();
-    try {
-      const BusyLease lease(busy_, "chat");
-      unload_leased(Unload::keep, {}, true);
-    } catch (const Error&) {  // in use after all
-      touch();
+    if (!over.stop_requested() && is_idle_for(patience)) {
+      try {
+        const std::lock_guard wait(idling_);
+        const BusyLease lease(busy_, "chat");
+        if (is_idle_for(patience)) unload_leased(Unload::keep, {}, true);  // no reply has come and gone meanwhile
+      } catch (const Error&) {                                             // in use after all
+        touch();
+      }
     }
     lock.lock();
   }
 }
 
 std::shared_ptr<Loaded> Engine::loaded() {
-  bool idle = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (loaded_) return loaded_;
-    idle = idle_;
+  for (;;) {  // idleness may unload again at once what was loaded
+    {
+      const std::lock_guard lock(mutex_);
+      if (loaded_) return loaded_;
+      if (!idle_) throw Error(ErrorCode::not_loaded, "the model was unloaded", name_, "call load() first");
+    }
+    load();
   }
-  if (!idle) throw Error(ErrorCode::not_loaded, "the model was unloaded", name_, "call load() first");
-  load();
-  return held();
 }
 
 BusyLease Engine::begin_reply() {
-  BusyLease lease(busy_, "chat");
+  BusyLease lease = take();
   *options_.cancel = false;
   touch();
   bool idle = false;

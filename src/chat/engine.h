@@ -111,12 +111,16 @@ class Engine {
   void read_ahead(Loaded& loaded, std::span<const Message> history, std::string_view transcript,
                   std::span<const Tool> tools, const SamplingConfig& sampling, int slot, SyncReport& report);
   [[nodiscard]] std::shared_ptr<Loaded> held() const;
+  /// The lease, or Error(busy). An unloading by idleness is waited for: nobody asked for it.
+  [[nodiscard]] BusyLease take();
+  [[nodiscard]] bool is_idle_for(std::chrono::steady_clock::duration patience) const;
   void watch_idleness(const std::stop_token& over);
   void touch();
 
   const std::string name_;
   const Loader loader_;
   const EngineOptions options_;
+  std::mutex idling_;  // held while idleness unloads, before busy_ is taken
   std::atomic<bool> busy_ = false;
 
   // Touched under the lease only.
