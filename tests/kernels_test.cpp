@@ -151,7 +151,7 @@ TEST_P(KernelsTest, QuantizedLinear) {
     for (int group : {32, 64, 128}) {
       for (int64_t rows : {2, 16, 35, 64}) {
         const TestMatrix matrix = quantized_matrix(rows, 256, bits, group, DType::bf16, 11);
-        for (int64_t tokens : {1, 2, 3, 4, 13}) {
+        for (int64_t tokens : {1, 2, 3, 4, 13, 20, 29}) {  // several tiles of tokens, with few and many left
           for (int planes : {1, 2}) check_linear(matrix, tokens, planes);
         }
       }
@@ -159,9 +159,15 @@ TEST_P(KernelsTest, QuantizedLinear) {
   }
 }
 
+TEST_P(KernelsTest, QuantizedLinearOfManyTokensAndColumns) {
+  check_linear(quantized_matrix(33, 1152, 4, 128, DType::bf16, 12), 140);
+}
+
 TEST_P(KernelsTest, QuantizedLinearWithWideScales) {
   for (DType dtype : {DType::f16, DType::f32}) {
-    for (int bits : {4, 8}) check_linear(quantized_matrix(40, 384, bits, 64, dtype, 5), 5);
+    for (int bits : {4, 8}) {
+      for (int64_t tokens : {5, 16}) check_linear(quantized_matrix(40, 384, bits, 64, dtype, 5), tokens);
+    }
   }
 }
 

@@ -27,7 +27,7 @@ enum class ContextPolicy {
 struct LoadOptions {
   std::string backend = "cpu";  // "cpu", "reference"
   int threads = 0;              // 0: physical cores
-  std::string isa = {};         // "": the best of this machine; "avx512vnni", "avx2", "neon", "portable"
+  std::string isa = {};         // "": the best of this machine; "amx", "avx512vnni", "avx2", "neon", "portable"
   /// CPU backend, products with quantized weights: 15-bit activations (15) stay within the bounds of docs/numerics.md;
   /// 8-bit ones (8), what other runtimes use, read prompts 1.6 times as fast, and are off by what that page says.
   int activation_bits = 15;
@@ -59,7 +59,7 @@ struct ModelInfo {
   int group_size = 0;
   bool has_mtp = false;
   std::string backend;  // "cpu"
-  std::string isa;      // "avx512vnni"
+  std::string isa;      // "amx", "avx512vnni", …
   int threads = 0;
 };
 

@@ -9,6 +9,10 @@
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace prosa::backend {
@@ -33,6 +37,24 @@ bool processor_has_avx512vnni() {
 #endif
 }
 
+// The tile unit's registers are 8 KiB a thread: Linux wants to be asked before it makes room for them.
+bool processor_has_amx() {
+#if defined(__x86_64__) && defined(__linux__)
+  static const bool granted = [] {
+    constexpr unsigned int kTile = 1U << 24U;
+    constexpr unsigned int kInt8 = 1U << 25U;
+    constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM, Linux 5.16
+    constexpr long kTileData = 18;               // XFEATURE_XTILE_DATA
+    unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kTile) == 0 || (edx & kInt8) == 0) return false;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return granted && processor_has_avx512vnni();
+#else
+  return false;
+#endif
+}
+
 bool processor_has_dotprod() {
 #if defined(__aarch64__) && defined(__linux__)
   return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
@@ -44,6 +66,7 @@ bool processor_has_dotprod() {
 // Best first.
 std::vector<const Kernels*> available_kernels() {
   std::vector<const Kernels*> tables;
+  if (processor_has_amx()) tables.push_back(amx_kernels());
   if (processor_has_avx512vnni()) tables.push_back(avx512_kernels());
   if (processor_has_avx2()) tables.push_back(avx2_kernels());
   if (processor_has_dotprod()) tables.push_back(neon_kernels());

@@ -97,10 +97,13 @@ struct AttendArgs {
   float* scratch = nullptr;                // attend_scratch_floats(head_dim)
 };
 
+inline constexpr int64_t kLooseRows = 8;
+
 struct Kernels {
   std::string_view isa;
 
-  /// y[t][32 * tile + row] (+)= W x for the tiles of the range and all tokens.
+  /// y[t][32 * tile + row] (+)= W x for the tiles of the range and all tokens. More than kLooseRows tokens may be read
+  /// in sixteens: the integers, scales and sums of x have rows up to there, whatever they hold.
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                  bool add);
   /// Symmetric integers by groups (Activations), of 15 bits in two planes, or of 8 bits where `low` is null; n a
@@ -132,7 +135,8 @@ struct Kernels {
   int64_t (*dot_peak)(int64_t rounds, int32_t* checksum);
 };
 
-const Kernels* avx512_kernels();  // null where not compiled in
+const Kernels* amx_kernels();  // null where not compiled in
+const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();
 const Kernels* neon_kernels();
 const Kernels* portable_kernels();

@@ -7,6 +7,7 @@ namespace prosa::backend::cpu {
 
 InputRows::InputRows(int64_t rows, int64_t width, int planes)
     : width_(padded(width, 128)), x_(rows * width_, "activations") {
+  if (rows > kLooseRows) rows = padded(rows, 16);
   for (size_t i = 0; i < kGroupSizes.size(); ++i) {
     quantized_[i].high = AlignedBuffer<int8_t>(rows * width_, "activations");
     if (planes == 2) quantized_[i].low = AlignedBuffer<int8_t>(rows * width_, "activations");

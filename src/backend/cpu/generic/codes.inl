@@ -1,4 +1,4 @@
-// Codes out of their planes (packed.h), scales, and how a group's integer sum enters a row: the parts of
+// Reading ahead, codes out of their planes (packed.h), scales, and how a group's integer sums enter a row: the parts of
 // linear.inl.
 //
 // Included inside an ISA's namespace, after its simd.h.
@@ -16,6 +16,19 @@ template <int N, typename Function>
 PROSA_INLINE inline void each(const Function& f) {
   [&]<int... i>(std::integer_sequence<int, i...>) PROSA_INLINE { (f.template operator()<i>(), ...); }
   (std::make_integer_sequence<int, N>{});
+}
+
+// Lines are asked for twice: far ahead for the second-level cache, since the hardware's own prefetching stops at 4 KiB
+// pages and leaves one stream at half of what the memory can give, and shortly before use for the first-level one.
+inline constexpr int64_t kFarAhead = 16384;
+inline constexpr int64_t kNearAhead = 1024;
+
+PROSA_INLINE inline void ask_ahead(const uint8_t* line) {
+  __builtin_prefetch(line + kFarAhead, 0, 2);
+  __builtin_prefetch(line + kNearAhead, 0, 3);
+}
+inline void read_ahead(const uint8_t* at, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) ask_ahead(at + line);
 }
 
 // `c` is the chunk 0..7 of a block of 32 columns.
@@ -69,6 +82,9 @@ inline constexpr int kShortChunks = Bits <= 4   ? 8
                                     : Bits == 5 ? 4
                                                 : 2;
 static_assert(8 * 2 * 15 * 127 < 32768 && 4 * 2 * 31 * 127 < 32768 && 2 * 2 * 63 * 127 < 32768);
+
+// 128 * high + low: at most 128 columns * 255 * 127.5 * 128, which fits 31 bits.
+inline I join_planes(I high, I low) { return add(scale_up<7>(high), low); }
 
 template <bool Wide>
 inline F load_scale(const uint8_t* header, int64_t vector) {

@@ -7,23 +7,7 @@
 
 // ---- quantized weights
 
-// Lines are asked for twice: far ahead for the second-level cache, since the hardware's own prefetching stops at 4 KiB
-// pages and leaves one stream at half of what the memory can give, and shortly before use for the first-level one.
-inline constexpr int64_t kFarAhead = 16384;
-inline constexpr int64_t kNearAhead = 1024;
-
-PROSA_INLINE inline void ask_ahead(const uint8_t* line) {
-  __builtin_prefetch(line + kFarAhead, 0, 2);
-  __builtin_prefetch(line + kNearAhead, 0, 3);
-}
-inline void read_ahead(const uint8_t* at, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) ask_ahead(at + line);
-}
-
 inline constexpr int64_t kWaitingBytes = 160 << 10;  // of tiles that many tokens take in turn
-
-// 128 * high + low: at most 128 columns * 255 * 127.5 * 128, which fits 31 bits.
-inline I join_planes(I high, I low) { return add(scale_up<7>(high), low); }
 
 // The integer sums of one group of columns for H halves of a tile, from `first` on, and T tokens.
 template <int Bits, int Planes, int T, int H>

@@ -1,0 +1,94 @@
+// The kernels for processors with a tile unit for int8 (AMX: Sapphire Rapids and later): those of avx512/, but for the
+// products of many tokens with quantized weights (linear.inl).
+//
+// Invariant: bit for bit the results of avx512/.
+#include "backend/cpu/kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "base/bf16.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 warns about the deliberately undefined registers inside its own intrinsics.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#if defined(__clang__)
+#pragma clang attribute push(                                                                                 \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,amx-tile,amx-int8"))), \
+    apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,amx-tile,amx-int8")
+#endif
+
+namespace prosa::backend::cpu {
+namespace {
+namespace amx {
+#include "backend/cpu/avx512/simd.h"
+
+#include "backend/cpu/generic/codes.inl"
+
+#include "backend/cpu/amx/linear.inl"
+
+template <int Bits>
+void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
+                 bool add_to) {
+  const bool wide = w.scale_dtype == DType::f32;
+  for (int64_t token = 0; token < tokens; token += kBlockTokens) {
+    const int64_t here = std::min(kBlockTokens, tokens - token);
+    const Activations mine = x.from(token);
+    float* out = y + token * ldy;
+    if (x.low != nullptr && wide) tile_linear<Bits, true, 2>(w, tiles, mine, here, out, ldy, add_to);
+    if (x.low != nullptr && !wide) tile_linear<Bits, false, 2>(w, tiles, mine, here, out, ldy, add_to);
+    if (x.low == nullptr && wide) tile_linear<Bits, true, 1>(w, tiles, mine, here, out, ldy, add_to);
+    if (x.low == nullptr && !wide) tile_linear<Bits, false, 1>(w, tiles, mine, here, out, ldy, add_to);
+  }
+}
+
+void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
+            bool add_to) {
+  const int64_t rest = tokens % kTileTokens;  // so few, the vector kernels take less time than a tile
+  const int64_t many = w.bits == 0 ? 0 : tokens - (rest <= kLooseRows ? rest : 0);
+  if (many > 0) {
+    switch (w.bits) {
+      case 2: linear_bits<2>(w, tiles, x, many, y, ldy, add_to); break;
+      case 3: linear_bits<3>(w, tiles, x, many, y, ldy, add_to); break;
+      case 4: linear_bits<4>(w, tiles, x, many, y, ldy, add_to); break;
+      case 5: linear_bits<5>(w, tiles, x, many, y, ldy, add_to); break;
+      case 6: linear_bits<6>(w, tiles, x, many, y, ldy, add_to); break;
+      default: linear_bits<8>(w, tiles, x, many, y, ldy, add_to); break;
+    }
+  }
+  if (many < tokens) avx512_kernels()->linear(w, tiles, x.from(many), tokens - many, y + many * ldy, ldy, add_to);
+}
+}  // namespace amx
+}  // namespace
+
+const Kernels* amx_kernels() {
+  static const Kernels kernels = [] {
+    Kernels table = *avx512_kernels();
+    table.isa = "amx";
+    table.linear = amx::linear;
+    return table;
+  }();
+  return &kernels;
+}
+
+}  // namespace prosa::backend::cpu
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#else
+namespace prosa::backend::cpu {
+const Kernels* amx_kernels() { return nullptr; }
+}  // namespace prosa::backend::cpu
+#endif
