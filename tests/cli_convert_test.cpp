@@ -32,6 +32,20 @@ TEST_F(CliConvert, WritesAFolderThatTheOtherCommandsRead) {
   EXPECT_EQ(forward.exit_code, 0) << forward.err;
 }
 
+TEST_F(CliConvert, CalibratesWithAText) {
+  json ids = json::array();
+  for (int i = 0; i < 300; ++i) ids.push_back(i * 37 % 200);
+  write_file(place("text.jsonl"), json{{"ids", ids}}.dump());
+  for (const char* method : {"clip", "gptq"}) {
+    const Outcome converted = run_prosa(
+        {"convert", source(), place(method), "--method", method, "--calibration", place("text.jsonl"), "--json"});
+    ASSERT_EQ(converted.exit_code, 0) << converted.err;
+    EXPECT_EQ(json::parse(converted.out).at("method"), method);
+    const Outcome forward = run_prosa({"forward", place(method), "--ids", "1,2,3", "--out", place("logits")});
+    EXPECT_EQ(forward.exit_code, 0) << forward.err;
+  }
+}
+
 TEST_F(CliConvert, DryRunTellsTheSizesAndWritesNothing) {
   const std::vector<std::string> options = {"--bits", "3", "--group", "32", "--override", "embed_tokens=8", "--json"};
   std::vector<std::string> dry = {"convert", source(), place("made"), "--dry-run"};
@@ -119,6 +133,10 @@ TEST_F(CliConvert, BadCommandLinesAndDestinations) {
   fails({source()}, 2, "DST");
   fails({source(), place("a"), "--bits", "7"}, 2, "--bits");
   fails({source(), place("a"), "--group", "48"}, 2, "--group");
+  fails({source(), place("a"), "--method", "gptq"}, 2, "--calibration");
+  fails({source(), place("a"), "--method", "gptq", "--calibration", place("none.txt")}, 3, "none.txt");
+  write_file(place("short.jsonl"), R"({"ids": [1, 2, 3]})");
+  fails({source(), place("a"), "--method", "clip", "--calibration", place("short.jsonl")}, 5, "too few");
   fails({source(), place("a"), "--override", "down_proj"}, 2, "PATTERN");
   fails({source(), place("a"), "--shard-size", "big"}, 2, "--shard-size");
   fails({source(), place("a"), "--override", "nothing_here=8"}, 5, "nothing_here=8");
@@ -126,6 +144,8 @@ TEST_F(CliConvert, BadCommandLinesAndDestinations) {
   fails({source(), source(), "--force"}, 5, "source itself");
   ASSERT_EQ(run_prosa({"convert", source(), place("a")}).exit_code, 0);
   fails({source(), place("a")}, 5, "--force");
+  write_file(place("absent.jsonl"), "{}");
+  fails({source(), place("a"), "--method", "gptq", "--calibration", place("absent.jsonl")}, 5, "--force");
   EXPECT_EQ(run_prosa({"convert", source(), place("a"), "--force", "--bits", "8"}).exit_code, 0);
 }
 

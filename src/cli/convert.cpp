@@ -16,7 +16,9 @@
 
 #include "checkpoint/convert.h"
 #include "checkpoint/convert_rules.h"
+#include "checkpoint/staging_folder.h"
 #include "cli/commands.h"
+#include "cli/convert_method.h"
 #include "cli/download_line.h"
 #include "cli/interrupt.h"
 #include "cli/kinds.h"
@@ -38,6 +40,7 @@ struct ConvertArguments {
   std::string layout = "mlx";
   std::string shard_size = "5GB";
   std::vector<std::string> overrides;
+  MethodArguments method;
   checkpoint::ConvertOptions options;
   LoadOptions load;  // where SRC comes from
   bool dry_run = false;
@@ -141,6 +144,8 @@ void print_text(const QuantizationReport& report, bool dry_run) {
 
 void run(ConvertArguments& arguments) {
   checkpoint::ConvertOptions& options = arguments.options;
+  options.method = arguments.method.method;
+  arguments.method.threads = options.threads;
   options.layout = arguments.layout == "flat" ? checkpoint::Layout::flat : checkpoint::Layout::mlx;
   options.shard_bytes = parse_size(arguments.shard_size);
   if (arguments.source.empty()) throw UsageError("convert takes SRC and DST");
@@ -154,19 +159,24 @@ void run(ConvertArguments& arguments) {
     throw UsageError(fmt::format("--override {}", error.what()));
   }
   const auto source = find_model(arguments.source, arguments.load);
-  const checkpoint::RulePlan plan(arguments.bits, arguments.group, std::move(overrides));
-  plan.require_matches(checkpoint::list_matrices(source, options.keep_mtp));
+  const auto rules = std::make_shared<checkpoint::RulePlan>(arguments.bits, arguments.group, std::move(overrides));
+  rules->require_matches(checkpoint::list_matrices(source, options.keep_mtp));
 
   QuantizationReport report;
   if (arguments.dry_run) {
-    report = plan_conversion(source, plan, options);
+    report = plan_conversion(source, *rules, options);
   } else {
     std::atomic<bool> stop = false;
     const interrupt::Catch catching([&stop] { stop = true; });
     ConvertNews news;
     options.cancelled = [&stop] { return stop.load(); };
     options.progress = [&news](const checkpoint::ConvertProgress& progress) { news.show(progress); };
-    report = convert(source, arguments.destination, plan, options);
+    if (options.method != "rtn" && options.layout == checkpoint::Layout::mlx) {
+      // Minutes of work must not end in a destination that can't be written.
+      const checkpoint::StagingFolder possible(arguments.destination, source, options.replace, 0);
+    }
+    const auto plan = choose_plan(source, rules, arguments.method, options.cancelled);
+    report = convert(source, arguments.destination, *plan, options);
   }
   arguments.json ? print_json(report, arguments.dry_run) : print_text(report, arguments.dry_run);
 }
@@ -184,8 +194,15 @@ void add_convert(CLI::App& app) {
   convert->add_option("--group", arguments->group, "columns that share a scale: 32, 64 or 128")
       ->check(CLI::IsMember({32, 64, 128}))
       ->capture_default_str();
-  convert->add_option("--method", arguments->options.method, "how codes are chosen: rtn, to nearest as MLX does")
-      ->check(CLI::IsMember({"rtn"}))
+  convert
+      ->add_option("--method", arguments->method.method,
+                   "how codes are chosen: rtn, to nearest as MLX does; clip, gptq: by a text")
+      ->check(CLI::IsMember({"rtn", "clip", "gptq"}))
+      ->capture_default_str();
+  convert->add_option("--calibration", arguments->method.calibration,
+                      "the text for clip and gptq: plain, or JSON lines as eval takes them");
+  convert->add_option("--calibration-tokens", arguments->method.tokens, "tokens of it to use")
+      ->check(CLI::Range(256, 1 << 22))
       ->capture_default_str();
   convert
       ->add_option("--override", arguments->overrides,

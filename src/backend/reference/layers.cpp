@@ -42,6 +42,28 @@ std::vector<float> linear(const Matrix& w, std::span<const float> x, ThreadPool&
   return y;
 }
 
+LayerState make_layer_state(const ModelConfig& c, LayerType type, int64_t capacity) {
+  LayerState state;
+  if (type == LayerType::full_attention) {
+    state.keys = AlignedBuffer<float>(capacity * c.kv_dim(), "the keys of a state");
+    state.values = AlignedBuffer<float>(capacity * c.kv_dim(), "the values of a state");
+  } else {
+    state.conv.resize(static_cast<size_t>((c.linear_conv_kernel_dim - 1) * c.conv_dim()));
+    state.recurrent.resize(
+        static_cast<size_t>(c.linear_num_value_heads * c.linear_key_head_dim * c.linear_value_head_dim));
+  }
+  return state;
+}
+
+std::vector<float> embed(const Weights& w, std::span<const int32_t> tokens) {
+  const int64_t hidden = w.config.hidden_size;
+  std::vector<float> x(tokens.size() * static_cast<size_t>(hidden));
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    checkpoint::dequantize_row(w.embed_tokens, tokens[t], x.data() + static_cast<int64_t>(t) * hidden);
+  }
+  return x;
+}
+
 std::vector<float> rms_norm_rows(std::span<const float> x, std::span<const float> weight, float eps) {
   std::vector<float> out(x.size());
   const size_t width = weight.size();
@@ -82,12 +104,12 @@ void norm_and_rotate(const ModelConfig& c, float* heads, int64_t count, int64_t 
 ///   [q | gate] = q_proj x per head, k = k_proj x, v = v_proj x; q, k <- rotate(rms_norm(.))
 ///   out = o_proj( attend(q, k, v) * sigmoid(gate) )                x, out [n, hidden]
 std::vector<float> gated_attention(const ModelConfig& c, const AttentionWeights& w, LayerState& state, int64_t position,
-                                   std::span<const float> x, ThreadPool& pool) {
+                                   std::span<const float> x, ThreadPool& pool, const Product& product) {
   const int64_t n = static_cast<int64_t>(x.size()) / c.hidden_size;
   const int64_t kv_dim = c.kv_dim();
-  std::vector<float> q_gate = linear(w.q_proj, x, pool);  // [n, heads, 2, head_dim]
-  const std::vector<float> k = linear(w.k_proj, x, pool);
-  const std::vector<float> v = linear(w.v_proj, x, pool);
+  std::vector<float> q_gate = product(w.q_proj, x);  // [n, heads, 2, head_dim]
+  const std::vector<float> k = product(w.k_proj, x);
+  const std::vector<float> v = product(w.v_proj, x);
   std::ranges::copy(k, state.keys.data() + position * kv_dim);
   std::ranges::copy(v, state.values.data() + position * kv_dim);
   for (int64_t t = 0; t < n; ++t) {
@@ -115,7 +137,7 @@ std::vector<float> gated_attention(const ModelConfig& c, const AttentionWeights&
       }
     }
   });
-  return linear(w.o_proj, mixed, pool);
+  return product(w.o_proj, mixed);
 }
 
 /// Convolution with memory: SiLU(causal_conv([last inputs | x])); the state keeps the last kernel - 1 inputs.
@@ -161,13 +183,13 @@ void delta_head(const ModelConfig& c, const DeltaNetWeights& w, LayerState& stat
 ///   [q | k | v] = SiLU(conv(in_proj_qkv x)); decay, beta from in_proj_a x, in_proj_b x; delta rule per value head
 ///   out = out_proj( rms_norm(o) * silu(in_proj_z x) )                x, out [n, hidden]
 std::vector<float> gated_delta_net(const ModelConfig& c, const DeltaNetWeights& w, LayerState& state,
-                                   std::span<const float> x, ThreadPool& pool) {
+                                   std::span<const float> x, ThreadPool& pool, const Product& product) {
   const int64_t n = static_cast<int64_t>(x.size()) / c.hidden_size;
   const int64_t dk = c.linear_key_head_dim;
-  const std::vector<float> qkv = conv_with_state(c, w, state, linear(w.in_proj_qkv, x, pool));
-  const std::vector<float> z = linear(w.in_proj_z, x, pool);  // [n, value_dim]
-  const std::vector<float> a = linear(w.in_proj_a, x, pool);  // [n, num_value_heads]
-  const std::vector<float> b = linear(w.in_proj_b, x, pool);
+  const std::vector<float> qkv = conv_with_state(c, w, state, product(w.in_proj_qkv, x));
+  const std::vector<float> z = product(w.in_proj_z, x);  // [n, value_dim]
+  const std::vector<float> a = product(w.in_proj_a, x);  // [n, num_value_heads]
+  const std::vector<float> b = product(w.in_proj_b, x);
 
   std::vector<float> o(static_cast<size_t>(n * c.value_dim()));
   std::vector<float> buffers(static_cast<size_t>(pool.size() * 2 * dk));  // q and k of one token, for each thread
@@ -180,15 +202,15 @@ std::vector<float> gated_delta_net(const ModelConfig& c, const DeltaNetWeights& 
 
   std::vector<float> normed = rms_norm_rows(o, w.norm, c.rms_norm_eps);  // per token and head
   for (size_t i = 0; i < normed.size(); ++i) normed[i] *= silu(z[i]);
-  return linear(w.out_proj, normed, pool);
+  return product(w.out_proj, normed);
 }
 
 /// down_proj( silu(gate_proj x) * up_proj x )                x, out [n, hidden]
-std::vector<float> mlp(const MlpWeights& w, std::span<const float> x, ThreadPool& pool) {
-  std::vector<float> inner = linear(w.gate_proj, x, pool);  // [n, intermediate]
-  const std::vector<float> up = linear(w.up_proj, x, pool);
+std::vector<float> mlp(const MlpWeights& w, std::span<const float> x, const Product& product) {
+  std::vector<float> inner = product(w.gate_proj, x);  // [n, intermediate]
+  const std::vector<float> up = product(w.up_proj, x);
   for (size_t i = 0; i < inner.size(); ++i) inner[i] = silu(inner[i]) * up[i];
-  return linear(w.down_proj, inner, pool);
+  return product(w.down_proj, inner);
 }
 
 void add(std::span<float> x, std::span<const float> y) { std::ranges::transform(x, y, x.begin(), std::plus<>()); }
@@ -197,11 +219,17 @@ void add(std::span<float> x, std::span<const float> y) { std::ranges::transform(
 
 void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
                std::vector<float>& x, ThreadPool& pool) {
+  run_layer(config, weights, state, position, x, pool,
+            [&](const Matrix& w, std::span<const float> input) { return linear(w, input, pool); });
+}
+
+void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
+               std::vector<float>& x, ThreadPool& pool, const Product& product) {
   PROSA_CHECK(weights.delta.has_value() != weights.attention.has_value());
   const std::vector<float> mixer_input = rms_norm_rows(x, weights.input_norm, config.rms_norm_eps);
-  add(x, weights.attention ? gated_attention(config, *weights.attention, state, position, mixer_input, pool)
-                           : gated_delta_net(config, *weights.delta, state, mixer_input, pool));
-  add(x, mlp(weights.mlp, rms_norm_rows(x, weights.post_attention_norm, config.rms_norm_eps), pool));
+  add(x, weights.attention ? gated_attention(config, *weights.attention, state, position, mixer_input, pool, product)
+                           : gated_delta_net(config, *weights.delta, state, mixer_input, pool, product));
+  add(x, mlp(weights.mlp, rms_norm_rows(x, weights.post_attention_norm, config.rms_norm_eps), product));
 }
 
 }  // namespace prosa::backend::reference

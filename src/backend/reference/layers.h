@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,9 +29,20 @@ std::vector<float> linear(const Matrix& w, std::span<const float> x, ThreadPool&
 /// rms_norm of every row.    x [n, d], weight [d] -> [n, d]
 std::vector<float> rms_norm_rows(std::span<const float> x, std::span<const float> weight, float eps);
 
+/// How a layer computes x W^T for its matrices: linear(), or somebody who wants to see the inputs.
+using Product = std::function<std::vector<float>(const Matrix& w, std::span<const float> x)>;
+
 /// One whole layer, in place: x <- x + mixer(norm(x)); x <- x + mlp(norm(x)).      x [n, hidden]
 /// `position`: of x's first row; `state` holds what came before and is moved on by n tokens.
 void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
                std::vector<float>& x, ThreadPool& pool);
+void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
+               std::vector<float>& x, ThreadPool& pool, const Product& product);
+
+/// The state of a layer before the first token, with room for `capacity`.
+LayerState make_layer_state(const ModelConfig& config, LayerType type, int64_t capacity);
+
+/// The rows of the embedding.    -> [n, hidden]
+std::vector<float> embed(const Weights& weights, std::span<const int32_t> tokens);
 
 }  // namespace prosa::backend::reference

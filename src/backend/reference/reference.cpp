@@ -44,34 +44,11 @@ int64_t fixed_bytes(const ModelConfig& c) {
   return layers * (recurrent + conv) * static_cast<int64_t>(sizeof(float));
 }
 
-LayerState make_layer_state(const ModelConfig& c, LayerType type, int64_t capacity) {
-  LayerState state;
-  if (type == LayerType::full_attention) {
-    state.keys = AlignedBuffer<float>(capacity * c.kv_dim(), "the keys of a state");
-    state.values = AlignedBuffer<float>(capacity * c.kv_dim(), "the values of a state");
-  } else {
-    state.conv.resize(static_cast<size_t>((c.linear_conv_kernel_dim - 1) * c.conv_dim()));
-    state.recurrent.resize(
-        static_cast<size_t>(c.linear_num_value_heads * c.linear_key_head_dim * c.linear_value_head_dim));
-  }
-  return state;
-}
-
 std::vector<LayerState> make_layer_states(const ModelConfig& c, int64_t capacity) {
   std::vector<LayerState> layers;
   layers.reserve(c.layer_types.size());
   for (const LayerType type : c.layer_types) layers.push_back(make_layer_state(c, type, capacity));
   return layers;
-}
-
-/// Rows of the embedding.    -> [n, hidden]
-std::vector<float> embed(const Weights& w, std::span<const int32_t> tokens) {
-  const int64_t hidden = w.config.hidden_size;
-  std::vector<float> x(tokens.size() * static_cast<size_t>(hidden));
-  for (size_t t = 0; t < tokens.size(); ++t) {
-    checkpoint::dequantize_row(w.embed_tokens, tokens[t], x.data() + static_cast<int64_t>(t) * hidden);
-  }
-  return x;
 }
 
 class ReferenceState final : public State {

@@ -1,0 +1,53 @@
+// Codes, scales and biases chosen by what a text makes of the model: the calibrated methods of `prosa convert`.
+//
+// Reads weights, runs the layers one after the other in float32, writes no file: the result is a plan for
+// checkpoint::convert(). Invariant: a plan depends on weights, text, formats and method only, not on threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/convert_plan.h"
+#include "model/weights.h"
+
+namespace prosa::calibrate {
+
+/// clip: the range of each group is searched, weighted by the squares of its inputs.
+/// gptq: the same, and the error of each column goes into the columns after it; the inputs are those of the model as
+/// quantized so far, the outputs those of the original.
+enum class Method { clip, gptq };
+
+struct CalibrateProgress {
+  double fraction = 0;
+  std::string_view what;  // "layer 3 of 24"
+};
+
+struct CalibrateOptions {
+  Method method = Method::gptq;
+  int threads = 0;        // 0: all cores
+  float damping = 0.05F;  // of the mean of H's diagonal, added to the diagonal
+  std::function<void(const CalibrateProgress&)> progress;
+  std::function<bool()> cancelled;
+};
+
+/// Token ids in sequences of at most `length`: documents, cut where they are longer. At most `limit` tokens.
+/// Error(invalid_argument): fewer than kLeastTokens.
+inline constexpr int64_t kLeastTokens = 256;
+std::vector<std::vector<int32_t>> cut_sequences(std::span<const std::vector<int32_t>> documents, int64_t length,
+                                                int64_t limit);
+
+/// Chooses codes for every matrix of the main model whose format `formats` quantizes; the rest, the
+/// multi-token-prediction head too, stays as `formats` says. `weights` must outlive the call only.
+/// Errors: invalid_argument (a token outside the vocabulary), bad_checkpoint (weights that make the model's activations
+/// overflow), cancelled.
+std::shared_ptr<const checkpoint::ConvertPlan> calibrate(const Weights& weights,
+                                                         std::span<const std::vector<int32_t>> sequences,
+                                                         std::shared_ptr<const checkpoint::ConvertPlan> formats,
+                                                         const CalibrateOptions& options);
+
+}  // namespace prosa::calibrate

@@ -1,0 +1,114 @@
+// Cholesky of the reversed matrix in blocks: its factor, reversed again, is the upper one.
+#include "calibrate/factor.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "calibrate/products.h"
+
+namespace prosa::calibrate {
+namespace {
+
+constexpr int64_t kBlock = 64;
+constexpr int64_t kTogether = 8;  // rows that share what is read of the factor while solving
+
+float dot(const float* a, const float* b, int64_t n) {
+  float lanes[16] = {};
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int64_t lane = 0; lane < 16; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
+  }
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  for (; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+bool factor_diagonal(float* c, int64_t ld, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < i; ++j) c[i * ld + j] = (c[i * ld + j] - dot(c + i * ld, c + j * ld, j)) / c[j * ld + j];
+    const float rest = c[i * ld + i] - dot(c + i * ld, c + i * ld, i);
+    if (!(rest > 0) || !std::isfinite(rest)) return false;
+    c[i * ld + i] = std::sqrt(rest);
+  }
+  return true;
+}
+
+/// In place: lower triangle of a positive definite matrix -> its Cholesky factor.
+bool cholesky(float* c, int64_t size, ThreadPool& pool) {
+  for (int64_t begin = 0; begin < size; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, size);
+    const float* diagonal = c + begin * size + begin;
+    if (!factor_diagonal(c + begin * size + begin, size, end - begin)) return false;
+    pool.run([&](int worker) {
+      const Range mine = share(size - end, worker, pool.size());
+      for (int64_t row = end + mine.begin; row < end + mine.end; ++row) {
+        float* x = c + row * size + begin;
+        for (int64_t j = 0; j < end - begin; ++j)
+          x[j] = (x[j] - dot(x, diagonal + j * size, j)) / diagonal[j * size + j];
+      }
+    });
+    const View panel{c + end * size + begin, size - end, end - begin, size};
+    multiply(panel, panel, Into::subtract, c + end * size + end, size, pool, true);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool factor(std::span<const float> h, int64_t size, float damping, ThreadPool& pool, Factor& out) {
+  out.size = size;
+  const auto area = static_cast<size_t>(size * size);
+  out.cholesky.assign(area, 0.0F);
+  for (int64_t i = 0; i < size; ++i) {
+    for (int64_t j = 0; j <= i; ++j) {
+      const int64_t row = size - 1 - j;  // reversed, and out of the lower triangle
+      const int64_t column = size - 1 - i;
+      out.cholesky[static_cast<size_t>(i * size + j)] = h[static_cast<size_t>(row * size + column)];
+    }
+    out.cholesky[static_cast<size_t>(i * size + i)] += damping;
+  }
+  if (!cholesky(out.cholesky.data(), size, pool)) return false;
+  out.feedback.assign(area, 0.0F);
+  out.d.resize(static_cast<size_t>(size));
+  for (int64_t k = 0; k < size; ++k) {
+    const int64_t column = size - 1 - k;
+    const float pivot = out.cholesky[static_cast<size_t>(column * size + column)];
+    out.d[static_cast<size_t>(k)] = pivot * pivot;
+    for (int64_t j = 0; j < k; ++j) {
+      out.feedback[static_cast<size_t>(k * size + j)] =
+          out.cholesky[static_cast<size_t>((size - 1 - j) * size + column)] / pivot;
+    }
+  }
+  return true;
+}
+
+void solve(const Factor& factor, std::span<float> rows, ThreadPool& pool) {
+  const int64_t size = factor.size;
+  const float* c = factor.cholesky.data();
+  const int64_t count = static_cast<int64_t>(rows.size()) / size;
+  const int64_t bundles = (count + kTogether - 1) / kTogether;
+  pool.run([&](int worker) {
+    for (int64_t bundle = worker; bundle < bundles; bundle += pool.size()) {
+      float* first = rows.data() + bundle * kTogether * size;
+      const int64_t here = std::min(kTogether, count - bundle * kTogether);
+      for (int64_t r = 0; r < here; ++r) std::reverse(first + r * size, first + (r + 1) * size);
+      for (int64_t i = 0; i < size; ++i) {
+        for (int64_t r = 0; r < here; ++r) {
+          float* x = first + r * size;
+          x[i] = (x[i] - dot(x, c + i * size, i)) / c[i * size + i];
+        }
+      }
+      for (int64_t i = size - 1; i >= 0; --i) {
+        for (int64_t r = 0; r < here; ++r) {
+          float* x = first + r * size;
+          const float value = x[i] /= c[i * size + i];
+          for (int64_t j = 0; j < i; ++j) x[j] -= value * c[i * size + j];
+        }
+      }
+      for (int64_t r = 0; r < here; ++r) std::reverse(first + r * size, first + (r + 1) * size);
+    }
+  });
+}
+
+}  // namespace prosa::calibrate
