@@ -3,6 +3,7 @@
 
 #include "backend/reference/layers.h"
 #include "base/check.h"
+#include "base/mmap.h"
 #include "checkpoint/checkpoint.h"
 
 namespace prosa::calibrate {
@@ -37,6 +38,9 @@ std::vector<float> read_matrix(const Matrix& matrix) {
   std::vector<float> values(static_cast<size_t>(matrix.rows * matrix.cols));
   for (int64_t row = 0; row < matrix.rows; ++row)
     checkpoint::dequantize_row(matrix, row, values.data() + row * matrix.cols);
+  if (!matrix.quantized()) {  // mapped pages that were read count as memory until they are given back
+    release_pages({matrix.data, static_cast<size_t>(matrix.byte_size())});
+  }
   return values;
 }
 
