@@ -134,6 +134,7 @@ TEST_F(CliConvert, BadCommandLinesAndDestinations) {
   fails({source(), place("a"), "--bits", "7"}, 2, "--bits");
   fails({source(), place("a"), "--group", "48"}, 2, "--group");
   fails({source(), place("a"), "--method", "gptq"}, 2, "--calibration");
+  fails({source(), place("a"), "--calibration", place("none.txt")}, 2, "rtn takes no text");
   fails({source(), place("a"), "--method", "gptq", "--calibration", place("none.txt")}, 3, "none.txt");
   write_file(place("short.jsonl"), R"({"ids": [1, 2, 3]})");
   fails({source(), place("a"), "--method", "clip", "--calibration", place("short.jsonl")}, 5, "too few");

@@ -40,9 +40,12 @@ class CalibratedPlan : public checkpoint::ConvertPlan {
 
 /// What the inputs of a site are: sums over all tokens.
 struct Moments {
-  explicit Moments(int64_t width) : size(width), own(static_cast<size_t>(width * width)), cross(own.size()) {}
+  /// `drifts`: the original's inputs count too.
+  Moments(int64_t width, bool drifts)
+      : size(width), own(static_cast<size_t>(width * width)), cross(drifts ? own.size() : 0) {}
 
-  /// original, now: [tokens, size], the original's inputs and those of the model as quantized so far.
+  /// original, now: [tokens, size], the original's inputs (empty without drift) and those of the model as quantized so
+  /// far.
   void add(std::span<const float> original, std::span<const float> now, ThreadPool& pool) {
     originals.insert(originals.end(), original.begin(), original.end());
     nows.insert(nows.end(), now.begin(), now.end());
@@ -54,12 +57,14 @@ struct Moments {
     const auto tokens = static_cast<int64_t>(nows.size()) / size;
     if (tokens == 0) return;
     std::vector<float> now_t(nows.size());
-    std::vector<float> original_t(originals.size());
     transpose({nows.data(), tokens, size, size}, now_t.data(), pool);
-    transpose({originals.data(), tokens, size, size}, original_t.data(), pool);
     const View columns{now_t.data(), size, tokens, tokens};
     multiply(columns, columns, Into::add, own.data(), size, pool, true);
-    multiply({original_t.data(), size, tokens, tokens}, columns, Into::add, cross.data(), size, pool);
+    if (!cross.empty()) {
+      std::vector<float> original_t(originals.size());
+      transpose({originals.data(), tokens, size, size}, original_t.data(), pool);
+      multiply({original_t.data(), size, tokens, tokens}, columns, Into::add, cross.data(), size, pool);
+    }
     originals.clear();
     nows.clear();
   }
@@ -75,7 +80,7 @@ struct Moments {
   int64_t size;
   std::vector<float> originals, nows;  // waiting
   std::vector<float> own;              // [size, size]: sum of now now^T, its lower triangle
-  std::vector<float> cross;            // [size, size]: sum of original now^T
+  std::vector<float> cross;            // [size, size]: sum of original now^T; empty without drift
 };
 
 class Walk {
@@ -134,13 +139,13 @@ class Walk {
       const FloatMatrices values = read_layer(sites);
       for (auto& x : hidden) pass_layer(config_, weights_.layers[index], sites, values, x, pool_, {});
     }
-    Moments moments(config_.hidden_size);
+    Moments moments(config_.hidden_size, false);
     for (auto& x : hidden) {
       x = reference::rms_norm_rows(x, weights_.norm, config_.rms_norm_eps);
-      moments.add(x, x, pool_);
+      moments.add({}, x, pool_);
     }
     moments.finish(pool_);
-    const auto rows = quantize(matrix, format, moments, tied ? kEmbedding : options_.damping, 0);
+    const auto rows = quantize(matrix, format, moments, tied ? kEmbedding : options_.damping);
     plan_->add(name, rows);
     if (!tied) return;
     for (size_t s = 0; s < sequences_.size(); ++s) {
@@ -153,11 +158,12 @@ class Walk {
     const LayerWeights& layer = weights_.layers[index];
     const std::vector<Site> sites = sites_of(layer, index);
     FloatMatrices values = read_layer(sites);
+    const bool drifts = options_.method == Method::gptq;
     std::vector<std::vector<std::vector<float>>> inputs(original_.size());  // [sequences][sites][tokens, width]
     for (size_t s = 0; s < original_.size(); ++s) {
       inputs[s].resize(sites.size());
       pass_layer(config_, layer, sites, values, original_[s], pool_, [&](size_t site, std::span<const float> x) {
-        inputs[s][site].assign(x.begin(), x.end());
+        if (drifts) inputs[s][site].assign(x.begin(), x.end());
         return true;
       });
     }
@@ -165,7 +171,7 @@ class Walk {
       tell(0.2 + 0.8 * (static_cast<double>(index) + static_cast<double>(site) / static_cast<double>(sites.size())) /
                      static_cast<double>(weights_.layers.size()),
            "layer " + std::to_string(index + 1) + " of " + std::to_string(weights_.layers.size()));
-      Moments moments(sites[site].width());
+      Moments moments(sites[site].width(), drifts);
       for (size_t s = 0; s < original_.size(); ++s) {
         std::vector<float> hidden = now_[s];
         pass_layer(config_, layer, sites, values, hidden, pool_, [&](size_t at, std::span<const float> x) {
@@ -178,7 +184,7 @@ class Walk {
       for (const NamedMatrix& named : sites[site].matrices) {
         const MatrixPlan format = formats_->matrix(named.name, named.matrix->rows, named.matrix->cols);
         if (!quantizes(format, *named.matrix)) continue;
-        const auto rows = quantize(*named.matrix, format, moments, options_.damping, kDrift);
+        const auto rows = quantize(*named.matrix, format, moments, options_.damping);
         plan_->add(named.name, rows);
         std::vector<float>& now = values.at(named.matrix);
         for (int64_t row = 0; row < named.matrix->rows; ++row) rows->read_row(row, now.data() + row * rows->cols);
@@ -188,7 +194,7 @@ class Walk {
   }
 
   std::shared_ptr<const StoredRows> quantize(const Matrix& matrix, const MatrixPlan& format, const Moments& moments,
-                                             float damping, float drift) {
+                                             float damping) {
     std::vector<float> target = read_matrix(matrix);
     const int64_t size = moments.size;
     const float mean = moments.mean_square();
@@ -196,26 +202,26 @@ class Walk {
       std::vector<float> importance(static_cast<size_t>(size));
       for (int64_t i = 0; i < size; ++i)
         importance[static_cast<size_t>(i)] = moments.own[static_cast<size_t>(i * size + i)] + damping * mean;
-      return clip(target, importance, format.bits, format.group_size, pool_);
+      return clip(target, importance, format.bits, format.group_size, pool_.size());
     }
     Factor factors;
     if (!factor(moments.own, size, damping * mean, pool_, factors)) {
       throw Error(ErrorCode::bad_checkpoint, "its inputs are no finite numbers", matrix.name,
                   "the weights are damaged");
     }
-    if (drift > 0) follow_drift(target, moments, factors, drift);
-    return feed_back(target, factors, format.bits, format.group_size, pool_);
+    if (!moments.cross.empty()) follow_drift(target, moments, factors);
+    return feed_back(target, factors, format.bits, format.group_size, pool_.size());
   }
 
-  /// W <- W + drift * W (C - H) (H + damping)^-1: what makes the outputs of now's inputs those of the original.
-  void follow_drift(std::vector<float>& target, const Moments& moments, const Factor& factors, float drift) {
+  /// W <- W + kDrift * W (C - H) (H + damping)^-1: what makes the outputs of now's inputs those of the original.
+  void follow_drift(std::vector<float>& target, const Moments& moments, const Factor& factors) {
     const int64_t size = moments.size;
     std::vector<float> shift(moments.cross.size());
     for (int64_t i = 0; i < size; ++i) {
       for (int64_t j = 0; j < size; ++j) {
         const auto at = static_cast<size_t>(i * size + j);
         const auto lower = static_cast<size_t>(std::max(i, j) * size + std::min(i, j));
-        shift[at] = drift * (moments.cross[at] - moments.own[lower]);
+        shift[at] = kDrift * (moments.cross[at] - moments.own[lower]);
       }
     }
     solve(factors, shift, pool_);

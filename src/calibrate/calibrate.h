@@ -1,7 +1,8 @@
 // Codes, scales and biases chosen by what a text makes of the model: the calibrated methods of `prosa convert`.
 //
 // Reads weights, runs the layers one after the other in float32, writes no file: the result is a plan for
-// checkpoint::convert(). Invariant: a plan depends on weights, text, formats and method only, not on threads.
+// checkpoint::convert(). Invariant: on one kind of processor a plan depends on weights,
+// text, formats and method only, not on threads.
 #pragma once
 
 #include <cstdint>
@@ -42,9 +43,9 @@ std::vector<std::vector<int32_t>> cut_sequences(std::span<const std::vector<int3
                                                 int64_t limit);
 
 /// Chooses codes for every matrix of the main model whose format `formats` quantizes; the rest, the
-/// multi-token-prediction head too, stays as `formats` says. `weights` must outlive the call only.
-/// Errors: invalid_argument (a token outside the vocabulary), bad_checkpoint (weights that make the model's activations
-/// overflow), cancelled.
+/// multi-token-prediction head and an embedding that is not the head too, stays as `formats` says. `formats` must not
+/// fold. `weights` must outlive the call only. Errors: invalid_argument (a token outside the vocabulary),
+/// bad_checkpoint (weights that make the model's activations overflow), cancelled.
 std::shared_ptr<const checkpoint::ConvertPlan> calibrate(const Weights& weights,
                                                          std::span<const std::vector<int32_t>> sequences,
                                                          std::shared_ptr<const checkpoint::ConvertPlan> formats,

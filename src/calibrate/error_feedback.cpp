@@ -6,6 +6,7 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "base/parallel.h"
 #include "calibrate/group_search.h"
 #include "calibrate/products.h"
 #include "checkpoint/checkpoint.h"
@@ -91,58 +92,52 @@ void StoredRows::read_row(int64_t row, float* out) const {
 }
 
 std::shared_ptr<const StoredRows> feed_back(std::span<const float> weights, const Factor& factor, int bits,
-                                            int group_size, ThreadPool& pool) {
+                                            int group_size, int threads) {
   const int64_t cols = factor.size;
   const auto rows = static_cast<int64_t>(weights.size()) / cols;
   auto out = std::make_shared<StoredRows>(rows, cols, bits, group_size);
-  const int64_t bundles = (rows + kBundle - 1) / kBundle;
-  pool.run([&](int worker) {
-    std::vector<float> errors(static_cast<size_t>(kBundle * cols));
-    std::vector<float> corrected(static_cast<size_t>(kBundle * group_size));
-    for (int64_t bundle = worker; bundle < bundles; bundle += pool.size()) {
-      const int64_t begin = bundle * kBundle;
-      const int64_t here = std::min(kBundle, rows - begin);
-      std::vector<RowWriter> writers;
-      for (int64_t r = 0; r < here; ++r) writers.emplace_back(*out, begin + r);
-      for (int64_t first = 0; first < cols; first += group_size) {
-        const auto row = [&](int64_t r) {
-          return weights.subspan(static_cast<size_t>((begin + r) * cols + first), static_cast<size_t>(group_size));
-        };
-        for (int64_t r = 0; r < here; ++r) std::ranges::copy(row(r), corrected.begin() + r * group_size);
-        multiply({errors.data(), here, first, cols}, {factor.feedback.data() + first * cols, group_size, first, cols},
-                 Into::add, corrected.data(), group_size);
-        for (int64_t r = 0; r < here; ++r) {
-          feed_group(row(r), std::span(corrected).subspan(static_cast<size_t>(r * group_size), row(r).size()), factor,
-                     first, first / group_size, writers[static_cast<size_t>(r)], bits,
-                     errors.data() + r * cols + first);
-        }
+  const auto bundles = static_cast<size_t>((rows + kBundle - 1) / kBundle);
+  for_each_item(bundles, threads, [&](size_t /*worker*/, size_t bundle) {
+    const int64_t begin = static_cast<int64_t>(bundle) * kBundle;
+    const int64_t here = std::min(kBundle, rows - begin);
+    std::vector<float> errors(static_cast<size_t>(here * cols));
+    std::vector<float> corrected(static_cast<size_t>(here * group_size));
+    std::vector<RowWriter> writers;
+    for (int64_t r = 0; r < here; ++r) writers.emplace_back(*out, begin + r);
+    for (int64_t first = 0; first < cols; first += group_size) {
+      const auto row = [&](int64_t r) {
+        return weights.subspan(static_cast<size_t>((begin + r) * cols + first), static_cast<size_t>(group_size));
+      };
+      for (int64_t r = 0; r < here; ++r) std::ranges::copy(row(r), corrected.begin() + r * group_size);
+      multiply({errors.data(), here, first, cols}, {factor.feedback.data() + first * cols, group_size, first, cols},
+               Into::add, corrected.data(), group_size);
+      for (int64_t r = 0; r < here; ++r) {
+        feed_group(row(r), std::span(corrected).subspan(static_cast<size_t>(r * group_size), row(r).size()), factor,
+                   first, first / group_size, writers[static_cast<size_t>(r)], bits, errors.data() + r * cols + first);
       }
-      for (RowWriter& writer : writers) writer.finish();
     }
+    for (RowWriter& writer : writers) writer.finish();
   });
   return out;
 }
 
 std::shared_ptr<const StoredRows> clip(std::span<const float> weights, std::span<const float> importance, int bits,
-                                       int group_size, ThreadPool& pool) {
+                                       int group_size, int threads) {
   const auto cols = static_cast<int64_t>(importance.size());
   const auto rows = static_cast<int64_t>(weights.size()) / cols;
   const auto levels = static_cast<float>((1 << bits) - 1);
   auto out = std::make_shared<StoredRows>(rows, cols, bits, group_size);
-  pool.run([&](int worker) {
-    const Range mine = share(rows, worker, pool.size());
-    for (int64_t row = mine.begin; row < mine.end; ++row) {
-      RowWriter writer(*out, row);
-      for (int64_t first = 0; first < cols; first += group_size) {
-        const auto group = weights.subspan(static_cast<size_t>(row * cols + first), static_cast<size_t>(group_size));
-        const GroupCode code =
-            search_group(group, importance.subspan(static_cast<size_t>(first), static_cast<size_t>(group_size)), bits);
-        writer.put_group(first / group_size, code);
-        for (int64_t k = 0; k < group_size; ++k)
-          writer.put(first + k, code.code(group[static_cast<size_t>(k)], levels));
-      }
-      writer.finish();
+  for_each_item(static_cast<size_t>(rows), threads, [&](size_t /*worker*/, size_t item) {
+    const auto row = static_cast<int64_t>(item);
+    RowWriter writer(*out, row);
+    for (int64_t first = 0; first < cols; first += group_size) {
+      const auto group = weights.subspan(static_cast<size_t>(row * cols + first), static_cast<size_t>(group_size));
+      const GroupCode code =
+          search_group(group, importance.subspan(static_cast<size_t>(first), static_cast<size_t>(group_size)), bits);
+      writer.put_group(first / group_size, code);
+      for (int64_t k = 0; k < group_size; ++k) writer.put(first + k, code.code(group[static_cast<size_t>(k)], levels));
     }
+    writer.finish();
   });
   return out;
 }

@@ -10,7 +10,6 @@
 #include <span>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "calibrate/factor.h"
 #include "checkpoint/convert_plan.h"
 
@@ -36,10 +35,10 @@ class StoredRows : public checkpoint::RowQuantizer {
 /// `weights` [rows, cols]: what the rows should be. With error feedback: columns from the first to the last, each
 /// group's scale searched when its turn comes, weighted by factor.d.
 std::shared_ptr<const StoredRows> feed_back(std::span<const float> weights, const Factor& factor, int bits,
-                                            int group_size, ThreadPool& pool);
+                                            int group_size, int threads);
 
 /// The same without feedback: each group for itself, its columns weighted by `importance` [cols].
 std::shared_ptr<const StoredRows> clip(std::span<const float> weights, std::span<const float> importance, int bits,
-                                       int group_size, ThreadPool& pool);
+                                       int group_size, int threads);
 
 }  // namespace prosa::calibrate

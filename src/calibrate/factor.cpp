@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/reference/formulas.h"
 #include "calibrate/products.h"
 
 namespace prosa::calibrate {
@@ -12,17 +13,7 @@ namespace {
 constexpr int64_t kBlock = 64;
 constexpr int64_t kTogether = 8;  // rows that share what is read of the factor while solving
 
-float dot(const float* a, const float* b, int64_t n) {
-  float lanes[16] = {};
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (int64_t lane = 0; lane < 16; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
-  }
-  float sum = 0;
-  for (const float lane : lanes) sum += lane;
-  for (; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
+using backend::reference::dot;
 
 bool factor_diagonal(float* c, int64_t ld, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {

@@ -12,7 +12,7 @@ constexpr int64_t kBlock = 48;  // rows of a and b that one worker multiplies at
 constexpr int kDown = 8;        // rows of a that share a loaded row of b
 constexpr int kAcross = 3;      // and the other way round: with their sums, what the registers hold
 
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
+using Lanes = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 
 #define PROSA_BODY inline __attribute__((always_inline))
 

@@ -3,7 +3,6 @@
 #include <array>
 #include <atomic>
 #include <charconv>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -75,32 +74,17 @@ int64_t parse_size(const std::string& text) {
   return static_cast<int64_t>(bytes);
 }
 
-/// A bar's worth of news: a line that rewrites itself on a terminal, else a line every few seconds.
-class ConvertNews {
- public:
-  void show(const checkpoint::ConvertProgress& progress) {
-    const auto done = static_cast<double>(progress.bytes_done);
-    const double fraction = done / static_cast<double>(std::max<int64_t>(progress.bytes_total, 1));
-    const std::string total = human_bytes(static_cast<double>(progress.bytes_total));
-    if (terminal_) {
-      constexpr size_t kWidth = 30;
-      const auto filled = static_cast<size_t>(fraction * kWidth);
-      line_.show(fraction, fmt::format("[{:#<{}}{:.<{}}] {} of {}, {}", "", filled, "", kWidth - filled,
-                                       human_bytes(done), total, without_controls(progress.tensor)));
-      return;
-    }
-    constexpr std::chrono::seconds kPause{2};
-    const auto now = std::chrono::steady_clock::now();
-    if (now - told_ < kPause) return;
-    told_ = now;
-    fmt::print(stderr, "converting: {:.0f} %, {} of {}\n", 100 * fraction, human_bytes(done), total);
-  }
-
- private:
-  bool terminal_ = is_terminal(stderr);
-  ProgressLine line_;
-  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
-};
+void show_progress(ProgressNews& news, const checkpoint::ConvertProgress& progress) {
+  constexpr size_t kWidth = 30;
+  const auto done = static_cast<double>(progress.bytes_done);
+  const double fraction = done / static_cast<double>(std::max<int64_t>(progress.bytes_total, 1));
+  const std::string total = human_bytes(static_cast<double>(progress.bytes_total));
+  const auto filled = static_cast<size_t>(fraction * kWidth);
+  news.show(fraction,
+            fmt::format("[{:#<{}}{:.<{}}] {} of {}, {}", "", filled, "", kWidth - filled, human_bytes(done), total,
+                        without_controls(progress.tensor)),
+            fmt::format("converting: {:.0f} %, {} of {}", 100 * fraction, human_bytes(done), total));
+}
 
 void print_json(const QuantizationReport& report, bool dry_run) {
   ordered_json kinds = ordered_json::object();
@@ -168,11 +152,12 @@ void run(ConvertArguments& arguments) {
   } else {
     std::atomic<bool> stop = false;
     const interrupt::Catch catching([&stop] { stop = true; });
-    ConvertNews news;
+    ProgressNews news;
     options.cancelled = [&stop] { return stop.load(); };
-    options.progress = [&news](const checkpoint::ConvertProgress& progress) { news.show(progress); };
+    options.progress = [&news](const checkpoint::ConvertProgress& progress) { show_progress(news, progress); };
     if (options.method != "rtn" && options.layout == checkpoint::Layout::mlx) {
-      // Minutes of work must not end in a destination that can't be written.
+      // Minutes of work must not end in a destination that can't be written. (A flat folder's name waits for the
+      // formats.)
       const checkpoint::StagingFolder possible(arguments.destination, source, options.replace, 0);
     }
     const auto plan = choose_plan(source, rules, arguments.method, options.cancelled);

@@ -1,7 +1,6 @@
 // Text, weights and method together, with a line of progress.
 #include "cli/convert_method.h"
 
-#include <chrono>
 #include <vector>
 
 #include <fmt/core.h>
@@ -17,34 +16,16 @@ namespace {
 
 constexpr int64_t kSequence = 512;  // tokens that see each other
 
-/// A line that rewrites itself on a terminal, else a line every few seconds.
-class CalibrationNews {
- public:
-  void show(const calibrate::CalibrateProgress& progress) {
-    if (terminal_) {
-      line_.show(progress.fraction, fmt::format("calibrating: {}", progress.what));
-      return;
-    }
-    constexpr std::chrono::seconds kPause{5};
-    const auto now = std::chrono::steady_clock::now();
-    if (now - told_ < kPause) return;
-    told_ = now;
-    fmt::print(stderr, "calibrating: {:.0f} %, {}\n", 100 * progress.fraction, progress.what);
-  }
-
- private:
-  bool terminal_ = is_terminal(stderr);
-  ProgressLine line_;
-  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
-};
-
 }  // namespace
 
 std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem::path& source,
                                                            std::shared_ptr<const checkpoint::ConvertPlan> formats,
                                                            const MethodArguments& arguments,
                                                            const std::function<bool()>& cancelled) {
-  if (arguments.method == "rtn") return formats;
+  if (arguments.method == "rtn") {
+    if (arguments.calibration.empty()) return formats;
+    throw UsageError("--calibration is for --method clip and gptq: rtn takes no text");
+  }
   if (arguments.calibration.empty())
     throw UsageError(fmt::format("--method {} needs a text: --calibration FILE", arguments.method));
   eval::TextEncoder encoder(source);
@@ -53,12 +34,15 @@ std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem
     documents.push_back(std::move(document.tokens));
   const auto sequences = calibrate::cut_sequences(documents, kSequence, arguments.tokens);
   const auto weights = checkpoint::load_weights(source);
-  CalibrationNews news;
+  ProgressNews news;
   calibrate::CalibrateOptions options;
   options.method = arguments.method == "clip" ? calibrate::Method::clip : calibrate::Method::gptq;
   options.threads = arguments.threads;
   options.cancelled = cancelled;
-  options.progress = [&news](const calibrate::CalibrateProgress& progress) { news.show(progress); };
+  options.progress = [&news](const calibrate::CalibrateProgress& progress) {
+    news.show(progress.fraction, fmt::format("calibrating: {}", progress.what),
+              fmt::format("calibrating: {:.0f} %, {}", 100 * progress.fraction, progress.what));
+  };
   return calibrate::calibrate(*weights, sequences, std::move(formats), options);
 }
 

@@ -131,4 +131,13 @@ void ProgressLine::clear() {
   shown_ = false;
 }
 
+void ProgressNews::show(double fraction, std::string_view on_terminal, std::string_view in_log) {
+  if (terminal_) return line_.show(fraction, on_terminal);
+  constexpr std::chrono::seconds kPause{2};
+  const auto now = std::chrono::steady_clock::now();
+  if (now - told_ < kPause) return;
+  told_ = now;
+  fmt::print(stderr, "{}\n", in_log);
+}
+
 }  // namespace prosa::cli

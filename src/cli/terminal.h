@@ -55,4 +55,15 @@ class ProgressLine {
   std::chrono::steady_clock::time_point last_;
 };
 
+/// News of long work: a line that rewrites itself on a terminal, else a line of its own every two seconds.
+class ProgressNews {
+ public:
+  void show(double fraction, std::string_view on_terminal, std::string_view in_log);
+
+ private:
+  bool terminal_ = is_terminal(stderr);
+  ProgressLine line_;
+  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace prosa::cli

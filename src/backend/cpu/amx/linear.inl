@@ -45,7 +45,7 @@ inline void unpack_chunk(const PackedMatrix& w, const uint8_t* group, int64_t gr
   }
 }
 
-// A group of columns of half a tile and of up to 16 tokens.
+// A group of columns of half a tile and of 16 tokens.
 struct TileGroup {
   const uint8_t* codes;
   const int8_t* high;  // of the first token
@@ -98,7 +98,7 @@ PROSA_INLINE inline I load_sums(const int32_t (&sums)[2][kTileTokens][kHalfRows]
   return join_planes(high, {_mm512_load_si512(sums[1][token])});
 }
 
-// The sums of up to 16 tokens of half a tile, on their way through the chunks.
+// The sums of 16 tokens of half a tile, on their way through the chunks.
 struct TileSums {
   float* begin;  // [16 tokens][16 rows]
   bool fresh;    // nothing in them yet
