@@ -20,7 +20,8 @@ struct MethodArguments {
 };
 
 /// `formats` itself for rtn, else a plan with the codes that the method chose. Shows progress.
-/// Errors: UsageError (a method without its text, a text for rtn), those of reading text and weights and of calibrate().
+/// Errors: UsageError (a method without its text, a text for rtn), those of reading text and weights and of
+/// calibrate().
 std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem::path& source,
                                                            std::shared_ptr<const checkpoint::ConvertPlan> formats,
                                                            const MethodArguments& arguments,
