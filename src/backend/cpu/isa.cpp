@@ -49,7 +49,7 @@ bool processor_has_amx() {
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kTile) == 0 || (edx & kInt8) == 0) return false;
     return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   }();
-  return granted && processor_has_avx512vnni();
+  return granted && processor_has_avx512vnni() && __builtin_cpu_supports("avx512vbmi");
 #else
   return false;
 #endif

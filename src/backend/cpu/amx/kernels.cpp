@@ -1,5 +1,5 @@
 // The kernels for processors with a tile unit for int8 (AMX: Sapphire Rapids and later): those of avx512/, but for the
-// products of many tokens with quantized weights (linear.inl).
+// products of many tokens with quantized weights (linear.inl) and the attention of many query rows (attend.inl).
 //
 // Invariant: bit for bit the results of avx512/.
 #include "backend/cpu/kernels.h"
@@ -21,11 +21,12 @@
 #endif
 #if defined(__clang__)
 #pragma clang attribute push(                                                                                 \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,amx-tile,amx-int8"))), \
+    __attribute__((                                                                                           \
+        target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx2,fma,f16c,amx-tile,amx-int8"))), \
     apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,amx-tile,amx-int8")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx2,fma,f16c,amx-tile,amx-int8")
 #endif
 
 namespace prosa::backend::cpu {
@@ -33,8 +34,13 @@ namespace {
 namespace amx {
 #include "backend/cpu/avx512/simd.h"
 
+#include "backend/cpu/generic/math.inl"
+
 #include "backend/cpu/generic/codes.inl"
 
+#include "backend/cpu/generic/attend.inl"
+
+#include "backend/cpu/amx/attend.inl"
 #include "backend/cpu/amx/linear.inl"
 
 template <int Bits>
@@ -68,6 +74,14 @@ void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t to
   }
   if (many < tokens) avx512_kernels()->linear(w, tiles, x.from(many), tokens - many, y + many * ldy, ldy, add_to);
 }
+
+void attend_rows(const AttendArgs& args) {
+  const bool fits = args.head_dim % 64 == 0 && args.head_dim <= kMostHeadDim;
+  if (fits && args.rows >= kLeastTileRows)
+    tile_attend(args);
+  else
+    avx512_kernels()->attend(args);
+}
 }  // namespace amx
 }  // namespace
 
@@ -76,6 +90,7 @@ const Kernels* amx_kernels() {
     Kernels table = *avx512_kernels();
     table.isa = "amx";
     table.linear = amx::linear;
+    table.attend = amx::attend_rows;
     return table;
   }();
   return &kernels;
