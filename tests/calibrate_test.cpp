@@ -7,14 +7,23 @@
 
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "backend/reference/reference.h"
 #include "base/bf16.h"
+#include "calibrate/allocation.h"
+#include "calibrate/descent.h"
+#include "calibrate/divergence.h"
 #include "calibrate/error_feedback.h"
 #include "calibrate/factor.h"
+#include "calibrate/folding.h"
 #include "calibrate/group_search.h"
 #include "calibrate/layer_pass.h"
+#include "calibrate/mixed.h"
+#include "calibrate/moments.h"
 #include "calibrate/products.h"
+#include "calibrate/row_codes.h"
+#include "calibrate/sensitivity.h"
 #include "checkpoint/quantize.h"
 #include "convert_fixture.h"
 
@@ -35,12 +44,16 @@ std::vector<float> correlated_moments(int64_t size, int64_t tokens, ThreadPool& 
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t i = 1; i < size; ++i) x[t * size + i] = 0.8F * x[t * size + i - 1] + 0.6F * x[t * size + i];
   }
-  std::vector<float> columns(x.size());
-  transpose({x.data(), tokens, size, size}, columns.data(), pool);
   std::vector<float> h(static_cast<size_t>(size * size));
-  const View view{columns.data(), size, tokens, tokens};
-  multiply(view, view, Into::assign, h.data(), size, pool);
+  const View columns = View{x.data(), tokens, size, size}.transposed();
+  multiply(columns, columns, Into::assign, h.data(), size, pool);
   return h;
+}
+
+StoredRows chosen(std::span<const float> w, int64_t cols, int bits, int threads, const ChooseCodes& choose) {
+  StoredRows out(std::ssize(w) / cols, cols, bits, 64);
+  choose_rows(w, 0, threads, choose, out);
+  return out;
 }
 
 /// Sum over rows of (w - v) H (w - v)^T.
@@ -69,19 +82,59 @@ std::vector<std::vector<int32_t>> some_sequences(int64_t vocab) {
 
 TEST(CalibrateProducts, AreSumsOfProducts) {
   ThreadPool pool(3);
-  for (const int64_t k : {1, 16, 37, 130}) {
-    const int64_t m = 53, n = 101;
+  struct Shape {
+    int64_t m, n, k;
+  };
+  for (const auto& [m, n, k] : {Shape{53, 101, 1}, Shape{1, 200, 37}, Shape{400, 33, 600}, Shape{13, 31, 256}}) {
     const std::vector<float> a = random_floats(m * k, 1), b = random_floats(n * k, 2);
-    std::vector<float> c(static_cast<size_t>(m * n), 1.0F);
-    multiply({a.data(), m, k, k}, {b.data(), n, k, k}, Into::subtract, c.data(), n, pool);
+    const View left{a.data(), m, k, k};
+    const View right = View{b.data(), k, n, n}.transposed();  // b is [k, n]
+    std::vector<float> c(static_cast<size_t>(m * n), 1.0F), sum(c.size(), 2.0F), alone(static_cast<size_t>(n));
+    multiply(left, right, Into::subtract, c.data(), n, pool);
+    multiply(left, right, Into::assign, sum.data(), n, pool);
+    multiply(left.part(m - 1, m), right, Into::assign, alone.data(), n);
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
-        double sum = 1;
-        for (int64_t l = 0; l < k; ++l) sum -= static_cast<double>(a[i * k + l]) * b[j * k + l];
-        ASSERT_NEAR(c[i * n + j], sum, 1e-4) << k << ": " << i << ", " << j;
+        double expected = 0;
+        for (int64_t l = 0; l < k; ++l) expected += static_cast<double>(a[i * k + l]) * b[l * n + j];
+        ASSERT_NEAR(c[i * n + j], 1 - expected, 1e-3) << k << ": " << i << ", " << j;
+        ASSERT_NEAR(sum[i * n + j], expected, 1e-3) << k << ": " << i << ", " << j;
       }
     }
+    for (int64_t j = 0; j < n; ++j) ASSERT_EQ(alone[j], sum[(m - 1) * n + j]) << "a row alone";
   }
+  std::vector<float> nothing(6, 3.0F);
+  multiply({nullptr, 2, 0, 0}, {nullptr, 3, 0, 0}, Into::assign, nothing.data(), 3);
+  EXPECT_EQ(nothing, std::vector<float>(6, 0.0F));
+}
+
+TEST(CalibrateMoments, AreTheSameFromAnyPiecesAndThreads) {
+  const int64_t width = 70, tokens = 700;
+  const std::vector<float> x = random_floats(tokens * width, 1), original = random_floats(tokens * width, 2);
+  std::vector<std::vector<float>> own, cross;
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    Moments moments(width, true);
+    for (int64_t t = 0; t < tokens; t += 100) {
+      const auto piece = [&](const std::vector<float>& all) {
+        return std::span(all).subspan(static_cast<size_t>(t * width), static_cast<size_t>(100 * width));
+      };
+      moments.add(piece(original), piece(x), pool);
+    }
+    moments.finish(pool);
+    own.push_back(moments.own);
+    cross.push_back(moments.cross);
+  }
+  EXPECT_EQ(own[0], own[1]);
+  EXPECT_EQ(cross[0], cross[1]);
+  double expected = 0, mixed = 0;
+  for (int64_t t = 0; t < tokens; ++t) {
+    expected += static_cast<double>(x[t * width + 3]) * x[t * width + 69];
+    mixed += static_cast<double>(original[t * width + 3]) * x[t * width + 69];
+  }
+  EXPECT_NEAR(own[0][3 * width + 69], expected, 1e-3);
+  EXPECT_NEAR(own[0][69 * width + 3], expected, 1e-3);
+  EXPECT_NEAR(cross[0][3 * width + 69], mixed, 1e-3);
 }
 
 TEST(CalibrateFactor, GivesTheMatrixBack) {
@@ -153,11 +206,54 @@ TEST(ErrorFeedback, HalvesTheErrorOfCorrelatedInputs) {
   Factor f;
   ASSERT_TRUE(factor(h, size, 1.0F, pool, f));
   for (const int bits : {2, 3, 4, 6, 8}) {
-    const auto fed = feed_back(w, f, bits, 64, 2);
-    const auto clipped = clip(w, diagonal, bits, 64, 2);
-    EXPECT_LT(output_error(w, *fed, h), 0.5 * output_error(w, *clipped, h)) << bits << " bits";
-    EXPECT_EQ(feed_back(w, f, bits, 64, 1)->words, fed->words) << "threads change nothing";
+    const ChooseCodes by_feedback = [&](std::span<const float> x, RowCodes& codes) { feed_back(x, f, codes); };
+    const StoredRows fed = chosen(w, size, bits, 2, by_feedback);
+    const StoredRows clipped =
+        chosen(w, size, bits, 2, [&](std::span<const float> x, RowCodes& codes) { clip(x, diagonal, codes); });
+    EXPECT_LT(output_error(w, fed, h), 0.5 * output_error(w, clipped, h)) << bits << " bits";
+    EXPECT_EQ(chosen(w, size, bits, 1, by_feedback).words, fed.words) << "threads change nothing";
   }
+}
+
+TEST(Descent, LowersTheErrorFromAnyStart) {
+  ThreadPool pool(2);
+  const int64_t size = 192, rows = 130;
+  const std::vector<float> h = correlated_moments(size, 800, pool);
+  const std::vector<float> w = random_floats(rows * size, 4);
+  const std::vector<float> alike(static_cast<size_t>(size), 1.0F);
+  Factor f;
+  ASSERT_TRUE(factor(h, size, 1.0F, pool, f));
+  for (const int bits : {2, 3, 4, 6, 8}) {
+    double feedback = 0;
+    for (const bool fed : {true, false}) {
+      double last = HUGE_VAL;
+      for (const int sweeps : {0, 1, 4}) {
+        const StoredRows rows_chosen = chosen(w, size, bits, 2, [&](std::span<const float> x, RowCodes& codes) {
+          if (fed) {
+            feed_back(x, f, codes);
+          } else {
+            clip(x, alike, codes);
+          }
+          descend(x, h, sweeps, codes);
+        });
+        const double error = output_error(w, rows_chosen, h);
+        EXPECT_LE(error, last * 1.0001) << bits << " bits, " << sweeps << " sweeps";
+        last = error;
+        if (fed && sweeps == 0) feedback = error;
+      }
+      if (fed) {
+        EXPECT_LT(last, 0.995 * feedback) << bits << " bits";
+      }
+    }
+  }
+  const ChooseCodes choose = [&](std::span<const float> x, RowCodes& codes) {
+    clip(x, alike, codes);
+    descend(x, h, 2, codes);
+  };
+  const StoredRows together = chosen(w, size, 4, 3, choose);
+  const StoredRows alone = chosen(std::span(w).last(static_cast<size_t>(size)), size, 4, 1, choose);
+  EXPECT_TRUE(std::equal(alone.words.begin(), alone.words.end(), together.words.end() - std::ssize(alone.words)));
+  EXPECT_EQ(alone.scales.back(), together.scales.back());
 }
 
 TEST(LayerPass, ComputesWhatTheReferenceComputes) {
@@ -165,25 +261,212 @@ TEST(LayerPass, ComputesWhatTheReferenceComputes) {
   const std::vector<int32_t> tokens = some_sequences(weights->config.vocab_size).front();
   const auto expected = backend::reference::hidden_states(*weights, tokens);
   ThreadPool pool(2);
-  for (size_t index = 0; index < weights->layers.size(); ++index) {
-    const std::vector<Site> sites = sites_of(weights->layers[index], index);
-    FloatMatrices values;
-    for (const Site& site : sites) {
-      for (const NamedMatrix& named : site.matrices) values.emplace(named.matrix, read_matrix(*named.matrix));
-    }
+  for (size_t index = 0; index + 1 < weights->layers.size(); ++index) {  // the last entry of expected is normed
     std::vector<float> hidden = expected[index];
-    size_t seen = 0;
-    pass_layer(weights->config, weights->layers[index], sites, values, hidden, pool,
-               [&](size_t site, std::span<const float> x) {
-                 EXPECT_EQ(site, seen++);
-                 EXPECT_EQ(std::ssize(x), std::ssize(tokens) * sites[site].width());
-                 return true;
-               });
-    EXPECT_EQ(seen, sites.size());
-    if (index + 1 == weights->layers.size()) break;  // the last entry of expected is normed
+    for (const Half& half : halves_of(weights->layers[index], index, nullptr)) {
+      const FloatMatrices values = read_half(half);
+      EXPECT_EQ(values.size(), half.matrices().size());
+      const auto inside = half_inside(weights->config, half, values, half_input(weights->config, half, hidden), pool);
+      EXPECT_EQ(std::ssize(inside), std::ssize(tokens) * half.last.matrix->cols);
+      pass_half(weights->config, half, values, hidden, pool);
+    }
     for (size_t i = 0; i < hidden.size(); ++i)
       ASSERT_NEAR(hidden[i], expected[index + 1][i], 1e-4) << "layer " << index;
   }
+}
+
+TEST(Divergence, IsThatOfWholeRowsWhateverThePieces) {
+  const int64_t tokens = 5, outputs = 90;
+  const std::vector<float> a = random_floats(tokens * outputs, 1), b = random_floats(tokens * outputs, 2);
+  double expected = 0;
+  for (int64_t t = 0; t < tokens; ++t) {
+    double a_sum = 0, b_sum = 0;
+    for (int64_t i = 0; i < outputs; ++i) {
+      a_sum += std::exp(static_cast<double>(a[t * outputs + i]));
+      b_sum += std::exp(static_cast<double>(b[t * outputs + i]));
+    }
+    for (int64_t i = 0; i < outputs; ++i) {
+      const double p = std::exp(static_cast<double>(a[t * outputs + i])) / a_sum;
+      expected += p * (a[t * outputs + i] - std::log(a_sum) - b[t * outputs + i] + std::log(b_sum));
+    }
+  }
+  ThreadPool pool(2);
+  for (const int64_t piece : {90, 30, 1}) {
+    Divergence divergence(tokens), none(tokens);
+    for (int64_t begin = 0; begin < outputs; begin += piece) {
+      std::vector<float> seen, other;
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t i = begin; i < begin + piece; ++i) {
+          seen.push_back(a[t * outputs + i]);
+          other.push_back(b[t * outputs + i]);
+        }
+      }
+      divergence.add(seen, other, piece, pool);
+      none.add(seen, seen, piece, pool);
+    }
+    EXPECT_NEAR(divergence.mean(), expected / tokens, 1e-5) << piece;
+    EXPECT_NEAR(none.mean(), 0, 1e-6);
+  }
+}
+
+TEST(Allocation, SpendsTheBudgetWhereItSavesMost) {
+  // By hand: from 10 + 10, with 12 to spend: the first item's step (8 saved for 4) and half of the second's.
+  const std::vector<std::vector<Candidate>> items{{{10, 9.0}, {14, 1.0}, {30, 0.9}},
+                                                  {{10, 5.0}, {12, 4.9}, {18, 1.0}, {20, 2.0}}};
+  EXPECT_EQ(allocate(items, 20), (std::vector<size_t>{0, 0}));
+  EXPECT_EQ(allocate(items, 24), (std::vector<size_t>{1, 0}));
+  EXPECT_EQ(allocate(items, 31), (std::vector<size_t>{1, 0})) << "12 lies above the hull";
+  EXPECT_EQ(allocate(items, 32), (std::vector<size_t>{1, 2}));
+  EXPECT_EQ(allocate(items, 1000), (std::vector<size_t>{2, 2}));
+  EXPECT_THROW((void)allocate(items, 19), Error);
+  EXPECT_TRUE(allocate({}, 0).empty());
+}
+
+/// All of the model's matrices as the plan has them: their bits together.
+int64_t planned_bits(const Weights& weights, const checkpoint::ConvertPlan& plan) {
+  int64_t sum = 0;
+  const auto count = [&](const NamedMatrix& named) {
+    const auto format = plan.matrix(named.name, named.matrix->rows, named.matrix->cols);
+    sum += format.bits == 16 ? named.matrix->rows * named.matrix->cols * 16
+                             : Format{format.bits, format.group_size}.size(named.matrix->rows, named.matrix->cols);
+  };
+  for (size_t index = 0; index < weights.layers.size(); ++index) {
+    for (const Half& half : halves_of(weights.layers[index], index, nullptr))
+      std::ranges::for_each(half.matrices(), count);
+  }
+  count({"language_model.model.embed_tokens.weight", &weights.embed_tokens});
+  return sum;
+}
+
+TEST(Mixed, KeepsBudgetAndExceptionsOnAnyThreads) {
+  const auto source = checkpoint::golden("tiny-hf");
+  const auto weights = checkpoint::load_weights(source);
+  const auto sequences = some_sequences(weights->config.vocab_size);
+  const auto rules = std::make_shared<checkpoint::RulePlan>(checkpoint::rules(4, 64, {"layers.0.mlp.up_proj=8:64"}));
+  for (const double bits : {4.0, 5.5}) {
+    std::vector<std::string> kinds;
+    for (const int threads : {1, 3}) {
+      MixedOptions options;
+      options.bits = bits;
+      options.fixed = [&](const std::string& name) { return rules->override_of(name) != nullptr; };
+      options.threads = threads;
+      const auto plan = mix_formats(*weights, sequences, rules, options);
+      const auto uniform = static_cast<double>(planned_bits(*weights, *rules));
+      const auto extra = (bits - 4) / 4.5 * uniform;
+      EXPECT_LE(static_cast<double>(planned_bits(*weights, *plan)), uniform + extra) << bits;
+      EXPECT_GT(static_cast<double>(planned_bits(*weights, *plan)), 0.95 * (uniform + 0.8 * extra)) << bits;
+      EXPECT_EQ(plan->matrix("language_model.model.layers.0.mlp.up_proj.weight", 1, 64).bits, 8);
+      std::string kind;
+      for (size_t index = 0; index < weights->layers.size(); ++index) {
+        for (const Half& half : halves_of(weights->layers[index], index, nullptr)) {
+          for (const NamedMatrix& named : half.matrices())
+            kind += std::to_string(plan->matrix(named.name, named.matrix->rows, named.matrix->cols).bits);
+        }
+      }
+      kinds.push_back(kind);
+    }
+    EXPECT_EQ(kinds[0], kinds[1]);
+  }
+  MixedOptions options;
+  options.bits = 2;
+  EXPECT_THROW((void)mix_formats(*weights, sequences, rules, options), Error);
+  options.bits = 4;
+  options.progress = [](double fraction, std::string_view) {
+    if (fraction > 0.5) throw std::runtime_error("enough");
+  };
+  EXPECT_THROW((void)mix_formats(*weights, sequences, rules, options), std::runtime_error);
+}
+
+TEST(Sensitivity, FallsWithBitsAndFindsTheDivergenceOfAllTogether) {
+  const auto weights = checkpoint::load_weights(checkpoint::golden("tiny-hf"));
+  ThreadPool pool(2);
+  const std::vector<Format> formats{{3, 64}, {4, 64}, {6, 64}};
+  double told = -1;
+  auto text = some_sequences(weights->config.vocab_size);
+  for (size_t s = 1; s < text.size(); ++s) text[0].insert(text[0].end(), text[s].begin(), text[s].end());
+  text.resize(1);  // one document has to serve for both
+  const auto measured = measure_sensitivity(*weights, text, checkpoint::rules(4, 64), formats, pool,
+                                            [&](double fraction, std::string_view) {
+                                              EXPECT_GE(fraction, told);
+                                              told = fraction;
+                                            });
+  size_t matrices = weights->config.tie_word_embeddings ? 1 : 2;
+  for (size_t index = 0; index < weights->layers.size(); ++index) {
+    for (const Half& half : halves_of(weights->layers[index], index, nullptr)) matrices += half.matrices().size();
+  }
+  EXPECT_EQ(measured.size(), matrices);
+  for (const Sensitivity& matrix : measured) {
+    for (size_t f = 0; f < matrix.formats.size(); ++f) {
+      EXPECT_GE(matrix.divergence[f], 0) << matrix.name;
+      if (f > 0) {
+        EXPECT_LT(matrix.divergence[f], matrix.divergence[f - 1]) << matrix.name;
+      }
+    }
+  }
+}
+
+/// What another plan folds, in bfloat16.
+class OnlyFolds : public checkpoint::ConvertPlan {
+ public:
+  explicit OnlyFolds(std::shared_ptr<const checkpoint::ConvertPlan> folds) : folds_(std::move(folds)) {}
+  [[nodiscard]] checkpoint::MatrixPlan matrix(const std::string&, int64_t, int64_t) const override {
+    return {16, 64, nullptr};
+  }
+  void fold(const std::string& name, std::span<float> values, int64_t first_row, int64_t cols) const override {
+    folds_->fold(name, values, first_row, cols);
+  }
+
+ private:
+  std::shared_ptr<const checkpoint::ConvertPlan> folds_;
+};
+
+/// 3 bits, and rows and norms whose sizes differ, so that columns behind them do.
+class Uneven : public checkpoint::ConvertPlan {
+ public:
+  [[nodiscard]] checkpoint::MatrixPlan matrix(const std::string&, int64_t, int64_t) const override {
+    return {3, 32, nullptr};
+  }
+  void fold(const std::string& name, std::span<float> values, int64_t first_row, int64_t cols) const override {
+    const bool by_row = name.ends_with("v_proj.weight") || name.ends_with("up_proj.weight");
+    if (!by_row && !name.ends_with("linear_attn.norm.weight") && !name.ends_with("layernorm.weight")) return;
+    for (size_t at = 0; at < values.size(); ++at) {
+      const auto i = by_row ? first_row + static_cast<int64_t>(at) / cols : static_cast<int64_t>(at) % cols;
+      values[at] *= static_cast<float>(std::exp(2 * std::sin(1.7 * static_cast<double>(i))));
+    }
+  }
+};
+
+TEST(Folding, LeavesTheModelAsItIs) {
+  const auto source = checkpoint::golden("tiny-hf");
+  const auto weights = checkpoint::load_weights(source);
+  const auto sequences = some_sequences(weights->config.vocab_size);
+  const auto formats = std::make_shared<Uneven>();
+  const auto folds = fold_scales(*weights, sequences, formats, 2, [](double, std::string_view) {});
+  const TempFolder out;
+  checkpoint::convert(source, out.path() / "plain", OnlyFolds(formats), {});
+  checkpoint::convert(source, out.path() / "folded", OnlyFolds(folds), {});
+  const auto plain_tensors = checkpoint::stored_tensors(out.path() / "plain");
+  std::set<std::string> kinds;  // of tensors that changed
+  for (const auto& [name, tensor] : checkpoint::stored_tensors(out.path() / "folded")) {
+    if (tensor.bytes == plain_tensors.at(name).bytes) continue;
+    const std::string module = name.substr(0, name.rfind('.'));
+    kinds.insert(module.substr(module.rfind('.') + 1));
+  }
+  for (const char* kind : {"input_layernorm", "post_attention_layernorm", "in_proj_qkv", "q_proj", "v_proj", "o_proj",
+                           "norm", "out_proj", "gate_proj", "up_proj", "down_proj"})
+    EXPECT_TRUE(kinds.contains(kind)) << kind;
+  EXPECT_FALSE(kinds.contains("embed_tokens"));
+  const auto plain = checkpoint::load_weights(out.path() / "plain");
+  const auto folded = checkpoint::load_weights(out.path() / "folded");
+  const auto expected = backend::reference::hidden_states(*plain, sequences.front()).back();
+  const auto seen = backend::reference::hidden_states(*folded, sequences.front()).back();
+  double off = 0;
+  double all = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    off += std::pow(static_cast<double>(expected[i]) - seen[i], 2);
+    all += std::pow(static_cast<double>(expected[i]), 2);
+  }
+  EXPECT_LT(std::sqrt(off / all), 0.02) << "bfloat16's rounding";
 }
 
 TEST(Calibrate, PlansConvertToTheSameBytesOnAnyThreads) {
@@ -197,9 +480,9 @@ TEST(Calibrate, PlansConvertToTheSameBytesOnAnyThreads) {
       options.method = method;
       options.threads = threads;
       double last = -1;
-      options.progress = [&](const CalibrateProgress& progress) {
-        EXPECT_GE(progress.fraction, last);
-        last = progress.fraction;
+      options.progress = [&](double fraction, std::string_view /*what*/) {
+        EXPECT_GE(fraction, last);
+        last = fraction;
       };
       const auto formats =
           std::make_shared<checkpoint::RulePlan>(checkpoint::rules(4, 32, {"o_proj=16", "up_proj=6:64"}));
@@ -223,11 +506,12 @@ TEST(Calibrate, PlansConvertToTheSameBytesOnAnyThreads) {
   }
 }
 
-TEST(Calibrate, CanBeCancelled) {
+TEST(Calibrate, EndsWithWhatProgressThrows) {
   const auto weights = checkpoint::load_weights(checkpoint::golden("tiny-hf"));
   CalibrateOptions options;
-  int asked = 0;
-  options.cancelled = [&] { return ++asked > 3; };
+  options.progress = [](double fraction, std::string_view) {
+    if (fraction > 0.3) throw Error(ErrorCode::cancelled, "enough");
+  };
   const auto formats = std::make_shared<checkpoint::RulePlan>(checkpoint::rules(4, 32));
   try {
     (void)calibrate(*weights, some_sequences(weights->config.vocab_size), formats, options);

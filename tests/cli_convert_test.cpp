@@ -36,7 +36,7 @@ TEST_F(CliConvert, CalibratesWithAText) {
   json ids = json::array();
   for (int i = 0; i < 300; ++i) ids.push_back(i * 37 % 200);
   write_file(place("text.jsonl"), json{{"ids", ids}}.dump());
-  for (const char* method : {"clip", "gptq"}) {
+  for (const char* method : {"clip", "awq", "gptq", "mixed"}) {
     const Outcome converted = run_prosa(
         {"convert", source(), place(method), "--method", method, "--calibration", place("text.jsonl"), "--json"});
     ASSERT_EQ(converted.exit_code, 0) << converted.err;
@@ -135,6 +135,9 @@ TEST_F(CliConvert, BadCommandLinesAndDestinations) {
   fails({source(), place("a"), "--group", "48"}, 2, "--group");
   fails({source(), place("a"), "--method", "gptq"}, 2, "--calibration");
   fails({source(), place("a"), "--calibration", place("none.txt")}, 2, "rtn takes no text");
+  fails({source(), place("a"), "--budget", "4.5"}, 2, "mixed");
+  fails({source(), "--method", "mixed", "--calibration", place("none.txt"), "--dry-run"}, 2, "--dry-run");
+  fails({source(), place("a"), "--method", "mixed", "--calibration", place("none.txt"), "--bits", "2"}, 2, "--budget");
   fails({source(), place("a"), "--method", "gptq", "--calibration", place("none.txt")}, 3, "none.txt");
   write_file(place("short.jsonl"), R"({"ids": [1, 2, 3]})");
   fails({source(), place("a"), "--method", "clip", "--calibration", place("short.jsonl")}, 5, "too few");

@@ -23,17 +23,10 @@ namespace prosa::calibrate {
 /// quantized so far, the outputs those of the original.
 enum class Method { clip, gptq };
 
-struct CalibrateProgress {
-  double fraction = 0;
-  std::string_view what;  // "layer 3 of 24"
-};
-
 struct CalibrateOptions {
   Method method = Method::gptq;
-  int threads = 0;        // 0: all cores
-  float damping = 0.05F;  // of the mean of H's diagonal, added to the diagonal
-  std::function<void(const CalibrateProgress&)> progress;
-  std::function<bool()> cancelled;
+  int threads = 0;                                                       // 0: all cores
+  std::function<void(double fraction, std::string_view what)> progress;  // 0.5, "layer 3 of 24"; may throw
 };
 
 /// Token ids in sequences of at most `length`: documents, cut where they are longer. At most `limit` tokens.
@@ -43,9 +36,9 @@ std::vector<std::vector<int32_t>> cut_sequences(std::span<const std::vector<int3
                                                 int64_t limit);
 
 /// Chooses codes for every matrix of the main model whose format `formats` quantizes; the rest, the
-/// multi-token-prediction head and an embedding that is not the head too, stays as `formats` says. `formats` must not
+/// multi-token-prediction head and an embedding that is not the head too, stays as `formats` says, which may
 /// fold. `weights` must outlive the call only. Errors: invalid_argument (a token outside the vocabulary),
-/// bad_checkpoint (weights that make the model's activations overflow), cancelled.
+/// bad_checkpoint (weights that make the model's activations overflow), and what `progress` throws.
 std::shared_ptr<const checkpoint::ConvertPlan> calibrate(const Weights& weights,
                                                          std::span<const std::vector<int32_t>> sequences,
                                                          std::shared_ptr<const checkpoint::ConvertPlan> formats,

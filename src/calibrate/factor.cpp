@@ -11,7 +11,6 @@ namespace prosa::calibrate {
 namespace {
 
 constexpr int64_t kBlock = 64;
-constexpr int64_t kTogether = 8;  // rows that share what is read of the factor while solving
 
 using backend::reference::dot;
 
@@ -74,31 +73,45 @@ bool factor(std::span<const float> h, int64_t size, float damping, ThreadPool& p
   return true;
 }
 
+namespace {
+
+/// x [count, size] <- x (C C^T)^-1: forward through C^T, then back through C.
+void solve_reversed(const float* c, int64_t size, float* x, int64_t count) {
+  const auto rows = [&](int64_t column, int64_t width) { return View{x + column, count, width, size}; };
+  for (int64_t begin = 0; begin < size; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, size);
+    multiply(rows(0, begin), {c + begin * size, end - begin, begin, size}, Into::subtract, x + begin, size);
+    for (int64_t r = 0; r < count; ++r) {
+      float* own = x + r * size + begin;
+      for (int64_t i = begin; i < end; ++i)
+        own[i - begin] = (own[i - begin] - dot(own, c + i * size + begin, i - begin)) / c[i * size + i];
+    }
+  }
+  for (int64_t end = size; end > 0; end = (end - 1) / kBlock * kBlock) {
+    const int64_t begin = (end - 1) / kBlock * kBlock;
+    multiply(rows(end, size - end), View{c + end * size + begin, size - end, end - begin, size}.transposed(),
+             Into::subtract, x + begin, size);
+    for (int64_t r = 0; r < count; ++r) {
+      float* own = x + r * size + begin;
+      for (int64_t i = end - 1; i >= begin; --i) {
+        const float value = own[i - begin] /= c[i * size + i];
+        for (int64_t j = begin; j < i; ++j) own[j - begin] -= value * c[i * size + j];
+      }
+    }
+  }
+}
+
+}  // namespace
+
 void solve(const Factor& factor, std::span<float> rows, ThreadPool& pool) {
   const int64_t size = factor.size;
-  const float* c = factor.cholesky.data();
-  const int64_t count = static_cast<int64_t>(rows.size()) / size;
-  const int64_t bundles = (count + kTogether - 1) / kTogether;
+  const int64_t count = std::ssize(rows) / size;
   pool.run([&](int worker) {
-    for (int64_t bundle = worker; bundle < bundles; bundle += pool.size()) {
-      float* first = rows.data() + bundle * kTogether * size;
-      const int64_t here = std::min(kTogether, count - bundle * kTogether);
-      for (int64_t r = 0; r < here; ++r) std::reverse(first + r * size, first + (r + 1) * size);
-      for (int64_t i = 0; i < size; ++i) {
-        for (int64_t r = 0; r < here; ++r) {
-          float* x = first + r * size;
-          x[i] = (x[i] - dot(x, c + i * size, i)) / c[i * size + i];
-        }
-      }
-      for (int64_t i = size - 1; i >= 0; --i) {
-        for (int64_t r = 0; r < here; ++r) {
-          float* x = first + r * size;
-          const float value = x[i] /= c[i * size + i];
-          for (int64_t j = 0; j < i; ++j) x[j] -= value * c[i * size + j];
-        }
-      }
-      for (int64_t r = 0; r < here; ++r) std::reverse(first + r * size, first + (r + 1) * size);
-    }
+    const Range mine = share(count, worker, pool.size());
+    float* first = rows.data() + mine.begin * size;
+    for (int64_t r = 0; r < mine.end - mine.begin; ++r) std::reverse(first + r * size, first + (r + 1) * size);
+    solve_reversed(factor.cholesky.data(), size, first, mine.end - mine.begin);
+    for (int64_t r = 0; r < mine.end - mine.begin; ++r) std::reverse(first + r * size, first + (r + 1) * size);
   });
 }
 

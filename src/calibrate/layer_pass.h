@@ -1,19 +1,20 @@
-// One decoder layer over the calibration text in float32, with every matrix's input to be seen and every matrix to be
-// replaced: the reference's layer with its products taken over.
+// Half a decoder layer over the calibration text in float32, in two steps, so that what comes into each of its matrices
+// can be seen and each matrix be replaced: the reference's layer with its products taken over.
 //
-// Knows no quantization. Invariant: with the weights of the file it computes what the reference backend computes, to
-// the rounding of sums.
+// Knows no quantization; what a plan folds into weights it folds too. Invariant: with the weights of the file it
+// computes what the reference backend computes, to the rounding of sums.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "calibrate/products.h"
+#include "checkpoint/convert_plan.h"
 #include "model/weights.h"
 
 namespace prosa::calibrate {
@@ -22,27 +23,45 @@ namespace prosa::calibrate {
 struct NamedMatrix {
   std::string name;
   const Matrix* matrix = nullptr;
+  const checkpoint::ConvertPlan* plan = nullptr;  // what it folds is in the values; may be null
 };
 
-/// Matrices that are multiplied with the same input.
-struct Site {
-  std::vector<NamedMatrix> matrices;
-  [[nodiscard]] int64_t width() const { return matrices.front().matrix->cols; }
+/// x <- x + last(inside(first(norm(x)))): the mixer or the MLP of a layer.
+struct Half {
+  std::shared_ptr<const LayerWeights> layer;  // a copy with folded norms; the matrices are those of the file
+  bool mixer = false;
+  std::vector<NamedMatrix> first;  // multiplied with the same input
+  NamedMatrix last;
+
+  [[nodiscard]] const std::vector<float>& norm() const {
+    return mixer ? layer->input_norm : layer->post_attention_norm;
+  }
+  /// first, then last
+  [[nodiscard]] std::vector<NamedMatrix> matrices() const;
 };
 
-/// In the order in which a layer comes to them: mixer inputs, mixer output, gate and up, down.
-std::vector<Site> sites_of(const LayerWeights& layer, size_t index);
+/// `plan` may be null: nothing is folded. It must outlive the halves.
+std::array<Half, 2> halves_of(const LayerWeights& layer, size_t index, const checkpoint::ConvertPlan* plan);
 
 /// Float32 values of matrices, [rows, cols].
 using FloatMatrices = std::map<const Matrix*, std::vector<float>>;
-std::vector<float> read_matrix(const Matrix& matrix);
+/// Rows [begin, end), with what is folded into them.
+std::vector<float> read_rows(const NamedMatrix& named, int64_t begin, int64_t end);
+FloatMatrices read_half(const Half& half);
 
-/// Called with a site and what comes in there, [tokens, width]. False: that was enough, the pass ends here.
-using SeeInput = std::function<bool(size_t site, std::span<const float> x)>;
+/// What comes into the first matrices.   x: [tokens, hidden], one sequence from its beginning
+std::vector<float> half_input(const ModelConfig& config, const Half& half, std::span<const float> x);
 
-/// The layer over one sequence from its beginning, in place. hidden: [tokens, hidden]; undefined after a pass that
-/// ended early.
-void pass_layer(const ModelConfig& config, const LayerWeights& layer, std::span<const Site> sites,
-                const FloatMatrices& values, std::vector<float>& hidden, ThreadPool& pool, const SeeInput& see);
+/// What comes into the last matrix.      input: [tokens, hidden] -> [tokens, last.cols]
+std::vector<float> half_inside(const ModelConfig& config, const Half& half, const FloatMatrices& values,
+                               std::span<const float> input, ThreadPool& pool);
+
+/// x += what the last matrix makes of it.
+void half_output(const Half& half, const FloatMatrices& values, std::span<const float> inside, std::span<float> x,
+                 ThreadPool& pool);
+
+/// All three.
+void pass_half(const ModelConfig& config, const Half& half, const FloatMatrices& values, std::span<float> x,
+               ThreadPool& pool);
 
 }  // namespace prosa::calibrate

@@ -1,7 +1,7 @@
 // Products of float32 matrices for calibration: activations with weights, and sums of squares of activations.
 //
-// Not for inference, whose products are the backends'. Invariant: every result is summed up by one thread in one order,
-// so it does not depend on the number of threads.
+// Not for inference, whose products are the backends'. Invariant: every result is summed up in one order, in stretches
+// of kDeep, so it does not depend on the number of threads, nor on which rows stand beside it.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,18 @@
 
 namespace prosa::calibrate {
 
-/// A row-major matrix in somebody's memory.
+/// A matrix in somebody's memory: element (row, col) at data[row * row_step + col * col_step].
 struct View {
-  const float* data = nullptr;  // [rows, ld]
+  const float* data = nullptr;
   int64_t rows = 0;
   int64_t cols = 0;
-  int64_t ld = 0;
+  int64_t row_step = 0;
+  int64_t col_step = 1;
+
+  [[nodiscard]] View part(int64_t begin, int64_t end) const {
+    return {data + begin * row_step, end - begin, cols, row_step, col_step};
+  }
+  [[nodiscard]] View transposed() const { return {data, cols, rows, col_step, row_step}; }
 };
 
 enum class Into { assign, add, subtract };
@@ -25,8 +31,5 @@ void multiply(const View& a, const View& b, Into into, float* c, int64_t ldc);
 
 /// The same by all workers. With `lower`, of a square result only what lies in blocks on or below the diagonal.
 void multiply(const View& a, const View& b, Into into, float* c, int64_t ldc, ThreadPool& pool, bool lower = false);
-
-/// out [cols, rows] = a^T
-void transpose(const View& a, float* out, ThreadPool& pool);
 
 }  // namespace prosa::calibrate

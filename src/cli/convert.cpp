@@ -130,10 +130,15 @@ void run(ConvertArguments& arguments) {
   checkpoint::ConvertOptions& options = arguments.options;
   options.method = arguments.method.method;
   arguments.method.threads = options.threads;
+  arguments.method.bits = arguments.bits;
+  arguments.method.group = arguments.group;
   options.layout = arguments.layout == "flat" ? checkpoint::Layout::flat : checkpoint::Layout::mlx;
   options.shard_bytes = parse_size(arguments.shard_size);
   if (arguments.source.empty()) throw UsageError("convert takes SRC and DST");
   if (arguments.destination.empty() && !arguments.dry_run) throw UsageError("convert needs DST, or --dry-run");
+  check_method(arguments.method);
+  if (arguments.dry_run && arguments.method.method == "mixed")
+    throw UsageError("--dry-run with --method mixed: its formats are known only after the text was read");
   std::vector<checkpoint::FormatOverride> overrides;
   try {
     for (const std::string& text : arguments.overrides) {
@@ -181,14 +186,18 @@ void add_convert(CLI::App& app) {
       ->capture_default_str();
   convert
       ->add_option("--method", arguments->method.method,
-                   "how codes are chosen: rtn, to nearest as MLX does; clip, gptq: by a text")
-      ->check(CLI::IsMember({"rtn", "clip", "gptq"}))
+                   "how codes are chosen: rtn, to nearest as MLX does; clip, awq, gptq: by a text; mixed: bits too")
+      ->check(CLI::IsMember({"rtn", "clip", "awq", "gptq", "mixed"}))
       ->capture_default_str();
   convert->add_option("--calibration", arguments->method.calibration,
-                      "the text for clip and gptq: plain, or JSON lines as eval takes them");
+                      "the text for clip, awq, gptq and mixed: plain, or JSON lines as eval takes them");
   convert->add_option("--calibration-tokens", arguments->method.tokens, "tokens of it to use")
       ->check(CLI::Range(256, 1 << 22))
       ->capture_default_str();
+  convert
+      ->add_option("--budget", arguments->method.budget,
+                   "mixed: as large as codes of so many bits in groups of --group (default: --bits)")
+      ->check(CLI::Range(3.0, 8.0));
   convert
       ->add_option("--override", arguments->overrides,
                    "PATTERN=BITS[:GROUP] for some matrices (repeatable; the last one that matches counts)")

@@ -205,31 +205,31 @@ std::vector<float> gated_delta_net(const ModelConfig& c, const DeltaNetWeights& 
   return product(w.out_proj, normed);
 }
 
-/// down_proj( silu(gate_proj x) * up_proj x )                x, out [n, hidden]
-std::vector<float> mlp(const MlpWeights& w, std::span<const float> x, const Product& product) {
+void add(std::span<float> x, std::span<const float> y) { std::ranges::transform(x, y, x.begin(), std::plus<>()); }
+
+}  // namespace
+
+std::vector<float> run_mixer(const ModelConfig& config, const LayerWeights& weights, LayerState& state,
+                             int64_t position, std::span<const float> x, ThreadPool& pool, const Product& product) {
+  PROSA_CHECK(weights.delta.has_value() != weights.attention.has_value());
+  return weights.attention ? gated_attention(config, *weights.attention, state, position, x, pool, product)
+                           : gated_delta_net(config, *weights.delta, state, x, pool, product);
+}
+
+// down_proj( silu(gate_proj x) * up_proj x )
+std::vector<float> run_mlp(const MlpWeights& w, std::span<const float> x, const Product& product) {
   std::vector<float> inner = product(w.gate_proj, x);  // [n, intermediate]
   const std::vector<float> up = product(w.up_proj, x);
   for (size_t i = 0; i < inner.size(); ++i) inner[i] = silu(inner[i]) * up[i];
   return product(w.down_proj, inner);
 }
 
-void add(std::span<float> x, std::span<const float> y) { std::ranges::transform(x, y, x.begin(), std::plus<>()); }
-
-}  // namespace
-
 void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
                std::vector<float>& x, ThreadPool& pool) {
-  run_layer(config, weights, state, position, x, pool,
-            [&](const Matrix& w, std::span<const float> input) { return linear(w, input, pool); });
-}
-
-void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
-               std::vector<float>& x, ThreadPool& pool, const Product& product) {
-  PROSA_CHECK(weights.delta.has_value() != weights.attention.has_value());
+  const auto product = [&](const Matrix& w, std::span<const float> input) { return linear(w, input, pool); };
   const std::vector<float> mixer_input = rms_norm_rows(x, weights.input_norm, config.rms_norm_eps);
-  add(x, weights.attention ? gated_attention(config, *weights.attention, state, position, mixer_input, pool, product)
-                           : gated_delta_net(config, *weights.delta, state, mixer_input, pool, product));
-  add(x, mlp(weights.mlp, rms_norm_rows(x, weights.post_attention_norm, config.rms_norm_eps), product));
+  add(x, run_mixer(config, weights, state, position, mixer_input, pool, product));
+  add(x, run_mlp(weights.mlp, rms_norm_rows(x, weights.post_attention_norm, config.rms_norm_eps), product));
 }
 
 }  // namespace prosa::backend::reference

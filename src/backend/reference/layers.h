@@ -32,12 +32,15 @@ std::vector<float> rms_norm_rows(std::span<const float> x, std::span<const float
 /// How a layer computes x W^T for its matrices: linear(), or somebody who wants to see the inputs.
 using Product = std::function<std::vector<float>(const Matrix& w, std::span<const float> x)>;
 
+/// The halves of a layer without their norms and the sum.      x, result [n, hidden]
+std::vector<float> run_mixer(const ModelConfig& config, const LayerWeights& weights, LayerState& state,
+                             int64_t position, std::span<const float> x, ThreadPool& pool, const Product& product);
+std::vector<float> run_mlp(const MlpWeights& weights, std::span<const float> x, const Product& product);
+
 /// One whole layer, in place: x <- x + mixer(norm(x)); x <- x + mlp(norm(x)).      x [n, hidden]
 /// `position`: of x's first row; `state` holds what came before and is moved on by n tokens.
 void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
                std::vector<float>& x, ThreadPool& pool);
-void run_layer(const ModelConfig& config, const LayerWeights& weights, LayerState& state, int64_t position,
-               std::vector<float>& x, ThreadPool& pool, const Product& product);
 
 /// The state of a layer before the first token, with room for `capacity`.
 LayerState make_layer_state(const ModelConfig& config, LayerType type, int64_t capacity);
