@@ -374,7 +374,7 @@ TEST(Mixed, KeepsBudgetAndExceptionsOnAnyThreads) {
   EXPECT_THROW((void)mix_formats(*weights, sequences, rules, options), std::runtime_error);
 }
 
-TEST(Sensitivity, FallsWithBitsAndFindsTheDivergenceOfAllTogether) {
+TEST(Sensitivity, NamesEveryMatrixAndFallsWithBits) {
   const auto weights = checkpoint::load_weights(checkpoint::golden("tiny-hf"));
   ThreadPool pool(2);
   const std::vector<Format> formats{{3, 64}, {4, 64}, {6, 64}};

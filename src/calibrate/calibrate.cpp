@@ -11,9 +11,7 @@
 #include "calibrate/information.h"
 #include "calibrate/layer_pass.h"
 #include "calibrate/moments.h"
-#include "calibrate/products.h"
 #include "calibrate/row_codes.h"
-#include "checkpoint/checkpoint.h"
 #include "prosa/error.h"
 
 namespace prosa::calibrate {
@@ -88,19 +86,9 @@ class Walk {
     const Matrix& matrix = weights_.lm_head;
     const MatrixPlan format = formats_->matrix(name, matrix.rows, matrix.cols);
     if (!quantizes(format, matrix)) return;
-    std::vector<std::vector<float>> hidden = original_;
-    for (size_t index = 0; index < weights_.layers.size(); ++index) {
-      tell(kHeadShare * static_cast<double>(index) / static_cast<double>(weights_.layers.size()), "the original model");
-      for (const Half& half : halves_of(weights_.layers[index], index, formats_.get())) {
-        const FloatMatrices values = read_half(half);
-        for (auto& x : hidden) pass_half(config_, half, values, x, pool_);
-      }
-    }
     Moments moments(config_.hidden_size, false);
-    for (auto& x : hidden) {
-      moments.add({}, reference::rms_norm_rows(x, weights_.norm, config_.rms_norm_eps), pool_);
-      x = {};
-    }
+    const auto at = [&](double fraction) { tell(kHeadShare * fraction, "the original model"); };
+    for (const auto& x : final_states(weights_, formats_.get(), original_, pool_, at)) moments.add({}, x, pool_);
     const auto choice = prepare(moments, tied ? kEmbeddingDamping : kDamping, name);
     const auto rows =
         choose_matrix({name, &matrix, formats_.get()}, format.bits, format.group_size, pool_.size(), choice);

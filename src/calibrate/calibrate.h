@@ -1,8 +1,8 @@
 // Codes, scales and biases chosen by what a text makes of the model: the calibrated methods of `prosa convert`.
 //
 // Reads weights, runs the layers one after the other in float32, writes no file: the result is a plan for
-// checkpoint::convert(). Invariant: on one kind of processor a plan depends on weights,
-// text, formats and method only, not on threads.
+// checkpoint::convert(). Invariant: on one kind of processor a plan depends on weights, text, formats and method only,
+// not on threads.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace prosa::calibrate {
 
 /// clip: the range of each group is searched, weighted by the squares of its inputs.
 /// gptq: the same, and the error of each column goes into the columns after it; the inputs are those of the model as
-/// quantized so far, the outputs those of the original.
+/// quantized so far, the outputs those of the original; then descent over codes, scales and biases.
 enum class Method { clip, gptq };
 
 struct CalibrateOptions {

@@ -54,4 +54,24 @@ void clip(std::span<const float> weights, std::span<const float> importance, Row
   }
 }
 
+std::vector<float> importance_of(std::span<const double> squares) {
+  double all = 0;
+  for (const double square : squares) all += square;
+  const double floor = 0.01 * all / static_cast<double>(squares.size()) + 1e-20;
+  std::vector<float> importance;
+  for (const double square : squares) importance.push_back(static_cast<float>(square + floor));
+  return importance;
+}
+
+double rounding_error(std::span<const float> rows, std::span<const float> importance, int bits, int group_size) {
+  const auto cols = std::ssize(importance);
+  RowCodes codes(std::ssize(rows) / cols, cols, bits, group_size);
+  clip(rows, importance, codes);
+  const std::vector<float> off = codes.errors(rows);
+  double sum = 0;
+  for (size_t at = 0; at < off.size(); ++at)
+    sum += static_cast<double>(importance[at % importance.size()]) * off[at] * off[at];
+  return sum;
+}
+
 }  // namespace prosa::calibrate

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "calibrate/factor.h"
 #include "calibrate/row_codes.h"
@@ -18,5 +19,11 @@ void feed_back(std::span<const float> weights, const Factor& factor, RowCodes& c
 
 /// The same without feedback: each group for itself, its columns weighted by `importance` [cols].
 void clip(std::span<const float> weights, std::span<const float> importance, RowCodes& codes);
+
+/// Importance out of sums of squares [cols], with a floor so that columns nobody uses have weight too.
+std::vector<float> importance_of(std::span<const double> squares);
+
+/// Sum of importance * (weight - value)^2 over rows [rows, cols] that clip() has rounded to `bits` in groups.
+double rounding_error(std::span<const float> rows, std::span<const float> importance, int bits, int group_size);
 
 }  // namespace prosa::calibrate

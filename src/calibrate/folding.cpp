@@ -10,7 +10,6 @@
 #include "backend/reference/layers.h"
 #include "calibrate/error_feedback.h"
 #include "calibrate/layer_pass.h"
-#include "calibrate/row_codes.h"
 
 namespace prosa::calibrate {
 namespace {
@@ -166,13 +165,9 @@ class Search {
   double error_of(std::span<const NamedMatrix> matrices, std::span<const double> squares, std::span<const float> scales,
                   const Shared& shared, const FloatMatrices& values) const {
     double sum = 0;
-    double all = 0;
-    for (const double square : squares) all += square / static_cast<double>(squares.size());
-    std::vector<float> importance;
-    for (size_t column = 0; column < squares.size(); ++column) {
-      const double scale = scales[shared(column)];
-      importance.push_back(static_cast<float>((squares[column] + 0.01 * all + 1e-20) / (scale * scale)));
-    }
+    std::vector<float> importance = importance_of(squares);
+    for (size_t column = 0; column < importance.size(); ++column)
+      importance[column] /= scales[shared(column)] * scales[shared(column)];
     for (const NamedMatrix& named : matrices) {
       const Matrix& matrix = *named.matrix;
       const MatrixPlan format = base_->matrix(named.name, matrix.rows, matrix.cols);
@@ -185,13 +180,8 @@ class Search {
         for (int64_t column = 0; column < matrix.cols; ++column)
           sample.push_back(row[column] * scales[shared(static_cast<size_t>(column))]);
       }
-      RowCodes codes(count, matrix.cols, format.bits, format.group_size);
-      clip(sample, importance, codes);
-      const std::vector<float> off = codes.errors(sample);
-      double error = 0;
-      for (size_t at = 0; at < off.size(); ++at)
-        error += static_cast<double>(importance[at % importance.size()]) * off[at] * off[at];
-      sum += error * static_cast<double>(matrix.rows) / static_cast<double>(count);
+      sum += rounding_error(sample, importance, format.bits, format.group_size) * static_cast<double>(matrix.rows) /
+             static_cast<double>(count);
     }
     return sum;
   }

@@ -107,4 +107,18 @@ void pass_half(const ModelConfig& config, const Half& half, const FloatMatrices&
   half_output(half, values, half_inside(config, half, values, half_input(config, half, x), pool), x, pool);
 }
 
+std::vector<std::vector<float>> final_states(const Weights& weights, const checkpoint::ConvertPlan* plan,
+                                             std::vector<std::vector<float>> hidden, ThreadPool& pool,
+                                             const std::function<void(double)>& tell) {
+  for (size_t index = 0; index < weights.layers.size(); ++index) {
+    tell(static_cast<double>(index) / static_cast<double>(weights.layers.size()));
+    for (const Half& half : halves_of(weights.layers[index], index, plan)) {
+      const FloatMatrices values = read_half(half);
+      for (auto& x : hidden) pass_half(weights.config, half, values, x, pool);
+    }
+  }
+  for (auto& x : hidden) x = reference::rms_norm_rows(x, weights.norm, weights.config.rms_norm_eps);
+  return hidden;
+}
+
 }  // namespace prosa::calibrate

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -63,5 +64,11 @@ void half_output(const Half& half, const FloatMatrices& values, std::span<const 
 /// All three.
 void pass_half(const ModelConfig& config, const Half& half, const FloatMatrices& values, std::span<float> x,
                ThreadPool& pool);
+
+/// What comes into the head, normed, for each of the sequences.   hidden: [sequences][tokens, hidden], embeddings.
+/// `tell` is called with a fraction and may throw.
+std::vector<std::vector<float>> final_states(const Weights& weights, const checkpoint::ConvertPlan* plan,
+                                             std::vector<std::vector<float>> hidden, ThreadPool& pool,
+                                             const std::function<void(double)>& tell);
 
 }  // namespace prosa::calibrate

@@ -1,6 +1,7 @@
 // Measure, allocate, name.
 #include "calibrate/mixed.h"
 
+#include <array>
 #include <map>
 
 #include "calibrate/allocation.h"

@@ -29,16 +29,12 @@ constexpr double kLayers = 0.8;     // from there to here; the rest is the head'
 
 using Stream = std::vector<std::vector<float>>;  // [sequences][tokens, hidden]
 
-/// Sums over tokens of squares, with a floor so that columns nobody uses have weight too.
-std::vector<float> importance_of(std::span<const std::vector<float>> inputs, int64_t width) {
-  std::vector<float> sums(static_cast<size_t>(width));
+std::vector<float> importance_from(std::span<const std::vector<float>> inputs, int64_t width) {
+  std::vector<double> squares(static_cast<size_t>(width));
   for (const auto& x : inputs) {
-    for (size_t i = 0; i < x.size(); ++i) sums[i % sums.size()] += x[i] * x[i];
+    for (size_t i = 0; i < x.size(); ++i) squares[i % squares.size()] += static_cast<double>(x[i]) * x[i];
   }
-  double all = 0;
-  for (const float sum : sums) all += sum;
-  for (float& sum : sums) sum += static_cast<float>(0.01 * all / static_cast<double>(width) + 1e-20);
-  return sums;
+  return importance_of(squares);
 }
 
 double squared_distance(std::span<const float> a, std::span<const float> b) {
@@ -109,17 +105,9 @@ class Measurement {
 
   /// By what comes out of the original's last layer.
   ChooseCodes learn_head() {
-    Stream hidden = learned_;
-    for (size_t index = 0; index < weights_.layers.size(); ++index) {
-      tell_(kOriginal * static_cast<double>(index) / static_cast<double>(weights_.layers.size()), "the original model");
-      for (const Half& half : halves_of(weights_.layers[index], index, &plan_)) {
-        const FloatMatrices values = read_half(half);
-        for (auto& x : hidden) pass_half(config_, half, values, x, pool_);
-      }
-    }
     Moments moments(config_.hidden_size, false);
-    for (const auto& x : hidden)
-      moments.add({}, reference::rms_norm_rows(x, weights_.norm, config_.rms_norm_eps), pool_);
+    const auto tell = [&](double fraction) { tell_(kOriginal * fraction, "the original model"); };
+    for (const auto& x : final_states(weights_, &plan_, learned_, pool_, tell)) moments.add({}, x, pool_);
     return learn_from(moments, config_.tie_word_embeddings ? kEmbeddingDamping : kDamping, "lm_head");
   }
 
@@ -134,19 +122,9 @@ class Measurement {
       const std::vector<float> values = read_rows(named, row, row + 1);
       sample.insert(sample.end(), values.begin(), values.end());
     }
-    const auto error = [&](const Format& format) {
-      RowCodes codes(count, matrix.cols, format.bits, format.group_size);
-      clip(sample, importance, codes);
-      const std::vector<float> off = codes.errors(sample);
-      double sum = 1e-30;
-      for (size_t i = 0; i < off.size(); ++i)
-        sum += static_cast<double>(importance[i % importance.size()]) * off[i] * off[i];
-      return sum;
-    };
-    const double unit = error(kProbe);
-    result.divergence.resize(result.formats.size());
-    const auto count_formats = result.formats.size();
-    for (size_t f = 0; f < count_formats; ++f) result.divergence[f] = error(result.formats[f]) / unit;
+    const double unit = rounding_error(sample, importance, kProbe.bits, kProbe.group_size) + 1e-30;
+    for (const Format& format : result.formats)
+      result.divergence.push_back(rounding_error(sample, importance, format.bits, format.group_size) / unit);
     results_.push_back(std::move(result));
     return results_.size() - 1;
   }
@@ -200,7 +178,7 @@ class Measurement {
     for (const NamedMatrix& named : half.matrices()) {
       if (!can_probe(*named.matrix)) continue;
       const bool is_last = named.matrix == half.last.matrix;
-      const auto importance = importance_of(is_last ? insides : inputs, named.matrix->cols);
+      const auto importance = importance_from(is_last ? insides : inputs, named.matrix->cols);
       const auto rounded =
           choose_matrix(named, kProbe.bits, kProbe.group_size, pool_.size(), is_last ? last_choice : first_choice);
       std::vector<float>& place = all.at(named.matrix);
@@ -230,7 +208,7 @@ class Measurement {
     }
     const Matrix& matrix = weights_.lm_head;
     const NamedMatrix head{"language_model.lm_head.weight", &matrix, &plan_};
-    const std::vector<float> importance = importance_of(original_, matrix.cols);
+    const std::vector<float> importance = importance_from(original_, matrix.cols);
     if (!config_.tie_word_embeddings && can_probe(matrix)) {
       Probe probe{original_, {add_result(head, importance)}, {1.0}, true};
       probes_.push_back(std::move(probe));

@@ -55,7 +55,7 @@ void check_method(const MethodArguments& arguments) {
   if (mixed && budget_of(arguments) < kLeastBudget)
     throw UsageError(fmt::format("--method mixed needs a --budget of {} bits or more", kLeastBudget));
   if (arguments.method == "rtn" && !arguments.calibration.empty())
-    throw UsageError("--calibration is for --method clip, gptq and mixed: rtn takes no text");
+    throw UsageError("--calibration is for --method clip, awq, gptq and mixed: rtn takes no text");
   if (arguments.method != "rtn" && arguments.calibration.empty())
     throw UsageError(fmt::format("--method {} needs a text: --calibration FILE", arguments.method));
 }

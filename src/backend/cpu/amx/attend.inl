@@ -198,15 +198,6 @@ inline void split_values(const AttendArgs& a, int64_t base, const ByteSplitter& 
   }
 }
 
-// Part `part` of `parts` of a step's keys or values into the second-level cache: all at once would be more than the
-// core has room to wait for.
-inline void ask_for(const AttendArgs& a, int64_t base, int64_t keys_or_values, int64_t part, int64_t parts) {
-  const int16_t* from = a.blocks[base / kKvSpan] + keys_or_values + base % kKvSpan * a.head_dim;
-  const int64_t lines = kStep * a.head_dim / 32;
-  for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; ++line)
-    __builtin_prefetch(from + 32 * line, 0, 2);
-}
-
 void tile_attend(const AttendArgs& a) {
   constexpr int64_t kTiles = kAttendRows / kTileRows16;
   static_assert(kAttendRows % kTileRows16 == 0);
@@ -241,19 +232,14 @@ void tile_attend(const AttendArgs& a) {
   _tile_loadconfig(&shapes);
   const int64_t reach = *std::max_element(limits, limits + a.rows);
   for (int64_t base = 0; base < reach; base += kStep) {
-    const int64_t next = base + kStep;
     const int16_t* scales = a.blocks[base / kKvSpan] + kv_scale_at(base % kKvSpan, a.head_dim);
     split_keys(a, base, splitter, planes);
     for (int64_t t = 0; t < count; ++t) {
-      if (next < reach) ask_for(a, next, a.keys, t, count);
       tile_scores(a, t * kTileRows16, scales + a.keys, planes, tiles[t]);
       softmax_step<kTileRows16>(tiles[t], base, scales + a.values);
     }
     split_values(a, base, splitter, planes);
-    for (int64_t t = 0; t < count; ++t) {
-      if (next < reach) ask_for(a, next, a.values, t, count);
-      tile_values(a, planes, tiles[t]);
-    }
+    for (int64_t t = 0; t < count; ++t) tile_values(a, planes, tiles[t]);
   }
   _tile_release();
   for (int64_t r = 0; r < a.rows; ++r) {
