@@ -108,7 +108,7 @@ class KernelsTest : public testing::TestWithParam<std::string> {
           if (m.quantized()) {
             value = view.high[t * view.ldq + c];
             if (planes == 2) value = 128 * value + view.low[t * view.ldq + c];
-            value *= static_cast<double>(view.scale[t * view.ldg + c / m.group_size]);
+            value *= static_cast<double>(view.scale[c / m.group_size * view.ldg + t]);
           }
           expected += value * row[static_cast<size_t>(c)];
         }
@@ -213,7 +213,7 @@ TEST_P(KernelsTest, QuantizeRoundsToTheNearestStep) {
   x[200] = 5;
   std::vector<int8_t> high(static_cast<size_t>(n)), low(static_cast<size_t>(n));
   std::vector<float> scale(4), sum(4);
-  kernels.quantize(x.data(), n, 64, high.data(), low.data(), scale.data(), sum.data());
+  kernels.quantize(x.data(), n, 64, high.data(), low.data(), scale.data(), sum.data(), 1);
   for (int64_t g = 0; g < 4; ++g) {
     float total = 0;
     for (int64_t i = g * 64; i < (g + 1) * 64; ++i) {
@@ -227,7 +227,7 @@ TEST_P(KernelsTest, QuantizeRoundsToTheNearestStep) {
   }
   EXPECT_EQ(scale[1], 0.0F);
 
-  kernels.quantize(x.data(), n, 64, high.data(), nullptr, scale.data(), sum.data());
+  kernels.quantize(x.data(), n, 64, high.data(), nullptr, scale.data(), sum.data(), 1);
   for (int64_t i = 0; i < n; ++i) {
     const auto at = static_cast<size_t>(i);
     EXPECT_NEAR(scale[at / 64] * high[at], x[at], scale[at / 64] * 0.51F);

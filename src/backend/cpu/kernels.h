@@ -22,8 +22,8 @@ struct Activations {
   const int8_t* high = nullptr;  // [tokens, ldq]
   const int8_t* low = nullptr;   // [tokens, ldq], or null
   int64_t ldq = 0;
-  const float* scale = nullptr;  // [tokens, ldg]
-  const float* sum = nullptr;    // [tokens, ldg]
+  const float* scale = nullptr;  // [groups, ldg]: the tokens of a group lie side by side
+  const float* sum = nullptr;    // [groups, ldg]
   int64_t ldg = 0;
 
   /// The rows from `token` on.
@@ -33,8 +33,8 @@ struct Activations {
     if (high == nullptr) return rest;  // dense weights need no integers
     rest.high += token * ldq;
     if (low != nullptr) rest.low += token * ldq;
-    rest.scale += token * ldg;
-    rest.sum += token * ldg;
+    rest.scale += token;
+    rest.sum += token;
     return rest;
   }
 };
@@ -107,8 +107,9 @@ struct Kernels {
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                  bool add);
   /// Symmetric integers by groups (Activations), of 15 bits in two planes, or of 8 bits where `low` is null; n a
-  /// multiple of the group.
-  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum);
+  /// multiple of the group. Group g's scale and sum go to scale[g * step] and sum[g * step].
+  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum,
+                   int64_t step);
 
   /// out = x / sqrt(mean(x^2) + eps) * w. x and w are zero behind n up to a multiple of 16.
   void (*rms_norm)(const float* x, const float* w, int64_t n, float eps, float* out);

@@ -6,22 +6,23 @@
 namespace prosa::backend::cpu {
 
 InputRows::InputRows(int64_t rows, int64_t width, int planes)
-    : width_(padded(width, 128)), x_(rows * width_, "activations") {
-  if (rows > kLooseRows) rows = padded(rows, 16);
+    : rows_(rows > kLooseRows ? padded(rows, 16) : rows),
+      width_(padded(width, 128)),
+      pitch_((width_ / 64 | 1) * 64),
+      x_(rows * width_, "activations") {
   for (size_t i = 0; i < kGroupSizes.size(); ++i) {
-    quantized_[i].high = AlignedBuffer<int8_t>(rows * width_, "activations");
-    if (planes == 2) quantized_[i].low = AlignedBuffer<int8_t>(rows * width_, "activations");
-    quantized_[i].scale = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
-    quantized_[i].sum = AlignedBuffer<float>(rows * width_ / kGroupSizes[i], "activations");
+    quantized_[i].high = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
+    if (planes == 2) quantized_[i].low = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
+    quantized_[i].scale = AlignedBuffer<float>(rows_ * width_ / kGroupSizes[i], "activations");
+    quantized_[i].sum = AlignedBuffer<float>(rows_ * width_ / kGroupSizes[i], "activations");
   }
 }
 
 void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
   Quantized& form = quantized_[group_index(group_size)];
-  const int64_t groups = width_ / group_size;
-  int8_t* low = form.low.size() == 0 ? nullptr : form.low.data() + index * width_;
-  kernels.quantize(row(index), n, group_size, form.high.data() + index * width_, low,
-                   form.scale.data() + index * groups, form.sum.data() + index * groups);
+  int8_t* low = form.low.size() == 0 ? nullptr : form.low.data() + index * pitch_;
+  kernels.quantize(row(index), n, group_size, form.high.data() + index * pitch_, low, form.scale.data() + index,
+                   form.sum.data() + index, rows_);
 }
 
 Activations InputRows::view(int64_t group_size, int64_t first) const {
@@ -30,12 +31,12 @@ Activations InputRows::view(int64_t group_size, int64_t first) const {
   view.ldx = width_;
   if (group_size == 0) return view;
   const Quantized& form = quantized_[group_index(group_size)];
-  view.high = form.high.data() + first * width_;
-  view.low = form.low.size() == 0 ? nullptr : form.low.data() + first * width_;
-  view.ldq = width_;
-  view.ldg = width_ / group_size;
-  view.scale = form.scale.data() + first * view.ldg;
-  view.sum = form.sum.data() + first * view.ldg;
+  view.high = form.high.data() + first * pitch_;
+  view.low = form.low.size() == 0 ? nullptr : form.low.data() + first * pitch_;
+  view.ldq = pitch_;
+  view.scale = form.scale.data() + first;
+  view.sum = form.sum.data() + first;
+  view.ldg = rows_;
   return view;
 }
 

@@ -30,12 +30,14 @@ class InputRows {
 
  private:
   struct Quantized {
-    AlignedBuffer<int8_t> high;  // [rows, width]
-    AlignedBuffer<int8_t> low;   // [rows, width], or empty
-    AlignedBuffer<float> scale;  // [rows, width / group]
-    AlignedBuffer<float> sum;    // [rows, width / group]
+    AlignedBuffer<int8_t> high;  // [rows, pitch]
+    AlignedBuffer<int8_t> low;   // [rows, pitch], or empty
+    AlignedBuffer<float> scale;  // [width / group, rows]
+    AlignedBuffer<float> sum;    // [width / group, rows]
   };
-  int64_t width_ = 0;
+  int64_t rows_ = 0;   // a multiple of 16, or few
+  int64_t width_ = 0;  // of x
+  int64_t pitch_ = 0;  // of the integers: an odd number of cache lines, so that a column of rows spreads over the cache
   AlignedBuffer<float> x_;  // [rows, width]
   std::array<Quantized, kGroupSizes.size()> quantized_;
 };

@@ -5,8 +5,7 @@
 // that is exact whatever the parts come to. Invariant: scores and sums are the integers of generic/attend.inl, and all
 // that is done with them is done by its functions, so every row has the bits that the vector kernels give it.
 
-inline constexpr int64_t kTileRows16 = 16;   // query rows of a tile
-inline constexpr int64_t kTileBytes = 1024;  // 16 rows of 64 bytes
+inline constexpr int64_t kTileRows16 = 16;  // query rows of a tile
 inline constexpr int64_t kMostHeadDim = 256;
 inline constexpr int64_t kLeastTileRows = 9;  // so few, the vector kernels take less time than a tile
 
@@ -19,14 +18,6 @@ struct alignas(64) AttendPlanes {
   int8_t weight_high[kTileRows16 * kStep];
   uint8_t weight_low[kTileRows16 * kStep];
   int32_t sums[2][3][kTileRows16][16];  // [set of tiles][hh, hl + lh, ll]
-};
-
-struct alignas(64) AttendShapes {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
 // Bytes of two vectors of pairs as four columns each: from lane i of both, the odd (high) or the even (low) ones.
@@ -75,56 +66,26 @@ struct TileProduct {
 // Tiles 0..2 or 3..5 are a set of sums; 6 and 7 the operands.
 template <int Set>
 PROSA_INLINE inline void multiply_bytes(const TileProduct& p) {
-  asm volatile("" ::: "memory");  // g++ 12's _tile_loadd doesn't say that it reads memory
-  if constexpr (Set == 0) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-  } else {
-    _tile_zero(3);
-    _tile_zero(4);
-    _tile_zero(5);
-  }
+  constexpr int kFirst = 3 * Set;
+  zero_tile<kFirst>();
+  zero_tile<kFirst + 1>();
+  zero_tile<kFirst + 2>();
   for (int64_t at = 0; at < p.depth; ++at) {
-    _tile_loadd(6, p.left_high + 64 * at, p.ld);
-    _tile_loadd(7, p.right_high + kTileBytes * at, 64);
-    if constexpr (Set == 0) {
-      _tile_dpbssd(0, 6, 7);
-    } else {
-      _tile_dpbssd(3, 6, 7);
-    }
-    _tile_loadd(7, p.right_low + kTileBytes * at, 64);
-    if constexpr (Set == 0) {
-      _tile_dpbsud(1, 6, 7);
-    } else {
-      _tile_dpbsud(4, 6, 7);
-    }
-    _tile_loadd(6, p.left_low + 64 * at, p.ld);
-    if constexpr (Set == 0) {
-      _tile_dpbuud(2, 6, 7);
-    } else {
-      _tile_dpbuud(5, 6, 7);
-    }
-    _tile_loadd(7, p.right_high + kTileBytes * at, 64);
-    if constexpr (Set == 0) {
-      _tile_dpbusd(1, 6, 7);
-    } else {
-      _tile_dpbusd(4, 6, 7);
-    }
+    load_tile<6>(p.left_high + 64 * at, p.ld);
+    load_tile<7>(p.right_high + kTileBytes * at, 64);
+    multiply_ss<kFirst, 6, 7>();
+    load_tile<7>(p.right_low + kTileBytes * at, 64);
+    multiply_su<kFirst + 1, 6, 7>();
+    load_tile<6>(p.left_low + 64 * at, p.ld);
+    multiply_uu<kFirst + 2, 6, 7>();
+    load_tile<7>(p.right_high + kTileBytes * at, 64);
+    multiply_us<kFirst + 1, 6, 7>();
   }
 }
 
 template <int Set>
 PROSA_INLINE inline void store_byte_sums(AttendPlanes& planes) {
-  if constexpr (Set == 0) {
-    _tile_stored(0, planes.sums[0][0], 64);
-    _tile_stored(1, planes.sums[0][1], 64);
-    _tile_stored(2, planes.sums[0][2], 64);
-  } else {
-    _tile_stored(3, planes.sums[1][0], 64);
-    _tile_stored(4, planes.sums[1][1], 64);
-    _tile_stored(5, planes.sums[1][2], 64);
-  }
+  each<3>([&]<int n>() PROSA_INLINE { store_tile<3 * Set + n, n * kTileBytes>(planes.sums[Set], 64); });
 }
 
 inline I joined_sums(const int32_t (&sums)[3][kTileRows16][16], int row) {
@@ -227,9 +188,9 @@ void tile_attend(const AttendArgs& a) {
     tiles[t].total = rows.total + first;
     tiles[t].sums = a.scratch + first * a.head_dim;
   }
-  const AttendShapes shapes;
+  const TileShapes shapes;
   const ByteSplitter splitter;
-  _tile_loadconfig(&shapes);
+  configure_tiles(shapes);
   const int64_t reach = *std::max_element(limits, limits + a.rows);
   for (int64_t base = 0; base < reach; base += kStep) {
     const int16_t* scales = a.blocks[base / kKvSpan] + kv_scale_at(base % kKvSpan, a.head_dim);
@@ -241,7 +202,7 @@ void tile_attend(const AttendArgs& a) {
     split_values(a, base, splitter, planes);
     for (int64_t t = 0; t < count; ++t) tile_values(a, planes, tiles[t]);
   }
-  _tile_release();
+  release_tiles();
   for (int64_t r = 0; r < a.rows; ++r) {
     const F scale = set1(1.0F / rows.total[r]);
     for (int64_t d = 0; d < a.head_dim; d += 16) store(a.out[r] + d, load(a.scratch + r * a.head_dim + d) * scale);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -40,21 +41,33 @@ namespace amx {
 
 #include "backend/cpu/generic/attend.inl"
 
+#include "backend/cpu/amx/tile.h"
+
 #include "backend/cpu/amx/attend.inl"
 #include "backend/cpu/amx/linear.inl"
 
-template <int Bits>
-void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
-                 bool add_to) {
+template <int Bits, int64_t Columns>
+void linear_groups(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
+                   bool add_to) {
   const bool wide = w.scale_dtype == DType::f32;
   for (int64_t token = 0; token < tokens; token += kBlockTokens) {
     const int64_t here = std::min(kBlockTokens, tokens - token);
     const Activations mine = x.from(token);
-    float* out = y + token * ldy;
-    if (x.low != nullptr && wide) tile_linear<Bits, true, 2>(w, tiles, mine, here, out, ldy, add_to);
-    if (x.low != nullptr && !wide) tile_linear<Bits, false, 2>(w, tiles, mine, here, out, ldy, add_to);
-    if (x.low == nullptr && wide) tile_linear<Bits, true, 1>(w, tiles, mine, here, out, ldy, add_to);
-    if (x.low == nullptr && !wide) tile_linear<Bits, false, 1>(w, tiles, mine, here, out, ldy, add_to);
+    const TileProducts products{w, mine, here, y + token * ldy, ldy, add_to};
+    if (x.low != nullptr && wide) tile_linear<Bits, Columns, true, 2>(tiles, products);
+    if (x.low != nullptr && !wide) tile_linear<Bits, Columns, false, 2>(tiles, products);
+    if (x.low == nullptr && wide) tile_linear<Bits, Columns, true, 1>(tiles, products);
+    if (x.low == nullptr && !wide) tile_linear<Bits, Columns, false, 1>(tiles, products);
+  }
+}
+
+template <int Bits>
+void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
+                 bool add_to) {
+  switch (w.group_size) {
+    case 32: linear_groups<Bits, 32>(w, tiles, x, tokens, y, ldy, add_to); break;
+    case 64: linear_groups<Bits, 64>(w, tiles, x, tokens, y, ldy, add_to); break;
+    default: linear_groups<Bits, 128>(w, tiles, x, tokens, y, ldy, add_to); break;
   }
 }
 

@@ -10,22 +10,13 @@ inline constexpr int64_t kTileColumns = 64;    // columns that one tile product 
 inline constexpr int64_t kBlockTokens = 128;   // whose sums wait in the scratch
 inline constexpr int64_t kChunkColumns = 512;  // whose unpacked codes stay in the first-level cache
 
-// Numbers of the tiles, which the instructions take as literals only. 0..3: sums, [parity of the group][plane]; 4, 5:
-// activations, [plane]; 6, 7: codes, [parity].
-struct alignas(64) TileShapes {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-
-  explicit TileShapes(int64_t columns) {
-    for (int tile = 0; tile < 8; ++tile) row_bytes[tile] = 64;
-    for (int tile = 0; tile < 6; ++tile) rows[tile] = kTileTokens;
-    for (int tile = 4; tile < 6; ++tile) row_bytes[tile] = static_cast<uint16_t>(columns);
-    for (int tile = 6; tile < 8; ++tile) rows[tile] = static_cast<uint8_t>(columns / 4);
-  }
-};
+// Tiles 0..3: sums, [parity of the group][plane]; 4, 5: activations, [plane]; 6, 7: codes, [parity].
+inline TileShapes product_shapes(int64_t columns) {
+  TileShapes shapes;
+  for (int tile = 4; tile < 6; ++tile) shapes.row_bytes[tile] = static_cast<uint16_t>(columns);
+  for (int tile = 6; tile < 8; ++tile) shapes.rows[tile] = static_cast<uint8_t>(columns / 4);
+  return shapes;
+}
 
 struct alignas(64) TileScratch {
   uint8_t codes[2][kChunkColumns * kHalfRows];  // [half][column / 4][16 rows][4 columns]
@@ -45,50 +36,31 @@ inline void unpack_chunk(const PackedMatrix& w, const uint8_t* group, int64_t gr
   }
 }
 
-// A group of columns of half a tile and of 16 tokens.
+// Operands of the products of a group of columns, half a tile and 16 tokens.
 struct TileGroup {
   const uint8_t* codes;
   const int8_t* high;  // of the first token
   const int8_t* low;
-  int64_t ldq;
-  int64_t columns;
 };
 
-template <int Parity, int Planes>
-PROSA_INLINE inline void multiply(const TileGroup& group) {
-  asm volatile("" ::: "memory");  // g++ 12's _tile_loadd doesn't say that it reads memory
-  if constexpr (Parity == 0) {
-    _tile_zero(0);
-    _tile_zero(1);
-  } else {
-    _tile_zero(2);
-    _tile_zero(3);
-  }
-  for (int64_t at = 0; at < group.columns; at += kTileColumns) {
-    const uint8_t* codes = group.codes + at * kHalfRows;
-    _tile_loadd(4, group.high + at, group.ldq);
-    if constexpr (Planes == 2) _tile_loadd(5, group.low + at, group.ldq);
-    if constexpr (Parity == 0) {
-      _tile_loadd(6, codes, kVector);
-      _tile_dpbsud(0, 4, 6);
-      if constexpr (Planes == 2) _tile_dpbsud(1, 5, 6);
-    } else {
-      _tile_loadd(7, codes, kVector);
-      _tile_dpbsud(2, 4, 7);
-      if constexpr (Planes == 2) _tile_dpbsud(3, 5, 7);
-    }
-  }
+// The sums of the group `Ahead` groups behind `group`, into the tiles of a parity.
+template <int Parity, int Ahead, int64_t Columns, int Planes>
+PROSA_INLINE inline void multiply(const TileGroup& group, int64_t ldq) {
+  each<Planes>([&]<int p>() PROSA_INLINE { zero_tile<2 * Parity + p>(); });
+  each<static_cast<int>((Columns + kTileColumns - 1) / kTileColumns)>([&]<int part>() PROSA_INLINE {
+    constexpr int64_t kFrom = Ahead * Columns + part * kTileColumns;
+    load_tile<6 + Parity, kFrom * kHalfRows>(group.codes, kVector);
+    load_tile<4, kFrom>(group.high, ldq);
+    if constexpr (Planes == 2) load_tile<5, kFrom>(group.low, ldq);
+    multiply_su<2 * Parity, 4, 6 + Parity>();
+    if constexpr (Planes == 2) multiply_su<2 * Parity + 1, 5, 6 + Parity>();
+  });
 }
 
 template <int Parity, int Planes>
 PROSA_INLINE inline void store_sums(TileScratch& scratch) {
-  if constexpr (Parity == 0) {
-    _tile_stored(0, scratch.sums[0][0], kVector);
-    if constexpr (Planes == 2) _tile_stored(1, scratch.sums[0][1], kVector);
-  } else {
-    _tile_stored(2, scratch.sums[1][0], kVector);
-    if constexpr (Planes == 2) _tile_stored(3, scratch.sums[1][1], kVector);
-  }
+  constexpr int64_t kSums = offsetof(TileScratch, sums) + Parity * sizeof(scratch.sums[0]);  // no register of its own
+  each<Planes>([&]<int p>() PROSA_INLINE { store_tile<2 * Parity + p, kSums + p * kTileBytes>(&scratch, kVector); });
 }
 
 template <int Planes>
@@ -98,88 +70,141 @@ PROSA_INLINE inline I load_sums(const int32_t (&sums)[2][kTileTokens][kHalfRows]
   return join_planes(high, {_mm512_load_si512(sums[1][token])});
 }
 
-// The sums of 16 tokens of half a tile, on their way through the chunks.
-struct TileSums {
-  float* begin;  // [16 tokens][16 rows]
-  bool fresh;    // nothing in them yet
-  bool reading;  // these are the first tokens: asks for the next chunk while it multiplies, for unpacking only waits
+// What 16 tokens of half a tile get of a chunk of columns.
+struct TileTask {
+  TileGroup at;           // its first group, whose products are in the tiles of parity 0 already
+  TileGroup then;         // the first group of the next task, whose products are to be there afterwards
+  const uint8_t* scales;  // [groups, group_bytes]: of the half's 16 rows, their biases a tile's rows behind them
+  const float* x_scales;  // [groups, ldg]
+  const float* x_sums;    // [groups, ldg]
+  float* sums;            // [16 tokens][16 rows], kept from chunk to chunk
+  bool fresh;             // nothing in the sums yet
+  int64_t ahead;          // of the scales: what of every group of the next chunk to ask for, for unpacking only waits,
+  int64_t ahead_bytes;    // and how much
 };
 
-// The groups of a chunk for half a tile and 16 tokens.
-template <int Bits, bool Wide, int Planes>
-__attribute__((noinline)) void multiply_chunk(const PackedMatrix& w, const uint8_t* packed, int half, int64_t first,
-                                              int64_t groups, const Activations& x, TileScratch& scratch,
-                                              TileSums sums) {
-  // Copies: what lies in memory would be read again after every tile instruction.
-  const int64_t group_size = w.group_size;
-  const int64_t group_bytes = w.group_bytes();
-  const int64_t ldg = x.ldg;
-  const int64_t ldq = x.ldq;
-  const uint8_t* const codes = scratch.codes[half];
-  const int8_t* const high = x.high + first * group_size;
-  const int8_t* const low = Planes == 2 ? x.low + first * group_size : nullptr;
-  const float* scales = x.scale + first;
-  const float* biases = x.sum + first;
-  const auto group = [=](int64_t g) PROSA_INLINE {
-    return TileGroup{codes + g * group_size * kHalfRows, high + g * group_size,
-                     Planes == 2 ? low + g * group_size : nullptr, ldq, group_size};
-  };
+// Sizes that all tasks of a chunk share.
+struct TileSteps {
+  int64_t groups;  // at least one
+  int64_t group_bytes;
+  int64_t ldq;
+  int64_t ldg;
+};
+
+// Few registers for addresses: one that waits on the stack comes back only after the tile stores before it, which wait
+// for their products, and delays the next ones.
+template <int64_t Columns, bool Wide, int Planes>
+__attribute__((noinline)) void multiply_chunk(const TileTask& task, const TileSteps& steps, TileScratch& scratch) {
+  constexpr int64_t kToBias = kTileRows * (Wide ? 4 : 2);
+  const int64_t ldq = steps.ldq;
+  const int64_t ldg = steps.ldg;
+  const int64_t group_bytes = steps.group_bytes;
+  TileGroup at = task.at;
+  const uint8_t* scales = task.scales;
+  const float* x_scales = task.x_scales;
+  const float* x_sums = task.x_sums;
+  const float* before = task.sums;
+  const bool fresh = task.fresh;
   F kept[kTileTokens];
-  each<kTileTokens>([&]<int t>() PROSA_INLINE { kept[t] = sums.fresh ? zero() : load(sums.begin + t * kHalfRows); });
-  const int64_t share = sums.reading ? group_bytes / 2 : 0;
-  const uint8_t* ahead = packed + kChunkColumns / group_size * group_bytes + half * share;
+  each<kTileTokens>([&]<int t>() PROSA_INLINE { kept[t] = fresh ? zero() : load(before + t * kHalfRows); });
+  int64_t left = steps.groups;
+  const auto step = [&](int64_t groups) PROSA_INLINE {  // to the group after these, or to the next task's first
+    at.codes += groups * Columns * kHalfRows;
+    at.high += groups * Columns;
+    if constexpr (Planes == 2) at.low += groups * Columns;
+    if (left == groups) at = task.then;
+  };
+  const int64_t ahead = task.ahead;
+  const int64_t ahead_bytes = task.ahead_bytes;
   const auto add_sums = [&]<int Parity>() PROSA_INLINE {
-    for (int64_t line = 0; line < share; line += 64) __builtin_prefetch(ahead + line, 0, 2);
-    ahead += group_bytes;
-    const F scale = load_scale<Wide>(packed, half);
-    const F bias = load_scale<Wide>(packed, 2 + half);
+    for (int64_t line = 0; line < ahead_bytes; line += kVector) __builtin_prefetch(scales + ahead + line, 0, 2);
+    const F scale = load_scale<Wide>(scales, 0);
+    const F bias = load_scale<Wide>(scales + kToBias, 0);
     const auto& dots = scratch.sums[Parity];
     each<kTileTokens>([&]<int t>() PROSA_INLINE {
-      kept[t] = add_group<Bits>(kept[t], load_sums<Planes>(dots, t), scale, bias, scales[t * ldg], biases[t * ldg]);
+      kept[t] = add_group<4>(kept[t], load_sums<Planes>(dots, t), scale, bias, x_scales[t], x_sums[t]);
     });
-    packed += group_bytes;
-    ++scales;
-    ++biases;
+    scales += group_bytes;
+    x_scales += ldg;
+    x_sums += ldg;
   };
-  // The next group's products come before the stores of this one's: those wait for their sums, and what lies behind a
-  // waiting store waits too.
-  multiply<0, Planes>(group(0));
-  for (int64_t g = 0; g < groups; g += 2) {
-    if (g + 1 < groups) multiply<1, Planes>(group(g + 1));
+  // The next group's products come before the stores of this one's: what lies behind a waiting store waits too.
+  if (left % 2 == 1) {
     store_sums<0, Planes>(scratch);
     add_sums.template operator()<0>();
-    if (g + 1 == groups) break;
-    if (g + 2 < groups) multiply<0, Planes>(group(g + 2));
+    step(1);
+    multiply<0, 0, Columns, Planes>(at, ldq);
+    --left;
+  }
+  for (; left >= 2; left -= 2) {
+    multiply<1, 1, Columns, Planes>(at, ldq);
+    store_sums<0, Planes>(scratch);
+    add_sums.template operator()<0>();
+    step(2);
+    multiply<0, 0, Columns, Planes>(at, ldq);
     store_sums<1, Planes>(scratch);
     add_sums.template operator()<1>();
   }
-  each<kTileTokens>([&]<int t>() PROSA_INLINE { store(sums.begin + t * kHalfRows, kept[t]); });
+  each<kTileTokens>([&]<int t>() PROSA_INLINE { store(task.sums + t * kHalfRows, kept[t]); });
 }
 
-template <int Bits, bool Wide, int Planes>
-inline void tile_linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
-                        bool add_to) {
+// A product as all tiles of rows see it.
+struct TileProducts {
+  const PackedMatrix& w;
+  const Activations& x;
+  int64_t tokens;
+  float* y;
+  int64_t ldy;
+  bool add_to;
+};
+
+// The groups from `first` on for all tokens; behind the last ones the sums leave for y.
+template <int64_t Columns, bool Wide, int Planes>
+inline void tile_chunk(const TileProducts& p, int64_t tile, int64_t first, int64_t groups, TileScratch& scratch) {
+  const Activations& x = p.x;
+  const uint8_t* packed = p.w.tile(tile) + first * p.w.group_bytes();
+  const TileSteps steps{groups, p.w.group_bytes(), x.ldq, x.ldg};
+  const int64_t tasks = (p.tokens + kTileTokens - 1) / kTileTokens * kHalves;
+  const bool last = first + groups == p.w.groups();
+  const auto operands = [&](int64_t index) {  // of a task: both halves of 16 tokens, then of the next 16
+    const int64_t at = index / kHalves * kTileTokens * x.ldq + first * Columns;
+    return TileGroup{scratch.codes[index % kHalves], x.high + at, Planes == 2 ? x.low + at : nullptr};
+  };
+  TileTask task{};
+  task.at = operands(0);
+  task.fresh = first == 0;
+  multiply<0, 0, Columns, Planes>(task.at, x.ldq);
+  for (int64_t index = 0; index < tasks; ++index, task.at = task.then) {
+    const int64_t half = index % kHalves;
+    const int64_t token = index / kHalves * kTileTokens;
+    const int64_t row = tile * kTileRows + half * kHalfRows;
+    float* out = p.y + token * p.ldy + row;
+    const int64_t leaving = last ? std::min(kTileTokens, p.tokens - token) : 0;
+    for (int64_t t = 0; t < leaving; ++t) __builtin_prefetch(out + t * p.ldy, 1, 3);
+    task.then = operands(std::min(index + 1, tasks - 1));
+    task.scales = packed + half * kHalfRows * (Wide ? 4 : 2);
+    task.x_scales = x.scale + first * x.ldg + token;
+    task.x_sums = x.sum + first * x.ldg + token;
+    task.sums = scratch.acc[half][token];
+    task.ahead = groups * steps.group_bytes + half * steps.group_bytes / kHalves;
+    task.ahead_bytes = index < kHalves ? steps.group_bytes / kHalves : 0;
+    multiply_chunk<Columns, Wide, Planes>(task, steps, scratch);
+    for (int64_t t = 0; t < leaving; ++t)
+      put_row(out + t * p.ldy, p.w.rows - row, p.add_to, load(task.sums + t * kHalfRows));
+  }
+}
+
+template <int Bits, int64_t Columns, bool Wide, int Planes>
+inline void tile_linear(Range tiles, const TileProducts& p) {
+  constexpr int64_t kChunk = kChunkColumns / Columns;  // in groups
   TileScratch scratch;
-  const int64_t chunk = kChunkColumns / w.group_size;  // in groups
-  const TileShapes shapes(std::min<int64_t>(w.group_size, kTileColumns));
-  _tile_loadconfig(&shapes);
+  configure_tiles(product_shapes(std::min(Columns, kTileColumns)));
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    for (int64_t first = 0; first < w.groups(); first += chunk) {
-      const int64_t groups = std::min(chunk, w.groups() - first);
-      const uint8_t* packed = w.tile(tile) + first * w.group_bytes();
-      unpack_chunk<Bits>(w, packed, groups, scratch);
-      for (int64_t token = 0; token < tokens; token += kTileTokens) {
-        for (int h = 0; h < 2; ++h)
-          multiply_chunk<Bits, Wide, Planes>(w, packed, h, first, groups, x.from(token), scratch,
-                                             {scratch.acc[h][token], first == 0, token == 0});
-      }
-    }
-    for (int64_t t = 0; t < tokens; ++t) {
-      for (int h = 0; h < 2; ++h) {
-        const int64_t row = tile * kTileRows + h * kHalfRows;
-        put_row(y + t * ldy + row, w.rows - row, add_to, load(scratch.acc[h][t]));
-      }
+    for (int64_t first = 0; first < p.w.groups(); first += kChunk) {
+      const int64_t groups = std::min(kChunk, p.w.groups() - first);
+      unpack_chunk<Bits>(p.w, p.w.tile(tile) + first * p.w.group_bytes(), groups, scratch);
+      tile_chunk<Columns, Wide, Planes>(p, tile, first, groups, scratch);
     }
   }
-  _tile_release();
+  release_tiles();
 }

@@ -97,7 +97,7 @@ __attribute__((noinline)) void stream_tile(const PackedMatrix& w, int64_t tile, 
       const F scale = load_scale<Wide>(at, h);
       const F bias = load_scale<Wide>(at, 2 + h);
       each<T>([&]<int t>() PROSA_INLINE {
-        const int64_t of = t * mine.ldg + g;
+        const int64_t of = g * mine.ldg + t;
         acc[t][h] = add_group<Bits>(acc[t][h], dots[t][h], scale, bias, mine.scale[of], mine.sum[of]);
       });
     });

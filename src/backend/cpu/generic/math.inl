@@ -69,7 +69,7 @@ inline void conv_silu(const float* w, int64_t ld, const float* const* rows, int6
 // plane.
 template <bool Both>
 inline void quantize_groups(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale,
-                            float* sums) {
+                            float* sums, int64_t step) {
   constexpr float kTop = Both ? 127.0F * 128.0F : 127.0F;
   const I half = round(set1(64.0F));
   for (int64_t g = 0; g * group < n; ++g) {
@@ -90,14 +90,15 @@ inline void quantize_groups(const float* x, int64_t n, int64_t group, int8_t* hi
       }
       total = add(total, q);
     }
-    scale[g] = top / kTop;
-    sums[g] = scale[g] * static_cast<float>(sum(total));
+    scale[g * step] = top / kTop;
+    sums[g * step] = scale[g * step] * static_cast<float>(sum(total));
   }
 }
 
-inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sums) {
+inline void quantize(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sums,
+                     int64_t step) {
   if (low != nullptr)
-    quantize_groups<true>(x, n, group, high, low, scale, sums);
+    quantize_groups<true>(x, n, group, high, low, scale, sums, step);
   else
-    quantize_groups<false>(x, n, group, high, low, scale, sums);
+    quantize_groups<false>(x, n, group, high, low, scale, sums, step);
 }
