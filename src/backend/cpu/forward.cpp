@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 
@@ -46,7 +47,7 @@ Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& p
       config_(model.config),
       kernels_(kernels),
       pool_(pool),
-      work_(model.config, max_rows, pool.size(), activation_bits == 15 ? 2 : 1),
+      work_(model, max_rows, pool.size(), activation_bits == 15 ? 2 : 1),
       items_(pool.size()),
       stages_(static_cast<size_t>(pool.size()) * kStageSpacing) {
   const int64_t half = config_.rotary_dim / 2;
@@ -129,15 +130,49 @@ void Forward::mlp(int worker, const Pass& pass, const PackedLayer& layer) {
   const int64_t hidden = config_.hidden_size;
   const int64_t inner = config_.intermediate_size;
   const int64_t width = work_.intermediate_width;
+  const Product down{layer.down, work_.hidden.data(), work_.hidden_width, true};
+  if (rows > kOwnRows && layer.down.bits != 0) {
+    inner_columns(worker, rows, layer);
+    pool_.barrier();
+    multiply(worker, rows, work_.inner, {down});
+    return;
+  }
   products(worker, rows, hidden, normed(layer.post_attention_norm),
            {{layer.gate, work_.gate.data(), width}, {layer.up, work_.up.data(), width}});
   pool_.barrier();
   products(worker, rows, inner,
            [&](int64_t row, float* out) {
              kernels_.silu_mul(work_.gate.data() + row * width, work_.up.data() + row * width, inner, out);
-             std::fill(out + inner, out + width, 0.0F);
+             std::fill(out + inner, out + padded(inner), 0.0F);
            },
-           {{layer.down, work_.hidden.data(), work_.hidden_width, true}});
+           {down});
+}
+
+void Forward::inner_columns(int worker, int64_t rows, const PackedLayer& layer) {
+  const InputRows& input = prepare(worker, rows, config_.hidden_size, normed(layer.post_attention_norm),
+                                   {{layer.gate, nullptr, 0}, {layer.up, nullptr, 0}});
+  const int64_t inner = config_.intermediate_size;
+  const int64_t width = pitch(kInnerColumns);
+  float* const gate = work_.scratch[static_cast<size_t>(worker)].data();
+  float* const up = gate + rows * width;
+  const uint32_t stage = next_stage(worker);
+  const int64_t parts = (inner + kInnerColumns - 1) / kInnerColumns;
+  for (Range mine = items_.take(stage, worker, parts, 1); mine.begin < mine.end;
+       mine = items_.take(stage, worker, parts, 1)) {
+    if (given_up()) return;
+    const int64_t first = mine.begin * kInnerColumns;
+    const int64_t columns = std::min(kInnerColumns, inner - first);
+    const Range tiles{first / kTileRows, (first + columns) / kTileRows};
+    for (const auto& [weights, y] : {std::pair{&layer.gate, gate}, std::pair{&layer.up, up}}) {
+      kernels_.linear(weights->part(tiles), {0, tiles.end - tiles.begin}, input.view(weights->group_size), rows, y,
+                      width, false);
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      float* const out = gate + row * width;
+      kernels_.silu_mul(out, up + row * width, columns, out);
+      work_.inner.quantize(kernels_, row, first, {out, static_cast<size_t>(columns)}, layer.down.group_size);
+    }
+  }
 }
 
 void Forward::head(int worker, int64_t first, int64_t rows, float* logits) {
@@ -153,11 +188,13 @@ Forward::FillRow Forward::normed(const AlignedBuffer<float>& weight, int64_t fir
 }
 
 void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& fill, Products list) {
+  multiply(worker, rows, prepare(worker, rows, width, fill, list), list);
+}
+
+const InputRows& Forward::prepare(int worker, int64_t rows, int64_t width, const FillRow& fill, Products list) {
   std::array<bool, kGroupSizes.size()> wanted{};
-  int64_t tiles = 0;
   for (const Product& product : list) {
     if (product.weights.bits != 0) wanted[group_index(product.weights.group_size)] = true;
-    tiles += product.weights.tiles();
   }
   const bool alone = rows <= kOwnRows;
   InputRows& input = alone ? work_.own[static_cast<size_t>(worker)] : work_.shared;
@@ -169,8 +206,15 @@ void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& f
     }
   }
   if (!alone) pool_.barrier();
+  return input;
+}
 
-  const uint32_t stage = stages_[static_cast<size_t>(worker) * kStageSpacing]++;
+uint32_t Forward::next_stage(int worker) { return stages_[static_cast<size_t>(worker) * kStageSpacing]++; }
+
+void Forward::multiply(int worker, int64_t rows, const InputRows& input, Products list) {
+  int64_t tiles = 0;
+  for (const Product& product : list) tiles += product.weights.tiles();
+  const uint32_t stage = next_stage(worker);
   const int64_t grain = std::max<int64_t>(kGrainBytes / list.begin()->weights.tile_bytes, 1);
   for (Range mine = items_.take(stage, worker, tiles, grain); mine.begin < mine.end;
        mine = items_.take(stage, worker, tiles, grain)) {

@@ -88,6 +88,8 @@ class Forward {
   void delta_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t delta_index);
   void attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index);
   void mlp(int worker, const Pass& pass, const PackedLayer& layer);
+  /// silu(gate(x)) * up(x) of many rows as integers for down_proj, a few columns at a time.
+  void inner_columns(int worker, int64_t rows, const PackedLayer& layer);
   void head(int worker, int64_t first, int64_t rows, float* logits);
 
   // delta_mixer's parts, for one key head and the value heads it serves
@@ -101,15 +103,28 @@ class Forward {
   void query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head);
   void append_kv(const Pass& pass, const PackedAttention& weights, size_t attention_index, int64_t row,
                  int64_t kv_head);
-  void attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows);
+  void attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index, int64_t kv_head,
+              Range query_rows);
 
   /// Fills an input row with the normalised residual stream, from row `first` of the pass on.
   [[nodiscard]] FillRow normed(const AlignedBuffer<float>& weight, int64_t first = 0);
   /// Prepares the inputs of a stage (float32 rows and the integer planes that `products` ask for), then computes this
   /// worker's share of all rows of all products. Ends without a barrier.
   void products(int worker, int64_t rows, int64_t width, const FillRow& fill, Products products);
+  /// Its first half, a barrier included where workers fill rows for each other: where the inputs are.
+  const InputRows& prepare(int worker, int64_t rows, int64_t width, const FillRow& fill, Products products);
+  /// Its second half.
+  void multiply(int worker, int64_t rows, const InputRows& input, Products products);
   /// The tiles of the range, counted through all products.
   void compute(int64_t rows, Range tiles, const InputRows& input, Products products);
+  uint32_t next_stage(int worker);
+  /// Whether what computes so many columns of many rows at a time leaves them as integers for `weights` in
+  /// work_.shared: their floats are still in a cache, and nothing else is to be prepared.
+  [[nodiscard]] static bool hands_over(int64_t rows, const PackedMatrix& weights, int64_t columns) {
+    return rows > kOwnRows && weights.bits != 0 && columns % weights.group_size == 0;
+  }
+  /// out_proj or o_proj of work_.mixed.
+  void mixed_product(int worker, int64_t rows, int64_t heads, int64_t head_dim, const PackedMatrix& weights);
 
   const PackedModel& model_;
   const ModelConfig& config_;

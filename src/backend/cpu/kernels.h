@@ -17,7 +17,7 @@ namespace prosa::backend::cpu {
 /// integers, x = scale * high; docs/numerics.md has what that costs. sum = scale * (sum of the integers), the factor of
 /// a weight group's bias.
 struct Activations {
-  const float* x = nullptr;  // [tokens, ldx]
+  const float* x = nullptr;  // [tokens, ldx]; quantized weights do without
   int64_t ldx = 0;
   const int8_t* high = nullptr;  // [tokens, ldq]
   const int8_t* low = nullptr;   // [tokens, ldq], or null
@@ -29,7 +29,7 @@ struct Activations {
   /// The rows from `token` on.
   [[nodiscard]] Activations from(int64_t token) const {
     Activations rest = *this;
-    rest.x += token * ldx;
+    if (x != nullptr) rest.x += token * ldx;
     if (high == nullptr) return rest;  // dense weights need no integers
     rest.high += token * ldq;
     if (low != nullptr) rest.low += token * ldq;

@@ -19,8 +19,8 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
   const PackedDeltaNet& weights = *layer.delta;
   const int64_t rows = pass.rows();
   products(worker, rows, config_.hidden_size, normed(layer.input_norm),
-           {{weights.qkv, work_.qkv.data(), config_.conv_dim()},
-            {weights.z, work_.z.data(), config_.value_dim()},
+           {{weights.qkv, work_.qkv.data(), work_.conv_width},
+            {weights.z, work_.z.data(), work_.value_width},
             {weights.b, work_.b.data(), work_.head_width},
             {weights.a, work_.a.data(), work_.head_width}});
   pool_.barrier();
@@ -32,12 +32,17 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_rule);
-  products(worker, rows, config_.value_dim(),
-           [&](int64_t row, float* out) {
-             std::copy_n(work_.mixed.data() + row * config_.value_dim(), config_.value_dim(), out);
-           },
-           {{weights.out, work_.hidden.data(), work_.hidden_width, true}});
+  mixed_product(worker, rows, config_.linear_num_value_heads, config_.linear_value_head_dim, weights.out);
   if (worker == 0) clock_.lap(Stage::delta_projections);
+}
+
+void Forward::mixed_product(int worker, int64_t rows, int64_t heads, int64_t head_dim, const PackedMatrix& weights) {
+  const Product product{weights, work_.hidden.data(), work_.hidden_width, true};
+  if (hands_over(rows, weights, head_dim)) return multiply(worker, rows, work_.shared, {product});
+  const auto fill = [&](int64_t row, float* out) {
+    std::copy_n(work_.mixed.data() + row * work_.mixed_width, heads * head_dim, out);
+  };
+  products(worker, rows, heads * head_dim, fill, {product});
 }
 
 // From the convolution to the gated norm, for one key head and the value heads it serves, all rows.
@@ -55,7 +60,7 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
   convolve(pass, weights, delta_index, {v, v + served * value_dim});
   const float q_factor = 1.0F / std::sqrt(static_cast<float>(key_dim));
   for (int64_t row = 0; row < rows; ++row) {
-    float* channels = work_.conv.data() + row * config_.conv_dim();
+    float* channels = work_.conv.data() + row * work_.conv_width;
     kernels_.l2_norm(channels + q, key_dim, q_factor);
     kernels_.l2_norm(channels + k, key_dim, 1.0F);
   }
@@ -63,16 +68,19 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
     gates(pass, weights, head);
     delta_rule(worker, pass, delta_index, key_head, head);
     for (int64_t row = 0; row < rows; ++row) {
-      const int64_t at = row * config_.value_dim() + head * value_dim;
-      kernels_.gated_norm(work_.mixed.data() + at, weights.norm.data(), work_.z.data() + at, value_dim,
+      const int64_t at = head * value_dim;
+      float* const out = work_.mixed.data() + row * work_.mixed_width + at;
+      kernels_.gated_norm(out, weights.norm.data(), work_.z.data() + row * work_.value_width + at, value_dim,
                           config_.rms_norm_eps);
+      if (hands_over(rows, weights.out, value_dim))
+        work_.shared.quantize(kernels_, row, at, {out, static_cast<size_t>(value_dim)}, weights.out.group_size);
     }
   }
 }
 
 // The causal convolution of these channels for all rows; the state keeps the newest kernel - 1 inputs.
 void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels) {
-  const int64_t dim = config_.conv_dim();
+  const int64_t dim = config_.conv_dim();  // of the weights and the state
   const int64_t past = config_.linear_conv_kernel_dim - 1;
   std::array<const float*, kMaxConvTaps> taps;  // [past + 1]
   for (int64_t row = 0; row < pass.rows(); ++row) {
@@ -81,9 +89,10 @@ void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t d
     for (int64_t tap = 0; tap <= past; ++tap) {
       const int64_t back = past - tap;
       taps[static_cast<size_t>(tap)] =
-          back <= time ? work_.qkv.data() + (row - back) * dim : state + (past + time - back) * dim;
+          back <= time ? work_.qkv.data() + (row - back) * work_.conv_width : state + (past + time - back) * dim;
     }
-    kernels_.conv_silu(weights.conv.data(), dim, taps.data(), past + 1, channels, work_.conv.data() + row * dim);
+    kernels_.conv_silu(weights.conv.data(), dim, taps.data(), past + 1, channels,
+                       work_.conv.data() + row * work_.conv_width);
   }
   const int64_t width = channels.end - channels.begin;
   const int64_t sequences = pass.prefill ? 1 : pass.rows();
@@ -92,8 +101,8 @@ void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t d
     float* state = pass.state(sequence).delta[delta_index].conv.data() + channels.begin;
     for (int64_t slot = 0; slot < past; ++slot) {  // slot takes the input `past - slot` tokens before the next one
       const int64_t row = fed - (past - slot);
-      const float* source =
-          row >= 0 ? work_.qkv.data() + (sequence + row) * dim + channels.begin : state + (slot + fed) * dim;
+      const float* source = row >= 0 ? work_.qkv.data() + (sequence + row) * work_.conv_width + channels.begin
+                                     : state + (slot + fed) * dim;
       std::memmove(state + slot * dim, source, static_cast<size_t>(width) * sizeof(float));
     }
   }
@@ -116,9 +125,9 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
   const int64_t key_dim = config_.linear_key_head_dim;
   const int64_t value_dim = config_.linear_value_head_dim;
   DeltaArgs args;
-  args.ld = config_.conv_dim();
+  args.ld = work_.conv_width;
   args.ld_gate = work_.head_width;
-  args.ld_out = config_.value_dim();
+  args.ld_out = work_.mixed_width;
   args.key_dim = key_dim;
   args.value_dim = value_dim;
   args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
@@ -147,9 +156,9 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
   const PackedAttention& weights = *layer.attention;
   const int64_t rows = pass.rows();
   products(worker, rows, config_.hidden_size, normed(layer.input_norm),
-           {{weights.q, work_.query.data(), 2 * config_.query_dim()},
-            {weights.k, work_.key.data(), config_.kv_dim()},
-            {weights.v, work_.value.data(), config_.kv_dim()}});
+           {{weights.q, work_.query.data(), work_.query_width},
+            {weights.k, work_.key.data(), work_.kv_width},
+            {weights.v, work_.value.data(), work_.kv_width}});
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::attention_projections);
 
@@ -184,15 +193,11 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
       first = row * group + item / kv_heads % per_row * bundle;
       last = std::min(first + bundle, (row + 1) * group);
     }
-    attend(worker, pass, attention_index, kv_head, {first, last});
+    attend(worker, pass, weights.out, attention_index, kv_head, {first, last});
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::attention);
-  products(worker, rows, config_.query_dim(),
-           [&](int64_t row, float* out) {
-             std::copy_n(work_.mixed.data() + row * config_.query_dim(), config_.query_dim(), out);
-           },
-           {{weights.out, work_.hidden.data(), work_.hidden_width, true}});
+  mixed_product(worker, rows, heads, config_.head_dim, weights.out);
   if (worker == 0) clock_.lap(Stage::attention_projections);
 }
 
@@ -213,7 +218,7 @@ void Forward::rotate(float* head, int64_t position) const {
 
 void Forward::query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head) {
   const int64_t dim = config_.head_dim;
-  float* q = work_.query.data() + row * 2 * config_.query_dim() + head * 2 * dim;
+  float* q = work_.query.data() + row * work_.query_width + head * 2 * dim;
   kernels_.rms_norm(q, weights.q_norm.data(), dim, config_.rms_norm_eps, q);
   rotate(q, pass.position(row));
   const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
@@ -226,16 +231,17 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
   const int64_t position = pass.position(row);
   KvCache& cache = pass.state(row).kv;
   const int64_t slot = position % kKvSpan;
-  float* k = work_.key.data() + row * config_.kv_dim() + kv_head * dim;
+  float* k = work_.key.data() + row * work_.kv_width + kv_head * dim;
   kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
   rotate(k, position);
   int16_t* block = cache.data(position);
   kernels_.store_key(k, dim, slot, block + cache.keys_at(attention_index, kv_head));
-  const float* v = work_.value.data() + row * config_.kv_dim() + kv_head * dim;
+  const float* v = work_.value.data() + row * work_.kv_width + kv_head * dim;
   kernels_.store_value(v, dim, slot, block + cache.values_at(attention_index, kv_head));
 }
 
-void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows) {
+void Forward::attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index,
+                     int64_t kv_head, Range query_rows) {
   const int64_t dim = config_.head_dim;
   const int64_t group = config_.num_attention_heads / config_.num_key_value_heads;
   std::array<const float*, kAttendRows> q{};
@@ -246,8 +252,8 @@ void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64
     const int64_t row = item / group;
     const int64_t head = kv_head * group + item % group;
     const auto slot = static_cast<size_t>(args.rows++);
-    q[slot] = work_.query.data() + row * 2 * config_.query_dim() + head * 2 * dim;
-    out[slot] = work_.mixed.data() + row * config_.query_dim() + head * dim;
+    q[slot] = work_.query.data() + row * work_.query_width + head * 2 * dim;
+    out[slot] = work_.mixed.data() + row * work_.mixed_width + head * dim;
     limits[slot] = pass.position(row) + 1;
   }
   const KvCache& cache = pass.state(query_rows.begin / group).kv;
@@ -260,8 +266,14 @@ void Forward::attend(int worker, const Pass& pass, size_t attention_index, int64
   args.head_dim = dim;
   args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
   kernels_.attend(args);
-  for (int64_t i = 0; i < args.rows; ++i)
-    kernels_.sigmoid_mul(out[static_cast<size_t>(i)], q[static_cast<size_t>(i)] + dim, dim);
+  for (int64_t i = 0; i < args.rows; ++i) {
+    float* const row = out[static_cast<size_t>(i)];
+    kernels_.sigmoid_mul(row, q[static_cast<size_t>(i)] + dim, dim);
+    if (!hands_over(pass.rows(), out_proj, dim)) continue;
+    const int64_t item = query_rows.begin + i;
+    work_.shared.quantize(kernels_, item / group, (kv_head * group + item % group) * dim,
+                          {row, static_cast<size_t>(dim)}, out_proj.group_size);
+  }
 }
 
 }  // namespace prosa::backend::cpu

@@ -196,6 +196,19 @@ PackedMatrix shape_of(const Matrix& matrix) {
 
 }  // namespace
 
+PackedMatrix PackedMatrix::part(Range of_tiles) const {
+  PackedMatrix view;
+  view.rows = std::min(of_tiles.end * kTileRows, rows) - of_tiles.begin * kTileRows;
+  view.cols = cols;
+  view.bits = bits;
+  view.group_size = group_size;
+  view.dtype = dtype;
+  view.scale_dtype = scale_dtype;
+  view.tile_bytes = tile_bytes;
+  view.data = tile(of_tiles.begin);
+  return view;
+}
+
 PackedMatrix pack(const Matrix& matrix, ThreadPool& pool, uint8_t* place) {
   PackedMatrix packed = shape_of(matrix);
   if (place == nullptr) {

@@ -46,6 +46,8 @@ struct PackedMatrix {
   [[nodiscard]] int64_t group_bytes() const { return header_bytes() + kHalves * half_bytes(); }
   [[nodiscard]] int64_t byte_size() const { return tiles() * tile_bytes; }
   [[nodiscard]] const uint8_t* tile(int64_t index) const { return data + index * tile_bytes; }
+  /// The rows of these tiles, in the same memory.
+  [[nodiscard]] PackedMatrix part(Range of_tiles) const;
 };
 
 /// Packs on all workers of the pool, into `place` (zeroed, packed_bytes(matrix) there) or a buffer of its own.

@@ -2,33 +2,69 @@
 #include "backend/cpu/workspace.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 namespace prosa::backend::cpu {
+namespace {
 
-InputRows::InputRows(int64_t rows, int64_t width, int planes)
+// The group sizes of the matrices that read the shared and the inner inputs.
+struct AskedGroups {
+  std::vector<int64_t> others;
+  std::vector<int64_t> down;
+  bool dense_down = false;  // some down_proj reads float32 rows, the shared ones
+
+  explicit AskedGroups(const PackedModel& model) {
+    const auto ask = [](std::vector<int64_t>& groups, std::initializer_list<const PackedMatrix*> matrices) {
+      for (const PackedMatrix* matrix : matrices) {
+        const int64_t group = matrix->group_size;
+        if (matrix->bits != 0 && std::find(groups.begin(), groups.end(), group) == groups.end())
+          groups.push_back(group);
+      }
+    };
+    ask(others, {&model.head()});
+    for (const PackedLayer& layer : model.layers) {
+      if (layer.delta)
+        ask(others, {&layer.delta->qkv, &layer.delta->z, &layer.delta->b, &layer.delta->a, &layer.delta->out});
+      else
+        ask(others, {&layer.attention->q, &layer.attention->k, &layer.attention->v, &layer.attention->out});
+      ask(others, {&layer.gate, &layer.up});
+      ask(down, {&layer.down});
+      dense_down = dense_down || layer.down.bits == 0;
+    }
+  }
+};
+
+}  // namespace
+
+InputRows::InputRows(int64_t rows, int64_t width, int planes, bool floats, std::span<const int64_t> group_sizes)
     : rows_(rows > kLooseRows ? padded(rows, 16) : rows),
       width_(padded(width, 128)),
       pitch_((width_ / 64 | 1) * 64),
-      x_(rows * width_, "activations") {
-  for (size_t i = 0; i < kGroupSizes.size(); ++i) {
-    quantized_[i].high = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
-    if (planes == 2) quantized_[i].low = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
-    quantized_[i].scale = AlignedBuffer<float>(rows_ * width_ / kGroupSizes[i], "activations");
-    quantized_[i].sum = AlignedBuffer<float>(rows_ * width_ / kGroupSizes[i], "activations");
+      x_pitch_(pitch(width_)),
+      x_(floats ? rows * x_pitch_ : 0, "activations") {
+  for (const int64_t group : group_sizes) {
+    Quantized& form = quantized_[group_index(group)];
+    form.high = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
+    if (planes == 2) form.low = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
+    form.scale = AlignedBuffer<float>(rows_ * width_ / group, "activations");
+    form.sum = AlignedBuffer<float>(rows_ * width_ / group, "activations");
   }
 }
 
-void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
+void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t first, std::span<const float> x,
+                         int64_t group_size) {
   Quantized& form = quantized_[group_index(group_size)];
-  int8_t* low = form.low.size() == 0 ? nullptr : form.low.data() + index * pitch_;
-  kernels.quantize(row(index), n, group_size, form.high.data() + index * pitch_, low, form.scale.data() + index,
-                   form.sum.data() + index, rows_);
+  const int64_t at = index * pitch_ + first;
+  const int64_t group = first / group_size * rows_ + index;
+  kernels.quantize(x.data(), static_cast<int64_t>(x.size()), group_size, form.high.data() + at,
+                   form.low.size() == 0 ? nullptr : form.low.data() + at, form.scale.data() + group,
+                   form.sum.data() + group, rows_);
 }
 
 Activations InputRows::view(int64_t group_size, int64_t first) const {
   Activations view;
-  view.x = x_.data() + first * width_;
-  view.ldx = width_;
+  if (x_.size() > 0) view.x = x_.data() + first * x_pitch_;
+  view.ldx = x_pitch_;
   if (group_size == 0) return view;
   const Quantized& form = quantized_[group_index(group_size)];
   view.high = form.high.data() + first * pitch_;
@@ -47,25 +83,31 @@ int64_t InputRows::byte_size() const {
   return total;
 }
 
-Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers, int planes)
+Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int planes)
     : max_rows(rows),
-      hidden_width(padded(config.hidden_size)),
-      intermediate_width(padded(config.intermediate_size)),
-      head_width(padded(config.linear_num_value_heads)),
+      hidden_width(pitch(model.config.hidden_size)),
+      intermediate_width(pitch(model.config.intermediate_size)),
+      head_width(pitch(model.config.linear_num_value_heads)),
+      conv_width(pitch(model.config.conv_dim())),
+      value_width(pitch(model.config.value_dim())),
+      mixed_width(pitch(std::max(model.config.value_dim(), model.config.query_dim()))),
+      query_width(pitch(2 * model.config.query_dim())),
+      kv_width(pitch(model.config.kv_dim())),
       hidden(rows * hidden_width, "activations"),
-      mixed(rows * std::max(config.value_dim(), config.query_dim()), "activations") {
+      mixed(rows * mixed_width, "activations") {
+  const ModelConfig& config = model.config;
   // A stage's parts lie one behind the other from the beginning of the common memory.
   struct Part {
     std::span<float>& span;
     int64_t floats;
   };
   const std::vector<std::vector<Part>> stages{
-      {{qkv, rows * config.conv_dim()},
-       {conv, rows * config.conv_dim()},
-       {z, rows * config.value_dim()},
+      {{qkv, rows * conv_width},
+       {conv, rows * conv_width},
+       {z, rows * value_width},
        {b, rows * head_width},
        {a, rows * head_width}},
-      {{query, rows * 2 * config.query_dim()}, {key, rows * config.kv_dim()}, {value, rows * config.kv_dim()}},
+      {{query, rows * query_width}, {key, rows * kv_width}, {value, rows * kv_width}},
       {{gate, rows * intermediate_width}, {up, rows * intermediate_width}}};
   int64_t most = 0;
   for (const auto& parts : stages) {
@@ -81,19 +123,21 @@ Workspace::Workspace(const ModelConfig& config, int64_t rows, int workers, int p
       left = left.subspan(static_cast<size_t>(padded(part.floats)));
     }
   }
-  const int64_t width =
-      std::max({config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()});
-  shared = InputRows(rows, width, planes);
-  const int64_t mixer_floats =
-      std::max(delta_scratch_floats(config.linear_key_head_dim), attend_scratch_floats(config.head_dim));
+  const int64_t narrow = std::max({config.hidden_size, config.value_dim(), config.query_dim()});
+  const int64_t width = std::max(narrow, config.intermediate_size);
+  const AskedGroups groups(model);
+  shared = InputRows(rows, groups.dense_down ? width : narrow, planes, true, groups.others);
+  if (!groups.down.empty()) inner = InputRows(rows, config.intermediate_size, planes, false, groups.down);
+  const int64_t floats = std::max({delta_scratch_floats(config.linear_key_head_dim),
+                                   attend_scratch_floats(config.head_dim), 2 * rows * pitch(kInnerColumns)});
   for (int worker = 0; worker < workers; ++worker) {
     own.emplace_back(kOwnRows, width, planes);
-    scratch.emplace_back(mixer_floats, "mixer scratch");
+    scratch.emplace_back(floats, "a worker's scratch");
   }
 }
 
 int64_t Workspace::byte_size() const {
-  int64_t total = shared.byte_size();
+  int64_t total = shared.byte_size() + inner.byte_size();
   for (const auto* buffer : {&hidden, &mixed, &stage}) total += buffer->byte_size();
   for (const InputRows& rows : own) total += rows.byte_size();
   for (const auto& floats : scratch) total += floats.byte_size();
