@@ -59,9 +59,9 @@ struct DeltaArgs {
 };
 
 inline constexpr int64_t kDeltaChunk = 32;  // tokens per chunk of the chunked form
-/// k transposed, decayed k, two [chunk, chunk] matrices, gates, one value block's u and rhs.
+/// k, q and k transposed, two [chunk, chunk] matrices, gates, u and rhs of two value blocks.
 constexpr int64_t delta_scratch_floats(int64_t key_dim) {
-  return 2 * kDeltaChunk * key_dim + 2 * kDeltaChunk * kDeltaChunk + 4 * kDeltaChunk + 4 * kDeltaChunk * 16;
+  return 3 * kDeltaChunk * key_dim + 2 * kDeltaChunk * kDeltaChunk + 4 * kDeltaChunk + 4 * kDeltaChunk * 16;
 }
 
 inline constexpr int64_t kKvBlock = 16;     // positions whose keys lie interleaved

@@ -73,19 +73,16 @@ void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64
 
 void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
             bool add_to) {
-  const int64_t rest = tokens % kTileTokens;  // so few, the vector kernels take less time than a tile
-  const int64_t many = w.bits == 0 ? 0 : tokens - (rest <= kLooseRows ? rest : 0);
-  if (many > 0) {
-    switch (w.bits) {
-      case 2: linear_bits<2>(w, tiles, x, many, y, ldy, add_to); break;
-      case 3: linear_bits<3>(w, tiles, x, many, y, ldy, add_to); break;
-      case 4: linear_bits<4>(w, tiles, x, many, y, ldy, add_to); break;
-      case 5: linear_bits<5>(w, tiles, x, many, y, ldy, add_to); break;
-      case 6: linear_bits<6>(w, tiles, x, many, y, ldy, add_to); break;
-      default: linear_bits<8>(w, tiles, x, many, y, ldy, add_to); break;
-    }
+  if (w.bits == 0 || tokens <= kLooseRows)  // so few, the vector kernels take less time than a tile
+    return avx512_kernels()->linear(w, tiles, x, tokens, y, ldy, add_to);
+  switch (w.bits) {
+    case 2: linear_bits<2>(w, tiles, x, tokens, y, ldy, add_to); break;
+    case 3: linear_bits<3>(w, tiles, x, tokens, y, ldy, add_to); break;
+    case 4: linear_bits<4>(w, tiles, x, tokens, y, ldy, add_to); break;
+    case 5: linear_bits<5>(w, tiles, x, tokens, y, ldy, add_to); break;
+    case 6: linear_bits<6>(w, tiles, x, tokens, y, ldy, add_to); break;
+    default: linear_bits<8>(w, tiles, x, tokens, y, ldy, add_to); break;
   }
-  if (many < tokens) avx512_kernels()->linear(w, tiles, x.from(many), tokens - many, y + many * ldy, ldy, add_to);
 }
 
 void attend_rows(const AttendArgs& args) {

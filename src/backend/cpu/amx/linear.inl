@@ -5,14 +5,15 @@
 // 64 columns. Invariant: the integer sums are exact and enter a row by add_group() in the order of the groups, as in
 // generic/linear.inl, so every (row, token) has the bits that the vector kernels give it.
 
-inline constexpr int64_t kTileTokens = 16;     // rows of the left operand
+inline constexpr int kTileTokens = 16;         // rows of the left operand
 inline constexpr int64_t kTileColumns = 64;    // columns that one tile product takes, at most
 inline constexpr int64_t kBlockTokens = 128;   // whose sums wait in the scratch
 inline constexpr int64_t kChunkColumns = 512;  // whose unpacked codes stay in the first-level cache
 
 // Tiles 0..3: sums, [parity of the group][plane]; 4, 5: activations, [plane]; 6, 7: codes, [parity].
-inline TileShapes product_shapes(int64_t columns) {
+inline TileShapes product_shapes(int64_t columns, int64_t tokens) {
   TileShapes shapes;
+  for (int tile = 0; tile < 6; ++tile) shapes.rows[tile] = static_cast<uint8_t>(tokens);
   for (int tile = 4; tile < 6; ++tile) shapes.row_bytes[tile] = static_cast<uint16_t>(columns);
   for (int tile = 6; tile < 8; ++tile) shapes.rows[tile] = static_cast<uint8_t>(columns / 4);
   return shapes;
@@ -70,14 +71,14 @@ PROSA_INLINE inline I load_sums(const int32_t (&sums)[2][kTileTokens][kHalfRows]
   return join_planes(high, {_mm512_load_si512(sums[1][token])});
 }
 
-// What 16 tokens of half a tile get of a chunk of columns.
+// What some tokens, 16 or fewer, of half a tile get of a chunk of columns.
 struct TileTask {
   TileGroup at;           // its first group, whose products are in the tiles of parity 0 already
   TileGroup then;         // the first group of the next task, whose products are to be there afterwards
   const uint8_t* scales;  // [groups, group_bytes]: of the half's 16 rows, their biases a tile's rows behind them
   const float* x_scales;  // [groups, ldg]
   const float* x_sums;    // [groups, ldg]
-  float* sums;            // [16 tokens][16 rows], kept from chunk to chunk
+  float* sums;            // [tokens][16 rows], kept from chunk to chunk
   bool fresh;             // nothing in the sums yet
   int64_t ahead;          // of the scales: what of every group of the next chunk to ask for, for unpacking only waits,
   int64_t ahead_bytes;    // and how much
@@ -93,7 +94,7 @@ struct TileSteps {
 
 // Few registers for addresses: one that waits on the stack comes back only after the tile stores before it, which wait
 // for their products, and delays the next ones.
-template <int64_t Columns, bool Wide, int Planes>
+template <int Tokens, int64_t Columns, bool Wide, int Planes>
 __attribute__((noinline)) void multiply_chunk(const TileTask& task, const TileSteps& steps, TileScratch& scratch) {
   constexpr int64_t kToBias = kTileRows * (Wide ? 4 : 2);
   const int64_t ldq = steps.ldq;
@@ -105,8 +106,8 @@ __attribute__((noinline)) void multiply_chunk(const TileTask& task, const TileSt
   const float* x_sums = task.x_sums;
   const float* before = task.sums;
   const bool fresh = task.fresh;
-  F kept[kTileTokens];
-  each<kTileTokens>([&]<int t>() PROSA_INLINE { kept[t] = fresh ? zero() : load(before + t * kHalfRows); });
+  F kept[Tokens];
+  each<Tokens>([&]<int t>() PROSA_INLINE { kept[t] = fresh ? zero() : load(before + t * kHalfRows); });
   int64_t left = steps.groups;
   const auto step = [&](int64_t groups) PROSA_INLINE {  // to the group after these, or to the next task's first
     at.codes += groups * Columns * kHalfRows;
@@ -121,7 +122,7 @@ __attribute__((noinline)) void multiply_chunk(const TileTask& task, const TileSt
     const F scale = load_scale<Wide>(scales, 0);
     const F bias = load_scale<Wide>(scales + kToBias, 0);
     const auto& dots = scratch.sums[Parity];
-    each<kTileTokens>([&]<int t>() PROSA_INLINE {
+    each<Tokens>([&]<int t>() PROSA_INLINE {
       kept[t] = add_group<4>(kept[t], load_sums<Planes>(dots, t), scale, bias, x_scales[t], x_sums[t]);
     });
     scales += group_bytes;
@@ -145,7 +146,7 @@ __attribute__((noinline)) void multiply_chunk(const TileTask& task, const TileSt
     store_sums<1, Planes>(scratch);
     add_sums.template operator()<1>();
   }
-  each<kTileTokens>([&]<int t>() PROSA_INLINE { store(task.sums + t * kHalfRows, kept[t]); });
+  each<Tokens>([&]<int t>() PROSA_INLINE { store(task.sums + t * kHalfRows, kept[t]); });
 }
 
 // A product as all tiles of rows see it.
@@ -158,52 +159,71 @@ struct TileProducts {
   bool add_to;
 };
 
-// The groups from `first` on for all tokens; behind the last ones the sums leave for y.
-template <int64_t Columns, bool Wide, int Planes>
-inline void tile_chunk(const TileProducts& p, int64_t tile, int64_t first, int64_t groups, TileScratch& scratch) {
-  const Activations& x = p.x;
-  const uint8_t* packed = p.w.tile(tile) + first * p.w.group_bytes();
-  const TileSteps steps{groups, p.w.group_bytes(), x.ldq, x.ldg};
-  const int64_t tasks = (p.tokens + kTileTokens - 1) / kTileTokens * kHalves;
-  const bool last = first + groups == p.w.groups();
-  const auto operands = [&](int64_t index) {  // of a task: both halves of 16 tokens, then of the next 16
-    const int64_t at = index / kHalves * kTileTokens * x.ldq + first * Columns;
+// A chunk of columns: the groups from `first` on.
+struct TileChunk {
+  int64_t tile;
+  int64_t first;
+  int64_t groups;
+};
+
+// The tokens of the range, `Tokens` at a time; behind the last groups their sums leave for y.
+template <int Tokens, int64_t Columns, bool Wide, int Planes>
+inline void tile_chunk(const TileProducts& p, const TileChunk& chunk, Range tokens, TileScratch& scratch) {
+  const Activations x = p.x.from(tokens.begin);
+  const int64_t count = tokens.end - tokens.begin;
+  const TileSteps steps{chunk.groups, p.w.group_bytes(), x.ldq, x.ldg};
+  const uint8_t* packed = p.w.tile(chunk.tile) + chunk.first * steps.group_bytes;
+  const int64_t tasks = (count + Tokens - 1) / Tokens * kHalves;
+  const bool last = chunk.first + chunk.groups == p.w.groups();
+  const auto operands = [&](int64_t index) {  // of a task: both halves of some tokens, then of the next ones
+    const int64_t at = index / kHalves * Tokens * x.ldq + chunk.first * Columns;
     return TileGroup{scratch.codes[index % kHalves], x.high + at, Planes == 2 ? x.low + at : nullptr};
   };
   TileTask task{};
   task.at = operands(0);
-  task.fresh = first == 0;
+  task.fresh = chunk.first == 0;
   multiply<0, 0, Columns, Planes>(task.at, x.ldq);
   for (int64_t index = 0; index < tasks; ++index, task.at = task.then) {
     const int64_t half = index % kHalves;
-    const int64_t token = index / kHalves * kTileTokens;
-    const int64_t row = tile * kTileRows + half * kHalfRows;
-    float* out = p.y + token * p.ldy + row;
-    const int64_t leaving = last ? std::min(kTileTokens, p.tokens - token) : 0;
+    const int64_t token = index / kHalves * Tokens;
+    const int64_t row = chunk.tile * kTileRows + half * kHalfRows;
+    float* out = p.y + (tokens.begin + token) * p.ldy + row;
+    const int64_t leaving = last ? std::min<int64_t>(Tokens, count - token) : 0;
     for (int64_t t = 0; t < leaving; ++t) __builtin_prefetch(out + t * p.ldy, 1, 3);
     task.then = operands(std::min(index + 1, tasks - 1));
     task.scales = packed + half * kHalfRows * (Wide ? 4 : 2);
-    task.x_scales = x.scale + first * x.ldg + token;
-    task.x_sums = x.sum + first * x.ldg + token;
-    task.sums = scratch.acc[half][token];
-    task.ahead = groups * steps.group_bytes + half * steps.group_bytes / kHalves;
-    task.ahead_bytes = index < kHalves ? steps.group_bytes / kHalves : 0;
-    multiply_chunk<Columns, Wide, Planes>(task, steps, scratch);
+    task.x_scales = x.scale + chunk.first * x.ldg + token;
+    task.x_sums = x.sum + chunk.first * x.ldg + token;
+    task.sums = scratch.acc[half][tokens.begin + token];
+    task.ahead = chunk.groups * steps.group_bytes + half * steps.group_bytes / kHalves;
+    task.ahead_bytes = tokens.begin == 0 && index < kHalves ? steps.group_bytes / kHalves : 0;
+    multiply_chunk<Tokens, Columns, Wide, Planes>(task, steps, scratch);
     for (int64_t t = 0; t < leaving; ++t)
       put_row(out + t * p.ldy, p.w.rows - row, p.add_to, load(task.sums + t * kHalfRows));
   }
 }
 
+// Sixteen tokens at a time; a few that are left over take tiles of fewer rows, which are faster.
 template <int Bits, int64_t Columns, bool Wide, int Planes>
 inline void tile_linear(Range tiles, const TileProducts& p) {
   constexpr int64_t kChunk = kChunkColumns / Columns;  // in groups
+  constexpr int64_t kDeep = std::min(Columns, kTileColumns);
+  const int64_t rest = p.tokens % kTileTokens;
+  const int64_t few = rest > 8 ? 0 : rest > 4 ? 8 : rest > 0 ? 4 : 0;
+  const int64_t many = few == 0 ? p.tokens : p.tokens - rest;
+  const TileShapes shapes = product_shapes(kDeep, kTileTokens);
+  const TileShapes few_shapes = product_shapes(kDeep, few);
   TileScratch scratch;
-  configure_tiles(product_shapes(std::min(Columns, kTileColumns)));
+  if (few == 0) configure_tiles(shapes);
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     for (int64_t first = 0; first < p.w.groups(); first += kChunk) {
-      const int64_t groups = std::min(kChunk, p.w.groups() - first);
-      unpack_chunk<Bits>(p.w, p.w.tile(tile) + first * p.w.group_bytes(), groups, scratch);
-      tile_chunk<Columns, Wide, Planes>(p, tile, first, groups, scratch);
+      const TileChunk chunk{tile, first, std::min(kChunk, p.w.groups() - first)};
+      unpack_chunk<Bits>(p.w, p.w.tile(tile) + first * p.w.group_bytes(), chunk.groups, scratch);
+      if (few > 0) configure_tiles(shapes);
+      tile_chunk<kTileTokens, Columns, Wide, Planes>(p, chunk, {0, many}, scratch);
+      if (few > 0) configure_tiles(few_shapes);
+      if (few == 4) tile_chunk<4, Columns, Wide, Planes>(p, chunk, {many, p.tokens}, scratch);
+      if (few == 8) tile_chunk<8, Columns, Wide, Planes>(p, chunk, {many, p.tokens}, scratch);
     }
   }
   release_tiles();
