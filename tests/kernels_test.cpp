@@ -269,7 +269,8 @@ TEST_P(KernelsTest, ConvolutionWithSilu) {
   const std::vector<float> w = random_floats(4 * channels, 1), x = random_floats(4 * channels, 2);
   const float* rows[] = {x.data(), x.data() + channels, x.data() + 2 * channels, x.data() + 3 * channels};
   std::vector<float> out(static_cast<size_t>(channels), -9.0F);
-  kernels.conv_silu(w.data(), channels, rows, 4, {16, 48}, out.data());
+  const float* const part[4] = {rows[0] + 16, rows[1] + 16, rows[2] + 16, rows[3] + 16};
+  kernels.conv_silu(w.data() + 16, channels, part, 4, 32, out.data() + 16);
   for (int64_t c = 0; c < channels; ++c) {
     double total = 0;
     for (int64_t tap = 0; tap < 4; ++tap)

@@ -95,7 +95,7 @@ class Forward {
   // delta_mixer's parts, for one key head and the value heads it serves
   void delta_key_head(int worker, const Pass& pass, const PackedDeltaNet& weights, size_t delta_index,
                       int64_t key_head);
-  void convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels);
+  void convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels, float* out);
   void gates(const Pass& pass, const PackedDeltaNet& weights, int64_t head);
   void delta_rule(int worker, const Pass& pass, size_t delta_index, int64_t key_head, int64_t head);
   // attention_mixer's parts

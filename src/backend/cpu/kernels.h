@@ -121,9 +121,9 @@ struct Kernels {
   void (*gated_norm)(float* x, const float* w, const float* z, int64_t n, float eps);
   /// x *= factor / sqrt(sum(x^2) + 1e-6); n a multiple of 16
   void (*l2_norm)(float* x, int64_t n, float factor);
-  /// One step of the causal depthwise convolution with SiLU for the channels of the range (multiples of 16):
-  /// out[c] = silu(sum over taps of w[tap][c] * rows[tap][c]).
-  void (*conv_silu)(const float* w, int64_t ld, const float* const* rows, int64_t taps, Range channels, float* out);
+  /// One step of the causal depthwise convolution with SiLU for n channels (a multiple of 16):
+  /// out[c] = silu(sum over taps of w[tap * ld + c] * rows[tap][c]).
+  void (*conv_silu)(const float* w, int64_t ld, const float* const* rows, int64_t taps, int64_t n, float* out);
   /// One token of the gated delta rule.
   void (*delta_step)(const DeltaArgs& args);
   /// Up to kDeltaChunk tokens at once (chunked form).

@@ -9,7 +9,8 @@
 namespace prosa::backend::cpu {
 namespace {
 constexpr size_t kMaxConvTaps = 64;  // read_config() admits no larger kernel
-}
+constexpr int64_t kRowsAhead = 3;    // of the convolution's inputs, asked for early
+}  // namespace
 
 // ---- Gated DeltaNet
 
@@ -55,14 +56,15 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
   const int64_t q = key_head * key_dim;
   const int64_t k = config_.key_dim() + q;
   const int64_t v = 2 * config_.key_dim() + key_head * served * value_dim;
-  convolve(pass, weights, delta_index, {q, q + key_dim});
-  convolve(pass, weights, delta_index, {k, k + key_dim});
-  convolve(pass, weights, delta_index, {v, v + served * value_dim});
+  float* const mine = work_.channels[static_cast<size_t>(worker)].data();
+  convolve(pass, weights, delta_index, {q, q + key_dim}, mine);
+  convolve(pass, weights, delta_index, {k, k + key_dim}, mine + key_dim);
+  convolve(pass, weights, delta_index, {v, v + served * value_dim}, mine + 2 * key_dim);
   const float q_factor = 1.0F / std::sqrt(static_cast<float>(key_dim));
   for (int64_t row = 0; row < rows; ++row) {
-    float* channels = work_.conv.data() + row * work_.conv_width;
-    kernels_.l2_norm(channels + q, key_dim, q_factor);
-    kernels_.l2_norm(channels + k, key_dim, 1.0F);
+    float* channels = mine + row * work_.channels_width;
+    kernels_.l2_norm(channels, key_dim, q_factor);
+    kernels_.l2_norm(channels + key_dim, key_dim, 1.0F);
   }
   for (int64_t head = key_head * served; head < (key_head + 1) * served; ++head) {
     gates(pass, weights, head);
@@ -78,31 +80,36 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
   }
 }
 
-// The causal convolution of these channels for all rows; the state keeps the newest kernel - 1 inputs.
-void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels) {
+// The causal convolution of these channels for all rows, which lie channels_width apart in `out`; the state keeps the
+// newest kernel - 1 inputs.
+void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels,
+                       float* out) {
   const int64_t dim = config_.conv_dim();  // of the weights and the state
   const int64_t past = config_.linear_conv_kernel_dim - 1;
+  const int64_t width = channels.end - channels.begin;
+  const float* const inputs = work_.qkv.data() + channels.begin;
   std::array<const float*, kMaxConvTaps> taps;  // [past + 1]
   for (int64_t row = 0; row < pass.rows(); ++row) {
-    const float* state = pass.state(row).delta[delta_index].conv.data();
+    const float* state = pass.state(row).delta[delta_index].conv.data() + channels.begin;
     const int64_t time = pass.prefill ? row : 0;  // how many rows of this pass are older and of the same sequence
     for (int64_t tap = 0; tap <= past; ++tap) {
       const int64_t back = past - tap;
       taps[static_cast<size_t>(tap)] =
-          back <= time ? work_.qkv.data() + (row - back) * work_.conv_width : state + (past + time - back) * dim;
+          back <= time ? inputs + (row - back) * work_.conv_width : state + (past + time - back) * dim;
     }
-    kernels_.conv_silu(weights.conv.data(), dim, taps.data(), past + 1, channels,
-                       work_.conv.data() + row * work_.conv_width);
+    // Rows are too far apart for the processor to see where the next one will be.
+    const float* ahead = inputs + std::min(row + kRowsAhead, pass.rows() - 1) * work_.conv_width;
+    for (int64_t c = 0; c < width; c += 16) __builtin_prefetch(ahead + c);
+    kernels_.conv_silu(weights.conv.data() + channels.begin, dim, taps.data(), past + 1, width,
+                       out + row * work_.channels_width);
   }
-  const int64_t width = channels.end - channels.begin;
   const int64_t sequences = pass.prefill ? 1 : pass.rows();
   const int64_t fed = pass.prefill ? pass.rows() : 1;
   for (int64_t sequence = 0; sequence < sequences; ++sequence) {
     float* state = pass.state(sequence).delta[delta_index].conv.data() + channels.begin;
     for (int64_t slot = 0; slot < past; ++slot) {  // slot takes the input `past - slot` tokens before the next one
       const int64_t row = fed - (past - slot);
-      const float* source = row >= 0 ? work_.qkv.data() + (sequence + row) * work_.conv_width + channels.begin
-                                     : state + (slot + fed) * dim;
+      const float* source = row >= 0 ? inputs + (sequence + row) * work_.conv_width : state + (slot + fed) * dim;
       std::memmove(state + slot * dim, source, static_cast<size_t>(width) * sizeof(float));
     }
   }
@@ -124,8 +131,9 @@ void Forward::gates(const Pass& pass, const PackedDeltaNet& weights, int64_t hea
 void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64_t key_head, int64_t head) {
   const int64_t key_dim = config_.linear_key_head_dim;
   const int64_t value_dim = config_.linear_value_head_dim;
+  const int64_t served = config_.linear_num_value_heads / config_.linear_num_key_heads;
   DeltaArgs args;
-  args.ld = work_.conv_width;
+  args.ld = work_.channels_width;
   args.ld_gate = work_.head_width;
   args.ld_out = work_.mixed_width;
   args.key_dim = key_dim;
@@ -133,11 +141,11 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
   args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
   const int64_t step = pass.prefill ? kDeltaChunk : 1;
   for (int64_t row = 0; row < pass.rows(); row += step) {
-    const float* channels = work_.conv.data() + row * args.ld;
+    const float* channels = work_.channels[static_cast<size_t>(worker)].data() + row * args.ld;
     args.state = pass.state(row).delta[delta_index].recurrent.data() + head * value_dim * key_dim;
-    args.q = channels + key_head * key_dim;
-    args.k = channels + config_.key_dim() + key_head * key_dim;
-    args.v = channels + 2 * config_.key_dim() + head * value_dim;
+    args.q = channels;
+    args.k = channels + key_dim;
+    args.v = channels + 2 * key_dim + (head - key_head * served) * value_dim;
     args.log_decay = work_.a.data() + row * args.ld_gate + head;
     args.beta = work_.b.data() + row * args.ld_gate + head;
     args.out = work_.mixed.data() + row * args.ld_out + head * value_dim;

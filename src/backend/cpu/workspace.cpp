@@ -34,6 +34,11 @@ struct AskedGroups {
   }
 };
 
+// Values of the heads that a key head serves.
+int64_t served_dim(const ModelConfig& config) {
+  return config.linear_num_value_heads / config.linear_num_key_heads * config.linear_value_head_dim;
+}
+
 }  // namespace
 
 InputRows::InputRows(int64_t rows, int64_t width, int planes, bool floats, std::span<const int64_t> group_sizes)
@@ -89,6 +94,7 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
       intermediate_width(pitch(model.config.intermediate_size)),
       head_width(pitch(model.config.linear_num_value_heads)),
       conv_width(pitch(model.config.conv_dim())),
+      channels_width(pitch(2 * model.config.linear_key_head_dim + served_dim(model.config))),
       value_width(pitch(model.config.value_dim())),
       mixed_width(pitch(std::max(model.config.value_dim(), model.config.query_dim()))),
       query_width(pitch(2 * model.config.query_dim())),
@@ -102,11 +108,7 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
     int64_t floats;
   };
   const std::vector<std::vector<Part>> stages{
-      {{qkv, rows * conv_width},
-       {conv, rows * conv_width},
-       {z, rows * value_width},
-       {b, rows * head_width},
-       {a, rows * head_width}},
+      {{qkv, rows * conv_width}, {z, rows * value_width}, {b, rows * head_width}, {a, rows * head_width}},
       {{query, rows * query_width}, {key, rows * kv_width}, {value, rows * kv_width}},
       {{gate, rows * intermediate_width}, {up, rows * intermediate_width}}};
   int64_t most = 0;
@@ -133,6 +135,7 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
   for (int worker = 0; worker < workers; ++worker) {
     own.emplace_back(kOwnRows, width, planes);
     scratch.emplace_back(floats, "a worker's scratch");
+    channels.emplace_back(rows * channels_width, "a worker's scratch");
   }
 }
 
@@ -140,7 +143,9 @@ int64_t Workspace::byte_size() const {
   int64_t total = shared.byte_size() + inner.byte_size();
   for (const auto* buffer : {&hidden, &mixed, &stage}) total += buffer->byte_size();
   for (const InputRows& rows : own) total += rows.byte_size();
-  for (const auto& floats : scratch) total += floats.byte_size();
+  for (const auto* buffers : {&scratch, &channels}) {
+    for (const auto& floats : *buffers) total += floats.byte_size();
+  }
   return total;
 }
 

@@ -61,6 +61,7 @@ struct Workspace {
   int64_t intermediate_width;  // pitch(intermediate_size)
   int64_t head_width;          // pitch(linear_num_value_heads)
   int64_t conv_width;          // pitch(conv_dim)
+  int64_t channels_width;      // pitch of a key head's q, k and the v of the value heads it serves
   int64_t value_width;         // pitch(value_dim)
   int64_t mixed_width;         // pitch(max(value_dim, query_dim))
   int64_t query_width;         // pitch(2 * query_dim)
@@ -70,11 +71,10 @@ struct Workspace {
   AlignedBuffer<float> mixed;   // [rows, mixed]: the mixer's output before out_proj
   AlignedBuffer<float> stage;   // of what follows: Gated DeltaNet, or gated attention, or the MLP
 
-  std::span<float> qkv;   // [rows, conv_width]: before the convolution
-  std::span<float> conv;  // [rows, conv_width]: after it
-  std::span<float> z;     // [rows, value_width]
-  std::span<float> b;     // [rows, head_width]: beta after the sigmoid
-  std::span<float> a;     // [rows, head_width]: log decay g after its formula
+  std::span<float> qkv;  // [rows, conv_width]: before the convolution
+  std::span<float> z;    // [rows, value_width]
+  std::span<float> b;    // [rows, head_width]: beta after the sigmoid
+  std::span<float> a;    // [rows, head_width]: log decay g after its formula
 
   std::span<float> query;  // [rows, query_width]: per head [q | gate]
   std::span<float> key;    // [rows, kv_width]
@@ -83,10 +83,11 @@ struct Workspace {
   std::span<float> gate;  // [rows, intermediate_width]
   std::span<float> up;    // [rows, intermediate_width]
 
-  InputRows shared;                           // inputs of products over many rows, filled by all workers
-  InputRows inner;                            // the same for quantized down_proj: integers only
-  std::vector<InputRows> own;                 // [workers]: inputs of kOwnRows rows, filled by each worker for itself
-  std::vector<AlignedBuffer<float>> scratch;  // [workers]: of the mixers, or gate and up of kInnerColumns
+  InputRows shared;                            // inputs of products over many rows, filled by all workers
+  InputRows inner;                             // the same for quantized down_proj: integers only
+  std::vector<InputRows> own;                  // [workers]: inputs of kOwnRows rows, filled by each worker for itself
+  std::vector<AlignedBuffer<float>> scratch;   // [workers]: of the mixers, or gate and up of kInnerColumns
+  std::vector<AlignedBuffer<float>> channels;  // [workers]: [rows, channels_width]: a key head after the convolution
 
   [[nodiscard]] int64_t byte_size() const;
 };

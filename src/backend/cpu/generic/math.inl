@@ -56,8 +56,8 @@ inline void l2_norm(float* x, int64_t n, float factor) {
   for (int64_t i = 0; i < n; i += 16) store(x + i, load(x + i) * scale);
 }
 
-inline void conv_silu(const float* w, int64_t ld, const float* const* rows, int64_t taps, Range channels, float* out) {
-  for (int64_t c = channels.begin; c < channels.end; c += 16) {
+inline void conv_silu(const float* w, int64_t ld, const float* const* rows, int64_t taps, int64_t n, float* out) {
+  for (int64_t c = 0; c < n; c += 16) {
     F total = zero();
     for (int64_t tap = 0; tap < taps; ++tap) total = fma(load(w + tap * ld + c), load(rows[tap] + c), total);
     store(out + c, silu_of(total));
