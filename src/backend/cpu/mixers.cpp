@@ -27,9 +27,11 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_projections);
 
-  const Range mine = share(config_.linear_num_key_heads, worker, pool_.size());
-  for (int64_t key_head = mine.begin; key_head < mine.end && !given_up(); ++key_head) {
-    delta_key_head(worker, pass, weights, delta_index, key_head);
+  const uint32_t stage = next_stage(worker);
+  const int64_t key_heads = config_.linear_num_key_heads;
+  for (Range mine = items_.take(stage, worker, key_heads, 1); mine.begin < mine.end && !given_up();
+       mine = items_.take(stage, worker, key_heads, 1)) {
+    delta_key_head(worker, pass, weights, delta_index, mine.begin);
   }
   pool_.barrier();
   if (worker == 0) clock_.lap(Stage::delta_rule);
