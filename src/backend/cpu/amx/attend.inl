@@ -9,15 +9,22 @@ inline constexpr int64_t kTileRows16 = 16;  // query rows of a tile
 inline constexpr int64_t kMostHeadDim = 256;
 inline constexpr int64_t kLeastTileRows = 9;  // so few, the vector kernels take less time than a tile
 
+// Steps whose weighted values enter the sums together: these are in registers then, once for all of them.
+inline constexpr int64_t kStepsTogether = 2;
+static_assert(kStepsTogether * kStep == kKvSpan);  // they lie in one block
+
 struct alignas(64) AttendPlanes {
-  // Of the right operands of one step: [tile of 16 positions or dimensions][64 dimensions or positions][...]
-  int8_t high[kStep * kMostHeadDim];
-  uint8_t low[kStep * kMostHeadDim];
-  int8_t query_high[kAttendRows * kMostHeadDim];
+  int8_t key_high[kStep * kMostHeadDim];  // of one step: [tile of 16 positions][head_dim / 4][16 positions][4]
+  uint8_t key_low[kStep * kMostHeadDim];
+  int8_t value_high[kKvSpan * kMostHeadDim];  // [tile of 16 dimensions][step][kStep / 4][16 dimensions][4]
+  uint8_t value_low[kKvSpan * kMostHeadDim];
+  int8_t query_high[kAttendRows * kMostHeadDim];  // [row][head_dim]
   uint8_t query_low[kAttendRows * kMostHeadDim];
-  int8_t weight_high[kTileRows16 * kStep];
-  uint8_t weight_low[kTileRows16 * kStep];
-  int32_t sums[2][3][kTileRows16][16];  // [set of tiles][hh, hl + lh, ll]
+  int8_t weight_high[kStepsTogether][kAttendRows * kStep];  // [step][row][kStep]
+  uint8_t weight_low[kStepsTogether][kAttendRows * kStep];
+  float scale[kStepsTogether][kAttendRows];   // of the integer weights
+  float factor[kStepsTogether][kAttendRows];  // what the sums so far shrink by
+  int32_t sums[2][3][kTileRows16][16];        // [set of tiles][hh, hl + lh, ll]
 };
 
 // Bytes of two vectors of pairs as four columns each: from lane i of both, the odd (high) or the even (low) ones.
@@ -53,39 +60,46 @@ inline void split_row(const int16_t* whole, int64_t n, int8_t* high, uint8_t* lo
   }
 }
 
-// A right operand of `depth` tiles, one behind the other, and the left one with its rows `ld` bytes apart.
-struct TileProduct {
-  const int8_t* left_high;
-  const uint8_t* left_low;
-  int64_t ld;
-  const int8_t* right_high;
-  const uint8_t* right_low;
-  int64_t depth;
+// Where the high and the low bytes of the operands begin in AttendPlanes: constants, so that the places in them need
+// one register for both.
+struct ScorePlanes {
+  static constexpr int64_t kLeft[2] = {offsetof(AttendPlanes, query_high), offsetof(AttendPlanes, query_low)};
+  static constexpr int64_t kRight[2] = {offsetof(AttendPlanes, key_high), offsetof(AttendPlanes, key_low)};
+};
+template <int Step>
+struct ValuePlanes {
+  static constexpr int64_t kLeft[2] = {offsetof(AttendPlanes, weight_high) + Step * kAttendRows * kStep,
+                                       offsetof(AttendPlanes, weight_low) + Step* kAttendRows* kStep};
+  static constexpr int64_t kRight[2] = {offsetof(AttendPlanes, value_high) + Step * kTileBytes,
+                                        offsetof(AttendPlanes, value_low) + Step* kTileBytes};
 };
 
-// Tiles 0..2 or 3..5 are a set of sums; 6 and 7 the operands.
-template <int Set>
-PROSA_INLINE inline void multiply_bytes(const TileProduct& p) {
+// `left` and `right` are places in the planes: rows `ld` bytes apart, and `depth` tiles one behind the other. Tiles
+// 0..2 or 3..5 are a set of sums; 6 and 7 the operands.
+template <int Set, typename Planes>
+PROSA_INLINE inline void multiply_bytes(const AttendPlanes& planes, int64_t left, int64_t ld, int64_t right,
+                                        int64_t depth) {
   constexpr int kFirst = 3 * Set;
-  zero_tile<kFirst>();
-  zero_tile<kFirst + 1>();
-  zero_tile<kFirst + 2>();
-  for (int64_t at = 0; at < p.depth; ++at) {
-    load_tile<6>(p.left_high + 64 * at, p.ld);
-    load_tile<7>(p.right_high + kTileBytes * at, 64);
+  each<3>([&]<int n>() PROSA_INLINE { zero_tile<kFirst + n>(); });
+  const auto* rows = reinterpret_cast<const uint8_t*>(&planes) + left;
+  const auto* columns = reinterpret_cast<const uint8_t*>(&planes) + right;
+  for (int64_t at = 0; at < depth; ++at, rows += 64, columns += kTileBytes) {
+    load_tile<6, Planes::kLeft[0]>(rows, ld);
+    load_tile<7, Planes::kRight[0]>(columns, 64);
     multiply_ss<kFirst, 6, 7>();
-    load_tile<7>(p.right_low + kTileBytes * at, 64);
+    load_tile<7, Planes::kRight[1]>(columns, 64);
     multiply_su<kFirst + 1, 6, 7>();
-    load_tile<6>(p.left_low + 64 * at, p.ld);
+    load_tile<6, Planes::kLeft[1]>(rows, ld);
     multiply_uu<kFirst + 2, 6, 7>();
-    load_tile<7>(p.right_high + kTileBytes * at, 64);
+    load_tile<7, Planes::kRight[0]>(columns, 64);
     multiply_us<kFirst + 1, 6, 7>();
   }
 }
 
 template <int Set>
 PROSA_INLINE inline void store_byte_sums(AttendPlanes& planes) {
-  each<3>([&]<int n>() PROSA_INLINE { store_tile<3 * Set + n, n * kTileBytes>(planes.sums[Set], 64); });
+  constexpr int64_t kSums = offsetof(AttendPlanes, sums) + Set * sizeof(planes.sums[0]);
+  each<3>([&]<int n>() PROSA_INLINE { store_tile<3 * Set + n, kSums + n * kTileBytes>(&planes, 64); });
 }
 
 inline I joined_sums(const int32_t (&sums)[3][kTileRows16][16], int row) {
@@ -95,66 +109,85 @@ inline I joined_sums(const int32_t (&sums)[3][kTileRows16][16], int row) {
   return add(scale_up<8>(add(scale_up<8>(high), middle)), low);
 }
 
-// product(n) for n in 0 .. count - 1, each with use(n, sums) behind it; the next one's products come before the stores
-// of this one's, which wait for their sums.
-template <typename Product, typename Use>
-PROSA_INLINE inline void multiply_in_turn(int64_t count, AttendPlanes& planes, const Product& product, const Use& use) {
-  multiply_bytes<0>(product(0));
-  for (int64_t n = 0; n < count; n += 2) {
-    if (n + 1 < count) multiply_bytes<1>(product(n + 1));
-    store_byte_sums<0>(planes);
-    use(n, planes.sums[0]);
-    if (n + 1 == count) break;
-    if (n + 2 < count) multiply_bytes<0>(product(n + 2));
-    store_byte_sums<1>(planes);
-    use(n + 1, planes.sums[1]);
+using RowTile = Tile<kTileRows16>;
+
+// The next 16 positions' products come before the stores of these, which wait for their sums.
+inline void tile_scores(const AttendArgs& a, int64_t first, const int16_t* scales, AttendPlanes& planes,
+                        RowTile& tile) {
+  static_assert(kStep / 16 % 2 == 0);
+  const int64_t dim = a.head_dim;
+  const int64_t depth = dim / 64;
+  const int64_t left = first * dim;
+  const auto use = [&]<int Set>(int64_t n) PROSA_INLINE {
+    store_byte_sums<Set>(planes);
+    const F scale = load_scales(scales + 32 * n);
+    each<kTileRows16>([&]<int r>() PROSA_INLINE {
+      store(tile.scores[r] + 16 * n, to_float(joined_sums(planes.sums[Set], r)) * (scale * set1(tile.query_scale[r])));
+    });
+  };
+  multiply_bytes<0, ScorePlanes>(planes, left, dim, 0, depth);
+  for (int64_t n = 0; n < kStep / 16; n += 2) {
+    multiply_bytes<1, ScorePlanes>(planes, left, dim, (n + 1) * 16 * dim, depth);
+    use.template operator()<0>(n);
+    if (n + 2 < kStep / 16) multiply_bytes<0, ScorePlanes>(planes, left, dim, (n + 2) * 16 * dim, depth);
+    use.template operator()<1>(n + 1);
   }
 }
 
-using RowTile = Tile<kTileRows16>;
-
-inline void tile_scores(const AttendArgs& a, int64_t first, const int16_t* scales, AttendPlanes& planes,
-                        RowTile& tile) {
-  const auto product = [&](int64_t n) PROSA_INLINE {
-    return TileProduct{planes.query_high + first * a.head_dim, planes.query_low + first * a.head_dim, a.head_dim,
-                       planes.high + n * 16 * a.head_dim,      planes.low + n * 16 * a.head_dim,      a.head_dim / 64};
-  };
-  multiply_in_turn(kStep / 16, planes, product, [&](int64_t n, const auto& sums) PROSA_INLINE {
-    const F scale = load_scales(scales + 32 * n);
-    each<kTileRows16>([&]<int r>() PROSA_INLINE {
-      store(tile.scores[r] + 16 * n, to_float(joined_sums(sums, r)) * (scale * set1(tile.query_scale[r])));
-    });
-  });
+// What the values need of the weights of one step.
+inline void keep_weights(const RowTile& tile, int64_t first, int64_t step, AttendPlanes& planes) {
+  split_row(tile.weights[0], kTileRows16 * kStep, planes.weight_high[step] + first * kStep,
+            planes.weight_low[step] + first * kStep);
+  store(planes.scale[step] + first, load(tile.scale));
+  store(planes.factor[step] + first, load(tile.factor));
 }
 
-inline void tile_values(const AttendArgs& a, AttendPlanes& planes, const RowTile& tile) {
-  for (int64_t r = 0; r < kTileRows16; ++r)
-    split_row(tile.weights[r], kStep, planes.weight_high + r * kStep, planes.weight_low + r * kStep);
-  const auto product = [&](int64_t n) PROSA_INLINE {
-    return TileProduct{planes.weight_high,           planes.weight_low,           kStep,
-                       planes.high + n * kTileBytes, planes.low + n * kTileBytes, 1};
-  };
-  multiply_in_turn(a.head_dim / 16, planes, product, [&](int64_t n, const auto& sums) PROSA_INLINE {
+// Adds the weighted values of one or two steps to the sums, [16 dimensions][16 rows][lane] at a time.
+template <int Steps>
+inline void tile_values(const AttendArgs& a, int64_t count, AttendPlanes& planes) {
+  const int64_t columns = a.head_dim / 16;
+  F kept[kTileRows16];
+  const auto add_step = [&]<int Set>(int64_t first) PROSA_INLINE {
+    store_byte_sums<Set>(planes);
     each<kTileRows16>([&]<int r>() PROSA_INLINE {
-      float* out = tile.sums + r * a.head_dim + 16 * n;
-      store(out, fma(to_float(joined_sums(sums, r)), set1(tile.scale[r]), load(out) * set1(tile.factor[r])));
+      const F shrunk = kept[r] * set1(planes.factor[Set][first + r]);
+      kept[r] = fma(to_float(joined_sums(planes.sums[Set], r)), set1(planes.scale[Set][first + r]), shrunk);
     });
-  });
+  };
+  float* sums = a.scratch;
+  multiply_bytes<0, ValuePlanes<0>>(planes, 0, kStep, 0, 1);
+  for (int64_t column = 0; column < columns; ++column) {
+    const int64_t right = column * kStepsTogether * kTileBytes;
+    for (int64_t tile = 0; tile < count; ++tile, sums += kTileRows16 * 16) {
+      const int64_t first = tile * kTileRows16;
+      const bool ends = tile + 1 == count;
+      each<kTileRows16>([&]<int r>() PROSA_INLINE { kept[r] = load(sums + 16 * r); });
+      if constexpr (Steps == 2) multiply_bytes<1, ValuePlanes<1>>(planes, first * kStep, kStep, right, 1);
+      add_step.template operator()<0>(first);
+      // The next piece, or behind the last one any.
+      multiply_bytes<0, ValuePlanes<0>>(planes, ends ? 0 : (first + kTileRows16) * kStep, kStep,
+                                        ends && column + 1 < columns ? right + kStepsTogether * kTileBytes : right, 1);
+      if constexpr (Steps == 2) add_step.template operator()<1>(first);
+      each<kTileRows16>([&]<int r>() PROSA_INLINE { store(sums + 16 * r, kept[r]); });
+    }
+  }
 }
 
 // The keys or values of a step as right operands.
 inline void split_keys(const AttendArgs& a, int64_t base, const ByteSplitter& splitter, AttendPlanes& planes) {
   const int16_t* keys = a.blocks[base / kKvSpan] + a.keys + base % kKvSpan * a.head_dim;
   for (int64_t at = 0; at < kStep * a.head_dim; at += 64)
-    splitter.split(keys + at, 32, planes.high + at, planes.low + at);
+    splitter.split(keys + at, 32, planes.key_high + at, planes.key_low + at);
 }
 
-inline void split_values(const AttendArgs& a, int64_t base, const ByteSplitter& splitter, AttendPlanes& planes) {
+inline void split_values(const AttendArgs& a, int64_t base, int64_t step, const ByteSplitter& splitter,
+                         AttendPlanes& planes) {
   const int16_t* values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim;
   for (int64_t four = 0; four < kStep / 4; ++four) {
     for (int64_t n = 0; n < a.head_dim / 16; ++n) {
-      const int64_t at = n * kTileBytes + four * 64;
-      splitter.split(values + 4 * four * a.head_dim + 32 * n, 2 * a.head_dim, planes.high + at, planes.low + at);
+      const int64_t at = (n * kStepsTogether + step) * kTileBytes + four * 64;
+      splitter.split(values + 4 * four * a.head_dim + 32 * n, 2 * a.head_dim, planes.value_high + at,
+                     planes.value_low + at);
     }
   }
 }
@@ -170,7 +203,6 @@ void tile_attend(const AttendArgs& a) {
   const int64_t count = (a.rows + kTileRows16 - 1) / kTileRows16;
   for (int64_t r = 0; r < count * kTileRows16; ++r) {
     rows.top[r] = -1e30F;
-    for (int64_t d = 0; d < a.head_dim; d += 16) store(a.scratch + r * a.head_dim + d, zero());
     int16_t* query = queries + r * a.head_dim;
     if (r < a.rows) {
       limits[r] = a.limits[r];
@@ -180,31 +212,40 @@ void tile_attend(const AttendArgs& a) {
     }
     split_row(query, a.head_dim, planes.query_high + r * a.head_dim, planes.query_low + r * a.head_dim);
   }
+  std::fill_n(a.scratch, count * kTileRows16 * a.head_dim, 0.0F);
   for (int64_t t = 0; t < count; ++t) {
     const int64_t first = t * kTileRows16;
     tiles[t].limits = limits + first;
     tiles[t].query_scale = rows.query_scale + first;
     tiles[t].top = rows.top + first;
     tiles[t].total = rows.total + first;
-    tiles[t].sums = a.scratch + first * a.head_dim;
   }
   const TileShapes shapes;
   const ByteSplitter splitter;
   configure_tiles(shapes);
   const int64_t reach = *std::max_element(limits, limits + a.rows);
-  for (int64_t base = 0; base < reach; base += kStep) {
-    const int16_t* scales = a.blocks[base / kKvSpan] + kv_scale_at(base % kKvSpan, a.head_dim);
-    split_keys(a, base, splitter, planes);
-    for (int64_t t = 0; t < count; ++t) {
-      tile_scores(a, t * kTileRows16, scales + a.keys, planes, tiles[t]);
-      softmax_step<kTileRows16>(tiles[t], base, scales + a.values);
+  for (int64_t base = 0; base < reach; base += kKvSpan) {
+    const int64_t steps = base + kStep < reach ? 2 : 1;
+    for (int64_t step = 0; step < steps; ++step) {
+      const int64_t at = base + step * kStep;
+      const int16_t* scales = a.blocks[at / kKvSpan] + kv_scale_at(at % kKvSpan, a.head_dim);
+      split_keys(a, at, splitter, planes);
+      for (int64_t t = 0; t < count; ++t) {
+        tile_scores(a, t * kTileRows16, scales + a.keys, planes, tiles[t]);
+        softmax_step<kTileRows16>(tiles[t], at, scales + a.values);
+        keep_weights(tiles[t], t * kTileRows16, step, planes);
+      }
+      split_values(a, at, step, splitter, planes);
     }
-    split_values(a, base, splitter, planes);
-    for (int64_t t = 0; t < count; ++t) tile_values(a, planes, tiles[t]);
+    if (steps == 2)
+      tile_values<2>(a, count, planes);
+    else
+      tile_values<1>(a, count, planes);
   }
   release_tiles();
   for (int64_t r = 0; r < a.rows; ++r) {
     const F scale = set1(1.0F / rows.total[r]);
-    for (int64_t d = 0; d < a.head_dim; d += 16) store(a.out[r] + d, load(a.scratch + r * a.head_dim + d) * scale);
+    for (int64_t d = 0; d < a.head_dim; d += 16)
+      store(a.out[r] + d, load(a.scratch + d * count * kTileRows16 + r * 16) * scale);
   }
 }
