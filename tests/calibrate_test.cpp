@@ -119,7 +119,7 @@ TEST(CalibrateMoments, AreTheSameFromAnyPiecesAndThreads) {
       const auto piece = [&](const std::vector<float>& all) {
         return std::span(all).subspan(static_cast<size_t>(t * width), static_cast<size_t>(100 * width));
       };
-      moments.add(piece(original), piece(x), pool);
+      moments.add(piece(original), piece(x), {}, pool);
     }
     moments.finish(pool);
     own.push_back(moments.own);
@@ -135,6 +135,40 @@ TEST(CalibrateMoments, AreTheSameFromAnyPiecesAndThreads) {
   EXPECT_NEAR(own[0][3 * width + 69], expected, 1e-3);
   EXPECT_NEAR(own[0][69 * width + 3], expected, 1e-3);
   EXPECT_NEAR(cross[0][3 * width + 69], mixed, 1e-3);
+}
+
+// The norm behind the residual stream divides by its size: what a token's row comes to is the row over that size.
+TEST(CalibrateMoments, CountATokenByItsResidual) {
+  const int64_t width = 20, tokens = 30, hidden = 48;
+  ThreadPool pool(1);
+  const std::vector<float> x = random_floats(tokens * width, 1), original = random_floats(tokens * width, 2);
+  std::vector<float> residual = random_floats(tokens * hidden, 3);
+  std::vector<float> small_x = x, small_original = original;
+  for (int64_t t = 0; t < tokens; ++t) {
+    double squares = 0;
+    for (int64_t i = 0; i < hidden; ++i) {
+      residual[t * hidden + i] *= static_cast<float>(1 + t);
+      squares += static_cast<double>(residual[t * hidden + i]) * residual[t * hidden + i];
+    }
+    for (int64_t i = 0; i < width; ++i) {
+      small_x[t * width + i] /= static_cast<float>(std::sqrt(squares / static_cast<double>(hidden)));
+      small_original[t * width + i] /= static_cast<float>(std::sqrt(squares / static_cast<double>(hidden)));
+    }
+  }
+  Moments weighed(width, true), expected(width, true);
+  weighed.add(original, x, residual, pool);
+  weighed.finish(pool);
+  expected.add(small_original, small_x, {}, pool);
+  expected.finish(pool);
+  for (int64_t i = 0; i < width * width; ++i) {
+    ASSERT_NEAR(weighed.own[i], expected.own[i], 1e-4 + 1e-4 * std::abs(expected.own[i]));
+    ASSERT_NEAR(weighed.cross[i], expected.cross[i], 1e-4 + 1e-4 * std::abs(expected.cross[i]));
+  }
+  // Streams of nothing count much, but no number is lost over them.
+  Moments nothing(width, false);
+  nothing.add({}, x, std::vector<float>(static_cast<size_t>(tokens * hidden)), pool);
+  nothing.finish(pool);
+  for (const float value : nothing.own) ASSERT_TRUE(std::isfinite(value));
 }
 
 TEST(CalibrateFactor, GivesTheMatrixBack) {

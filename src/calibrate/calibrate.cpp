@@ -88,7 +88,7 @@ class Walk {
     if (!quantizes(format, matrix)) return;
     Moments moments(config_.hidden_size, false);
     const auto at = [&](double fraction) { tell(kHeadShare * fraction, "the original model"); };
-    for (const auto& x : final_states(weights_, formats_.get(), original_, pool_, at)) moments.add({}, x, pool_);
+    for (const auto& x : final_states(weights_, formats_.get(), original_, pool_, at)) moments.add({}, x, {}, pool_);
     const auto choice = prepare(moments, tied ? kEmbeddingDamping : kDamping, name);
     const auto rows =
         choose_matrix({name, &matrix, formats_.get()}, format.bits, format.group_size, pool_.size(), choice);
@@ -107,7 +107,7 @@ class Walk {
     {
       Moments moments(config_.hidden_size, drifts);
       for (size_t s = 0; s < sequences_.size(); ++s)
-        moments.add(half_input(config_, half, original_[s]), half_input(config_, half, now_[s]), pool_);
+        moments.add(half_input(config_, half, original_[s]), half_input(config_, half, now_[s]), original_[s], pool_);
       choose(half.first, moments, after);
     }
     Moments moments(half.last.matrix->cols, drifts);
@@ -116,7 +116,7 @@ class Walk {
       const auto original = half_inside(config_, half, before, half_input(config_, half, original_[s]), pool_);
       half_output(half, before, original, original_[s], pool_);
       inside[s] = half_inside(config_, half, after, half_input(config_, half, now_[s]), pool_);
-      moments.add(original, inside[s], pool_);
+      moments.add(original, inside[s], original_[s], pool_);
     }
     choose({&half.last, 1}, moments, after);
     for (size_t s = 0; s < sequences_.size(); ++s) half_output(half, after, inside[s], now_[s], pool_);

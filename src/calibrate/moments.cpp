@@ -1,19 +1,40 @@
 // Half of a symmetric sum, mirrored at the end.
 #include "calibrate/moments.h"
 
+#include <cmath>
+
 #include "calibrate/products.h"
 
 namespace prosa::calibrate {
 namespace {
-constexpr int64_t kTogether = 512;  // tokens
+constexpr int64_t kTogether = 512;     // tokens
+constexpr double kLeastSquare = 1e-6;  // so that a stream of zeros doesn't count beyond all others
+
+// Rows over the root mean square of each token's residual.
+void weigh(std::span<float> rows, int64_t width, std::span<const float> residual) {
+  const int64_t tokens = std::ssize(rows) / width;
+  const int64_t size = std::ssize(residual) / tokens;
+  for (int64_t t = 0; t < tokens; ++t) {
+    double squares = kLeastSquare * static_cast<double>(size);
+    for (const float x : residual.subspan(static_cast<size_t>(t * size), static_cast<size_t>(size)))
+      squares += static_cast<double>(x) * x;
+    const auto factor = static_cast<float>(std::sqrt(static_cast<double>(size) / squares));
+    for (float& x : rows.subspan(static_cast<size_t>(t * width), static_cast<size_t>(width))) x *= factor;
+  }
 }
+}  // namespace
 
 Moments::Moments(int64_t width, bool drifts)
     : size(width), own(static_cast<size_t>(width * width)), cross(drifts ? own.size() : 0) {}
 
-void Moments::add(std::span<const float> original, std::span<const float> now, ThreadPool& pool) {
-  if (!cross.empty()) originals_.insert(originals_.end(), original.begin(), original.end());
-  nows_.insert(nows_.end(), now.begin(), now.end());
+void Moments::add(std::span<const float> original, std::span<const float> now, std::span<const float> residual,
+                  ThreadPool& pool) {
+  const auto take = [&](std::span<const float> from, std::vector<float>& to) {
+    to.insert(to.end(), from.begin(), from.end());
+    if (!residual.empty()) weigh(std::span(to).last(from.size()), size, residual);
+  };
+  if (!cross.empty()) take(original, originals_);
+  take(now, nows_);
   if (std::ssize(nows_) >= kTogether * size) sum_up(pool);
 }
 

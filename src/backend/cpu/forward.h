@@ -118,11 +118,6 @@ class Forward {
   /// The tiles of the range, counted through all products.
   void compute(int64_t rows, Range tiles, const InputRows& input, Products products);
   uint32_t next_stage(int worker);
-  /// Whether what computes so many columns of many rows at a time leaves them as integers for `weights` in
-  /// work_.shared: their floats are still in a cache, and nothing else is to be prepared.
-  [[nodiscard]] static bool hands_over(int64_t rows, const PackedMatrix& weights, int64_t columns) {
-    return rows > kOwnRows && weights.bits != 0 && columns % weights.group_size == 0;
-  }
   /// out_proj or o_proj of work_.mixed.
   void mixed_product(int worker, int64_t rows, int64_t heads, int64_t head_dim, const PackedMatrix& weights);
 

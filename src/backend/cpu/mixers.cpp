@@ -41,7 +41,7 @@ void Forward::delta_mixer(int worker, const Pass& pass, const PackedLayer& layer
 
 void Forward::mixed_product(int worker, int64_t rows, int64_t heads, int64_t head_dim, const PackedMatrix& weights) {
   const Product product{weights, work_.hidden.data(), work_.hidden_width, true};
-  if (hands_over(rows, weights, head_dim)) return multiply(worker, rows, work_.shared, {product});
+  if (rows > kOwnRows && hands_over(weights, head_dim)) return multiply(worker, rows, work_.shared, {product});
   const auto fill = [&](int64_t row, float* out) {
     std::copy_n(work_.mixed.data() + row * work_.mixed_width, heads * head_dim, out);
   };
@@ -76,7 +76,7 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
       float* const out = work_.mixed.data() + row * work_.mixed_width + at;
       kernels_.gated_norm(out, weights.norm.data(), work_.z.data() + row * work_.value_width + at, value_dim,
                           config_.rms_norm_eps);
-      if (hands_over(rows, weights.out, value_dim))
+      if (rows > kOwnRows && hands_over(weights.out, value_dim))
         work_.shared.quantize(kernels_, row, at, {out, static_cast<size_t>(value_dim)}, weights.out.group_size);
     }
   }
@@ -279,7 +279,7 @@ void Forward::attend(int worker, const Pass& pass, const PackedMatrix& out_proj,
   for (int64_t i = 0; i < args.rows; ++i) {
     float* const row = out[static_cast<size_t>(i)];
     kernels_.sigmoid_mul(row, q[static_cast<size_t>(i)] + dim, dim);
-    if (!hands_over(pass.rows(), out_proj, dim)) continue;
+    if (pass.rows() <= kOwnRows || !hands_over(out_proj, dim)) continue;
     const int64_t item = query_rows.begin + i;
     work_.shared.quantize(kernels_, item / group, (kv_head * group + item % group) * dim,
                           {row, static_cast<size_t>(dim)}, out_proj.group_size);

@@ -12,6 +12,7 @@ struct AskedGroups {
   std::vector<int64_t> others;
   std::vector<int64_t> down;
   bool dense_down = false;  // some down_proj reads float32 rows, the shared ones
+  bool dense_out = false;   // some out_proj or o_proj does, or a head ends within one of its groups
 
   explicit AskedGroups(const PackedModel& model) {
     const auto ask = [](std::vector<int64_t>& groups, std::initializer_list<const PackedMatrix*> matrices) {
@@ -23,6 +24,9 @@ struct AskedGroups {
     };
     ask(others, {&model.head()});
     for (const PackedLayer& layer : model.layers) {
+      const PackedMatrix& out = layer.delta ? layer.delta->out : layer.attention->out;
+      dense_out =
+          dense_out || !hands_over(out, layer.delta ? model.config.linear_value_head_dim : model.config.head_dim);
       if (layer.delta)
         ask(others, {&layer.delta->qkv, &layer.delta->z, &layer.delta->b, &layer.delta->a, &layer.delta->out});
       else
@@ -41,12 +45,12 @@ int64_t served_dim(const ModelConfig& config) {
 
 }  // namespace
 
-InputRows::InputRows(int64_t rows, int64_t width, int planes, bool floats, std::span<const int64_t> group_sizes)
+InputRows::InputRows(int64_t rows, int64_t width, int planes, int64_t floats, std::span<const int64_t> group_sizes)
     : rows_(rows > kLooseRows ? padded(rows, 16) : rows),
       width_(padded(width, 128)),
       pitch_((width_ / 64 | 1) * 64),
-      x_pitch_(pitch(width_)),
-      x_(floats ? rows * x_pitch_ : 0, "activations") {
+      x_pitch_(floats == 0 ? 0 : pitch(padded(floats, 128))),
+      x_(rows * x_pitch_, "activations") {
   for (const int64_t group : group_sizes) {
     Quantized& form = quantized_[group_index(group)];
     form.high = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
@@ -100,7 +104,8 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
       query_width(pitch(2 * model.config.query_dim())),
       kv_width(pitch(model.config.kv_dim())),
       hidden(rows * hidden_width, "activations"),
-      mixed(rows * mixed_width, "activations") {
+      mixed(rows * mixed_width, "activations"),
+      z(rows * value_width, "activations") {
   const ModelConfig& config = model.config;
   // A stage's parts lie one behind the other from the beginning of the common memory.
   struct Part {
@@ -108,7 +113,7 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
     int64_t floats;
   };
   const std::vector<std::vector<Part>> stages{
-      {{qkv, rows * conv_width}, {z, rows * value_width}, {b, rows * head_width}, {a, rows * head_width}},
+      {{qkv, rows * conv_width}, {b, rows * head_width}, {a, rows * head_width}},
       {{query, rows * query_width}, {key, rows * kv_width}, {value, rows * kv_width}},
       {{gate, rows * intermediate_width}, {up, rows * intermediate_width}}};
   int64_t most = 0;
@@ -128,20 +133,21 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
   const int64_t narrow = std::max({config.hidden_size, config.value_dim(), config.query_dim()});
   const int64_t width = std::max(narrow, config.intermediate_size);
   const AskedGroups groups(model);
-  shared = InputRows(rows, groups.dense_down ? width : narrow, planes, true, groups.others);
-  if (!groups.down.empty()) inner = InputRows(rows, config.intermediate_size, planes, false, groups.down);
-  const int64_t floats = std::max({delta_scratch_floats(config.linear_key_head_dim),
-                                   attend_scratch_floats(config.head_dim), 2 * rows * pitch(kInnerColumns)});
+  const int64_t floats = groups.dense_down ? width : groups.dense_out ? narrow : config.hidden_size;
+  shared = InputRows(rows, groups.dense_down ? width : narrow, planes, floats, groups.others);
+  if (!groups.down.empty()) inner = InputRows(rows, config.intermediate_size, planes, 0, groups.down);
+  const int64_t of_worker = std::max({delta_scratch_floats(config.linear_key_head_dim),
+                                      attend_scratch_floats(config.head_dim), 2 * rows * pitch(kInnerColumns)});
   for (int worker = 0; worker < workers; ++worker) {
     own.emplace_back(kOwnRows, width, planes);
-    scratch.emplace_back(floats, "a worker's scratch");
+    scratch.emplace_back(of_worker, "a worker's scratch");
     channels.emplace_back(rows * channels_width, "a worker's scratch");
   }
 }
 
 int64_t Workspace::byte_size() const {
   int64_t total = shared.byte_size() + inner.byte_size();
-  for (const auto* buffer : {&hidden, &mixed, &stage}) total += buffer->byte_size();
+  for (const auto* buffer : {&hidden, &mixed, &z, &stage}) total += buffer->byte_size();
   for (const InputRows& rows : own) total += rows.byte_size();
   for (const auto* buffers : {&scratch, &channels}) {
     for (const auto& floats : *buffers) total += floats.byte_size();

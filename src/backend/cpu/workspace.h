@@ -24,9 +24,10 @@ constexpr int64_t pitch(int64_t n) { return (padded(n) / 16 | 1) * 16; }
 class InputRows {
  public:
   InputRows() = default;
-  /// `planes`: 2 for 15-bit integers, 1 for 8-bit ones. Without `floats` there are integers only, no row().
-  InputRows(int64_t rows, int64_t width, int planes, bool floats = true,
-            std::span<const int64_t> group_sizes = kGroupSizes);
+  /// `planes`: 2 for 15-bit integers, 1 for 8-bit ones, of up to `width` columns.
+  InputRows(int64_t rows, int64_t width, int planes) : InputRows(rows, width, planes, width, kGroupSizes) {}
+  /// row() has `floats` columns, which may be none.
+  InputRows(int64_t rows, int64_t width, int planes, int64_t floats, std::span<const int64_t> group_sizes);
   [[nodiscard]] float* row(int64_t index) { return x_.data() + index * x_pitch_; }
   /// The first n columns of row(index).
   void quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
@@ -69,10 +70,10 @@ struct Workspace {
 
   AlignedBuffer<float> hidden;  // [rows, hidden]: the residual stream; its padding stays zero
   AlignedBuffer<float> mixed;   // [rows, mixed]: the mixer's output before out_proj
-  AlignedBuffer<float> stage;   // of what follows: Gated DeltaNet, or gated attention, or the MLP
+  AlignedBuffer<float> z;  // [rows, value_width]: of Gated DeltaNet; with `stage` it would reach into a huge page more
+  AlignedBuffer<float> stage;  // of what follows: Gated DeltaNet, or gated attention, or the MLP
 
   std::span<float> qkv;  // [rows, conv_width]: before the convolution
-  std::span<float> z;    // [rows, value_width]
   std::span<float> b;    // [rows, head_width]: beta after the sigmoid
   std::span<float> a;    // [rows, head_width]: log decay g after its formula
 
@@ -95,6 +96,12 @@ struct Workspace {
 /// Columns of the MLP's inner activations that one worker takes from the products of gate_proj and up_proj to the
 /// integers for down_proj, so that their floats stay in its second-level cache. A multiple of every group and tile.
 inline constexpr int64_t kInnerColumns = 128;
+
+/// Whether what computes so many columns of many rows at a time leaves them as integers for `weights`: their floats are
+/// still in a cache then, and nothing else is to be prepared.
+[[nodiscard]] inline bool hands_over(const PackedMatrix& weights, int64_t columns) {
+  return weights.bits != 0 && columns % weights.group_size == 0;
+}
 
 /// Up to so many rows every worker prepares inputs for itself: cheaper than waiting for the others.
 inline constexpr int64_t kOwnRows = 4;
