@@ -163,6 +163,15 @@ TEST_P(KernelsTest, QuantizedLinearOfManyTokensAndColumns) {
   check_linear(quantized_matrix(33, 1152, 4, 128, DType::bf16, 12), 140);
 }
 
+// One group, an odd number of them, and an odd number behind a chunk; tokens that leave one to eight over.
+TEST_P(KernelsTest, QuantizedLinearOfOddGroupsAndTokens) {
+  for (int64_t cols : {64, 320, 704}) {
+    for (int64_t tokens : {9, 17, 21, 24, 38}) {
+      for (int planes : {1, 2}) check_linear(quantized_matrix(40, cols, 4, 64, DType::bf16, 13), tokens, planes);
+    }
+  }
+}
+
 TEST_P(KernelsTest, QuantizedLinearWithWideScales) {
   for (DType dtype : {DType::f16, DType::f32}) {
     for (int bits : {4, 8}) {
