@@ -116,7 +116,7 @@ class Walk {
       const auto original = half_inside(config_, half, before, half_input(config_, half, original_[s]), pool_);
       half_output(half, before, original, original_[s], pool_);
       inside[s] = half_inside(config_, half, after, half_input(config_, half, now_[s]), pool_);
-      moments.add(original, inside[s], original_[s], pool_);
+      moments.add(original, inside[s], original_[s], pool_);  // the stream behind this half
     }
     choose({&half.last, 1}, moments, after);
     for (size_t s = 0; s < sequences_.size(); ++s) half_output(half, after, inside[s], now_[s], pool_);

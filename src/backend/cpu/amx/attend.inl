@@ -18,7 +18,7 @@ struct alignas(64) AttendPlanes {
   uint8_t key_low[kStep * kMostHeadDim];
   int8_t value_high[kKvSpan * kMostHeadDim];  // [tile of 16 dimensions][step][kStep / 4][16 dimensions][4]
   uint8_t value_low[kKvSpan * kMostHeadDim];
-  int8_t query_high[kAttendRows * kMostHeadDim];  // [row][head_dim]
+  int8_t query_high[kAttendRows * kMostHeadDim];  // [row, head_dim]
   uint8_t query_low[kAttendRows * kMostHeadDim];
   int8_t weight_high[kStepsTogether][kAttendRows * kStep];  // [step][row][kStep]
   uint8_t weight_low[kStepsTogether][kAttendRows * kStep];
@@ -68,10 +68,12 @@ struct ScorePlanes {
 };
 template <int Step>
 struct ValuePlanes {
-  static constexpr int64_t kLeft[2] = {offsetof(AttendPlanes, weight_high) + Step * kAttendRows * kStep,
-                                       offsetof(AttendPlanes, weight_low) + Step* kAttendRows* kStep};
-  static constexpr int64_t kRight[2] = {offsetof(AttendPlanes, value_high) + Step * kTileBytes,
-                                        offsetof(AttendPlanes, value_low) + Step* kTileBytes};
+  static constexpr int64_t kWeights = Step * kAttendRows * kStep;
+  static constexpr int64_t kValues = Step * kTileBytes;
+  static constexpr int64_t kLeft[2] = {offsetof(AttendPlanes, weight_high) + kWeights,
+                                       offsetof(AttendPlanes, weight_low) + kWeights};
+  static constexpr int64_t kRight[2] = {offsetof(AttendPlanes, value_high) + kValues,
+                                        offsetof(AttendPlanes, value_low) + kValues};
 };
 
 // `left` and `right` are places in the planes: rows `ld` bytes apart, and `depth` tiles one behind the other. Tiles
@@ -142,7 +144,7 @@ inline void keep_weights(const RowTile& tile, int64_t first, int64_t step, Atten
   store(planes.factor[step] + first, load(tile.factor));
 }
 
-// Adds the weighted values of one or two steps to the sums, [16 dimensions][16 rows][lane] at a time.
+// Adds the weighted values of one or two steps to the sums in the scratch, [head_dim / 16][count][16 rows][16].
 template <int Steps>
 inline void tile_values(const AttendArgs& a, int64_t count, AttendPlanes& planes) {
   const int64_t columns = a.head_dim / 16;

@@ -37,10 +37,10 @@ inline void unpack_chunk(const PackedMatrix& w, const uint8_t* group, int64_t gr
   }
 }
 
-// Operands of the products of a group of columns, half a tile and 16 tokens.
+// Operands of the products of a group of columns, half a tile and some tokens.
 struct TileGroup {
-  const uint8_t* codes;
-  const int8_t* high;  // of the first token
+  const uint8_t* codes;  // [columns / 4][16 rows][4 columns]
+  const int8_t* high;    // of the first token
   const int8_t* low;
 };
 
@@ -122,6 +122,7 @@ __attribute__((noinline)) void multiply_chunk(const TileTask& task, const TileSt
     const F scale = load_scale<Wide>(scales, 0);
     const F bias = load_scale<Wide>(scales + kToBias, 0);
     const auto& dots = scratch.sums[Parity];
+    static_assert(!kSignedCodes);  // so that any number of bits is added alike
     each<Tokens>([&]<int t>() PROSA_INLINE {
       kept[t] = add_group<4>(kept[t], load_sums<Planes>(dots, t), scale, bias, x_scales[t], x_sums[t]);
     });
