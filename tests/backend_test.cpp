@@ -407,6 +407,35 @@ TEST_P(BackendTest, BranchesNeverSeeEachOther) {
   }
 }
 
+// Both stand on the snapshot's own memory until they go on, in one pass.
+TEST_P(BackendTest, ABatchOfStatesFromOneSnapshotLeavesItAsItWas) {
+  const auto backend = make("tiny-mlx-4bit");
+  const auto vocab = static_cast<size_t>(backend->config().vocab_size);
+  const auto state = backend->new_state(200);
+  (void)prefill(*backend, *state, random_ids(backend->config(), 40, 43), LogitRows::none);
+  const auto snapshot = backend->snapshot(*state);
+  const auto bytes = [&] {
+    std::vector<std::byte> all;
+    for (const auto& part : snapshot->parts()) all.insert(all.end(), part.bytes.begin(), part.bytes.end());
+    return all;
+  };
+  const std::vector<std::byte> before = bytes();
+  const auto other = backend->new_state(100);
+  backend->restore(*other, *snapshot);
+  const Ids tokens = random_ids(backend->config(), 2, 44);
+  Logits together(2 * vocab);
+  State* const both[] = {state.get(), other.get()};
+  for (int step = 0; step < 3; ++step) backend->decode_batch(both, tokens, together);
+  EXPECT_TRUE(bytes() == before);
+  for (size_t i = 0; i < 2; ++i) {
+    backend->restore(*state, *snapshot);
+    Logits alone(vocab);
+    for (int step = 0; step < 3; ++step) backend->decode(*state, tokens[i], alone);
+    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + static_cast<std::ptrdiff_t>(i * vocab)))
+        << "row " << i;
+  }
+}
+
 TEST_P(BackendTest, SnapshotOfAnEmptyStateIsEmpty) {
   const auto backend = make("tiny-mlx-4bit");
   const auto state = backend->new_state(64);

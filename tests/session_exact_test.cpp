@@ -80,6 +80,24 @@ INSTANTIATE_TEST_SUITE_P(Every, SessionExact, testing::ValuesIn(subjects()), [](
   return test::test_name(param.param.backend + "_" + param.param.isa);
 });
 
+// From the mark in front of it, which has the bits of the decode steps, and one prefill.
+TEST_P(SessionExact, RewindIntoAReplyHasTheBitsOfTheStepsToItsMark) {
+  Session session(backend, kCapacity, store());
+  session.keep_reply_marks();
+  const Ids prompt = random_ids(20);
+  const Ids reply = random_ids(60);
+  for (const int64_t position : {79, 70, 64, 49, 48, 33}) {
+    session.sync({prompt});
+    for (const int32_t token : reply) session.decode(token);
+    EXPECT_LE(session.rewind(position).computed, Session::kReplyStep);
+    const int64_t mark = (position - 1) / Session::kReplyStep * Session::kReplyStep;
+    Pieces pieces = {prompt};
+    for (int64_t at = 20; at < mark; ++at) pieces.push_back({reply[static_cast<size_t>(at - 20)]});
+    pieces.emplace_back(reply.begin() + (mark - 20), reply.begin() + (position - 20));
+    EXPECT_EQ(copy(std::as_const(session).logits()), cold(pieces)) << "at " << position;
+  }
+}
+
 /// A session, and how what it holds was fed.
 struct Traced {
   std::unique_ptr<Session> session;

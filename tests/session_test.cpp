@@ -111,6 +111,30 @@ TEST_F(SessionTest, MarkKeepsTheCurrentPosition) {
   EXPECT_EQ(sync(range(0, 11) + range(30, 2)).reused, 11);
 }
 
+TEST_F(SessionTest, AReplyIsNeverReadFromItsBeginning) {
+  const auto roomy = std::make_shared<Checkpoints>(100'000);
+  Session reply(backend, 300, roomy);
+  reply.keep_reply_marks();
+  reply.sync({range(0, 10)});
+  for (int32_t token = 10; token < 200; ++token) reply.decode(token % 100);
+  EXPECT_EQ(roomy->size(), static_cast<size_t>(Session::kReplyMarks));
+  for (int64_t position = 199; position >= 192 - (Session::kReplyMarks - 1) * Session::kReplyStep; position -= 7) {
+    const SyncReport report = reply.rewind(position);
+    EXPECT_LT(report.computed, Session::kReplyStep + 1) << "at " << position;  // at a mark: 16, for its logits
+    std::vector<int32_t> tokens(static_cast<size_t>(position));
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i % 100);
+    EXPECT_EQ(copy(reply.tokens()), tokens);
+    EXPECT_EQ(copy(reply.logits()), backend->expected(tokens));
+  }
+  EXPECT_TRUE(roomy->on_the_way(reply.tokens(), 9).empty()) << "passing marks are no place to come back to";
+
+  Session poor(backend, 300, std::make_shared<Checkpoints>(3'500));  // less than four states
+  poor.keep_reply_marks();
+  poor.sync({range(0, 10)});
+  for (int32_t token = 10; token < 90; ++token) poor.decode(token);
+  EXPECT_EQ(poor.checkpoints().size(), 0U);
+}
+
 TEST_F(SessionTest, IgnoresCutsThatAreBehindOrOutside) {
   sync(range(0, 10));
   const SyncReport report = sync(range(0, 20), {0, 5, 10, 20, 500});

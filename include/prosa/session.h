@@ -59,7 +59,9 @@ class Session {
   /// One token more: a decode step. Errors: invalid_argument (also: nothing was fed yet), context_exceeded, busy.
   void decode(int32_t token);
   /// Back to the first `position` tokens: the longest checkpoint among them, then one prefill of the rest. The bits are
-  /// those of that prefill. Error(invalid_argument) beyond position().
+  /// those of that prefill. Of a reply, decode() keeps the last six states that stand at multiples of 16 tokens (fewer
+  /// where they would take more than a quarter of LoadOptions::checkpoint_bytes), so that the prefill is short.
+  /// Error(invalid_argument) beyond position().
   SyncReport rewind(int64_t position);
   /// Keeps a checkpoint here, so that coming back costs nothing. Memory that runs out is no error: only speed is lost.
   void mark();

@@ -46,7 +46,7 @@ void* allocate_aligned(size_t bytes, const std::string& what, Pages pages) {
   } else {
     madvise(reinterpret_cast<void*>(start), size, MADV_NOHUGEPAGE);
 #ifdef MADV_POPULATE_WRITE  // Linux 5.14; without it the pages come as they are written
-    madvise(reinterpret_cast<void*>(start), bytes, MADV_POPULATE_WRITE);
+    if (pages == Pages::resident) madvise(reinterpret_cast<void*>(start), bytes, MADV_POPULATE_WRITE);
 #endif
   }
   return reinterpret_cast<void*>(start);

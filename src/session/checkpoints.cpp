@@ -50,7 +50,7 @@ std::vector<std::shared_ptr<const Checkpoint>> Checkpoints::on_the_way(std::span
   std::vector<std::shared_ptr<const Checkpoint>> found;
   for (const Entry& entry : entries_) {
     if (entry.length() >= tokens.size()) break;
-    if (begins_with(tokens, entry.checkpoint->tokens)) found.push_back(entry.checkpoint);
+    if (entry.slot.owner == 0 && begins_with(tokens, entry.checkpoint->tokens)) found.push_back(entry.checkpoint);
   }
   if (found.size() > most) found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(most));
   return found;

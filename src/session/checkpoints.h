@@ -38,7 +38,8 @@ class Checkpoints {
   /// The longest checkpoint that `tokens` begins with, of at most `longest` tokens; null: none. Every checkpoint on the
   /// way counts as used. It lives as long as it is held, even when it is dropped here.
   std::shared_ptr<const Checkpoint> find(std::span<const int32_t> tokens, int64_t longest);
-  /// The longest `most` checkpoints that `tokens` begins with and goes beyond, the shortest of them first.
+  /// The longest `most` checkpoints that `tokens` begins with and goes beyond, the shortest of them first; none of
+  /// those in slots.
   [[nodiscard]] std::vector<std::shared_ptr<const Checkpoint>> on_the_way(std::span<const int32_t> tokens,
                                                                           size_t most) const;
   /// True where a checkpoint of exactly these ids stands; one in a slot is then kept as if it had been added to `slot`.

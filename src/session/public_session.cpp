@@ -27,7 +27,9 @@ std::string SyncReport::reason() const {
 
 struct Session::Impl {
   Impl(std::shared_ptr<ModelCore> shared, std::shared_ptr<session::Checkpoints> checkpoints)
-      : core(std::move(shared)), inner(core->loaded.backend, core->loaded.context, std::move(checkpoints)) {}
+      : core(std::move(shared)), inner(core->loaded.backend, core->loaded.context, std::move(checkpoints)) {
+    inner.keep_reply_marks();
+  }
 
   std::shared_ptr<ModelCore> core;
   session::Session inner;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -113,7 +114,7 @@ void Session::prefill(std::span<const int32_t> tokens, backend::LogitRows rows, 
   request.cancel = cancel;
   usable_ = false;
   has_logits_ = false;
-  backend_->prefill(*state_, request);
+  with_memory([&] { backend_->prefill(*state_, request); });
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   PROSA_CHECK(state_->position() == position());
   usable_ = true;
@@ -130,10 +131,13 @@ void Session::decode(int32_t token) {
   }
   usable_ = false;
   has_logits_ = false;
-  backend_->decode(*state_, token, logits_);
+  with_memory([&] { backend_->decode(*state_, token, logits_); });
   tokens_.push_back(token);
   usable_ = true;
   has_logits_ = true;
+  if (std::exchange(marked_, false)) count_shared();  // the state has left the memory that the checkpoint holds
+  if (reply_marks_ > 0 && position() % kReplyStep == 0)
+    mark_in_slot(static_cast<int>(position() / kReplyStep % reply_marks_));
 }
 
 SyncReport Session::rewind(int64_t position, const std::atomic<bool>* cancel) {
@@ -145,13 +149,31 @@ SyncReport Session::rewind(int64_t position, const std::atomic<bool>* cancel) {
   return sync({tokens, {}, cancel});
 }
 
+/// A step that finds no memory beside what checkpoints hold has touched nothing: it goes again without them.
+template <typename Step>
+void Session::with_memory(const Step& step) {
+  try {
+    return step();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_memory || checkpoints_->size() == 0) throw;
+  }
+  checkpoints_->clear();
+  step();
+}
+
 void Session::mark() { keep({}); }
 void Session::mark_in_slot(int number) { keep({id_, number}); }
+
+void Session::keep_reply_marks() {
+  const int64_t state = std::max<int64_t>(state_->byte_size(), 1);  // KV is shared, and comes as tokens do
+  reply_marks_ = std::min(kReplyMarks, checkpoints_->budget() / 4 / state);
+}
 
 void Session::keep(Slot slot) {
   if (!usable_ || tokens_.empty() || checkpoints_->budget() <= 0 || checkpoints_->holds(tokens_, slot)) return;
   try {
     checkpoints_->add(tokens_, backend_->snapshot(*state_), slot);
+    marked_ = true;
   } catch (const std::bad_alloc&) {
     checkpoints_->clear();
   } catch (const Error& error) {

@@ -50,6 +50,11 @@ class Session {
   void mark();
   /// The same for a position that is soon passed: it takes the place of the last one kept in this slot (0, 1, …).
   void mark_in_slot(int number);
+  /// From now on decode() keeps the newest kReplyMarks states at every kReplyStep tokens, fewer where they would take
+  /// more than a quarter of the checkpoints' budget: what rewind() into a reply starts from. Slots 0, 1, … are theirs.
+  void keep_reply_marks();
+  static constexpr int64_t kReplyStep = 16;
+  static constexpr int64_t kReplyMarks = 6;
   /// How many of these tokens the session holds as its own, from the first on.
   [[nodiscard]] int64_t common_with(std::span<const int32_t> tokens) const;
   /// Checkpoints of an earlier session of the same model, before anything is fed.
@@ -79,6 +84,8 @@ class Session {
  private:
   SyncReport rewind_for(std::span<const int32_t> tokens, bool logits);
   void prefill(std::span<const int32_t> tokens, backend::LogitRows rows, const std::atomic<bool>* cancel);
+  template <typename Step>
+  void with_memory(const Step& step);
   void keep(Slot slot);
   void check_token(int32_t token) const;
   void count_shared();
@@ -89,6 +96,8 @@ class Session {
   std::unique_ptr<backend::State> state_;
   bool usable_ = true;       // the state stands at the end of tokens_
   bool has_logits_ = false;  // logits_ are those of the last token
+  bool marked_ = false;      // a checkpoint was kept since the last step
+  int64_t reply_marks_ = 0;  // how many decode() keeps
   std::vector<int32_t> tokens_;
   std::vector<float> logits_;  // [vocab]
   std::shared_ptr<Checkpoints> checkpoints_;

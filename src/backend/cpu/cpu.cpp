@@ -42,7 +42,7 @@ class CpuBackend final : public Backend {
     if (capacity < 1)
       throw Error(ErrorCode::invalid_argument, fmt::format("a context of {} tokens", capacity), "context",
                   "at least 1");
-    return std::make_unique<CpuState>(model_.config, capacity);
+    return std::make_unique<CpuState>(model_.config, capacity, buffers_);
   }
 
   void reset(State& state) override { own(state).reset(); }
@@ -102,7 +102,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override {
     const auto* mine = dynamic_cast<const CpuState*>(&state);
     PROSA_CHECK(mine != nullptr && mine->valid());
-    return std::make_unique<CpuSnapshot>(*mine, buffers_);
+    return std::make_unique<CpuSnapshot>(*mine);
   }
 
   void restore(State& state, const Snapshot& snapshot) override {
@@ -116,7 +116,7 @@ class CpuBackend final : public Backend {
                                                         const Snapshot* longer) override {
     const auto* whole = dynamic_cast<const CpuSnapshot*>(longer);
     PROSA_CHECK(longer == nullptr || whole != nullptr);
-    return std::make_unique<CpuSnapshot>(model_.config, position, find, whole);
+    return std::make_unique<CpuSnapshot>(model_.config, position, find, whole, *buffers_);
   }
 
   [[nodiscard]] MemoryReport memory() const noexcept override {
@@ -154,8 +154,7 @@ class CpuBackend final : public Backend {
   PackedModel model_;
   Forward forward_;
   const std::string_view layout_;
-  std::shared_ptr<SnapshotBuffers> buffers_ =
-      std::make_shared<SnapshotBuffers>(CpuState::fixed_elements(model_.config));
+  std::shared_ptr<StateBuffers> buffers_ = std::make_shared<StateBuffers>(CpuState::fixed_elements(model_.config));
 };
 
 }  // namespace

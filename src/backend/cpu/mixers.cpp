@@ -92,7 +92,7 @@ void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t d
   const float* const inputs = work_.qkv.data() + channels.begin;
   std::array<const float*, kMaxConvTaps> taps;  // [past + 1]
   for (int64_t row = 0; row < pass.rows(); ++row) {
-    const float* state = pass.state(row).delta[delta_index].conv.data() + channels.begin;
+    const float* state = pass.state(row).delta[delta_index].conv_found.data() + channels.begin;
     const int64_t time = pass.prefill ? row : 0;  // how many rows of this pass are older and of the same sequence
     for (int64_t tap = 0; tap <= past; ++tap) {
       const int64_t back = past - tap;
@@ -108,11 +108,13 @@ void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t d
   const int64_t sequences = pass.prefill ? 1 : pass.rows();
   const int64_t fed = pass.prefill ? pass.rows() : 1;
   for (int64_t sequence = 0; sequence < sequences; ++sequence) {
-    float* state = pass.state(sequence).delta[delta_index].conv.data() + channels.begin;
+    const DeltaState& state = pass.state(sequence).delta[delta_index];
+    const float* found = state.conv_found.data() + channels.begin;
+    float* left = state.conv.data() + channels.begin;
     for (int64_t slot = 0; slot < past; ++slot) {  // slot takes the input `past - slot` tokens before the next one
       const int64_t row = fed - (past - slot);
-      const float* source = row >= 0 ? inputs + (sequence + row) * work_.conv_width : state + (slot + fed) * dim;
-      std::memmove(state + slot * dim, source, static_cast<size_t>(width) * sizeof(float));
+      const float* source = row >= 0 ? inputs + (sequence + row) * work_.conv_width : found + (slot + fed) * dim;
+      std::memmove(left + slot * dim, source, static_cast<size_t>(width) * sizeof(float));
     }
   }
 }
@@ -144,7 +146,11 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
   const int64_t step = pass.prefill ? kDeltaChunk : 1;
   for (int64_t row = 0; row < pass.rows(); row += step) {
     const float* channels = work_.channels[static_cast<size_t>(worker)].data() + row * args.ld;
-    args.state = pass.state(row).delta[delta_index].recurrent.data() + head * value_dim * key_dim;
+    const DeltaState& state = pass.state(row).delta[delta_index];
+    const int64_t matrix = head * value_dim * key_dim;
+    args.state = state.recurrent.data() + matrix;
+    if (state.moves() && (row == 0 || !pass.prefill))
+      std::copy_n(state.recurrent_found.data() + matrix, value_dim * key_dim, args.state);
     args.q = channels;
     args.k = channels + key_dim;
     args.v = channels + 2 * key_dim + (head - key_head * served) * value_dim;

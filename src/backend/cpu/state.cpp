@@ -29,9 +29,10 @@ int64_t conv_elements(const ModelConfig& config) {
 }
 int64_t recurrent_elements(const ModelConfig& config) { return config.value_dim() * config.linear_key_head_dim; }
 
-std::vector<SharedBlock> listed(const std::vector<std::shared_ptr<KvBlock>>& blocks) {
+std::vector<SharedBlock> listed(const StateBuffer& fixed, const std::vector<std::shared_ptr<KvBlock>>& blocks) {
   std::vector<SharedBlock> list;
-  list.reserve(blocks.size());
+  list.reserve(blocks.size() + 1);
+  list.push_back({fixed.get(), fixed->byte_size()});
   for (const auto& block : blocks) list.push_back({block.get(), block->data.byte_size()});
   return list;
 }
@@ -121,19 +122,51 @@ int64_t CpuState::fixed_elements(const ModelConfig& config) {
   return count_of(config, LayerType::linear_attention) * (conv_elements(config) + recurrent_elements(config));
 }
 
-CpuState::CpuState(const ModelConfig& config, int64_t capacity)
-    : State(capacity), kv(config, capacity), fixed_(fixed_elements(config), "the recurrent state") {
-  const auto conv = static_cast<size_t>(conv_elements(config));
-  const auto recurrent = static_cast<size_t>(recurrent_elements(config));
-  for (std::span<float> left = fixed_.span(); !left.empty(); left = left.subspan(conv + recurrent)) {
-    delta.push_back({left.first(conv), left.subspan(conv, recurrent)});
+CpuState::CpuState(const ModelConfig& config, int64_t capacity, std::shared_ptr<StateBuffers> buffers)
+    : State(capacity),
+      delta(static_cast<size_t>(count_of(config, LayerType::linear_attention))),
+      kv(config, capacity),
+      buffers_(std::move(buffers)),
+      fixed_bytes_(fixed_elements(config) * static_cast<int64_t>(sizeof(float))),
+      conv_elements_(static_cast<size_t>(conv_elements(config))),
+      fixed_(buffers_->make()) {
+  point();
+}
+
+// Gives each layer its part of what is read and of what is written.
+void CpuState::point() {
+  std::span<const float> found = fixed_->span();
+  std::span<float> left = (next_ ? next_ : fixed_)->span();
+  for (size_t i = 0; i < delta.size(); ++i) {
+    const size_t layer = left.size() / (delta.size() - i);
+    delta[i] = {found.first(conv_elements_), found.subspan(conv_elements_, layer - conv_elements_),
+                left.first(conv_elements_), left.subspan(conv_elements_, layer - conv_elements_)};
+    found = found.subspan(layer);
+    left = left.subspan(layer);
   }
 }
 
-std::vector<SharedBlock> CpuState::shared() const { return listed(kv.blocks()); }
+void CpuState::make_room(int64_t tokens) {
+  kv.make_room(position_, tokens);
+  if (fixed_.use_count() == 1 || next_) return;
+  next_ = buffers_->take();
+  point();
+}
+
+void CpuState::advance(int64_t tokens) {
+  position_ += tokens;
+  if (!next_) return;
+  fixed_ = std::move(next_);
+  point();
+}
+
+std::vector<SharedBlock> CpuState::shared() const { return listed(fixed_, kv.blocks()); }
 
 void CpuState::reset() {
-  std::ranges::fill(fixed_.span(), 0.0F);
+  if (fixed_.use_count() > 1) fixed_ = next_ ? std::move(next_) : buffers_->take();
+  next_.reset();
+  std::ranges::fill(fixed_->span(), 0.0F);
+  point();
   kv.clear();
   position_ = 0;
   valid_ = true;
@@ -141,18 +174,13 @@ void CpuState::reset() {
 
 // ---- the snapshot
 
-CpuSnapshot::CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers)
-    : Snapshot(state.position()),
-      shape_(state.kv.shape()),
-      buffers_(std::move(buffers)),
-      fixed_(buffers_->take()),
-      blocks_(state.kv.blocks()) {
+CpuSnapshot::CpuSnapshot(const CpuState& state)
+    : Snapshot(state.position()), shape_(state.kv.shape()), fixed_(state.fixed_), blocks_(state.kv.blocks()) {
   blocks_.resize(std::min(blocks_.size(), shape_.blocks_for(position_)));
-  std::copy_n(state.fixed_.data(), state.fixed_.size(), fixed_.data());
 }
 
 CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find,
-                         const CpuSnapshot* longer)
+                         const CpuSnapshot* longer, StateBuffers& buffers)
     : Snapshot(position), shape_(config) {
   const auto read = [&](const std::string& name, int64_t bytes) {
     const std::span<const std::byte> part = find(name);
@@ -163,8 +191,8 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Back
   };
   const int64_t fixed = CpuState::fixed_elements(config);
   const std::span<const std::byte> state = read("state", fixed * static_cast<int64_t>(sizeof(float)));
-  fixed_ = AlignedBuffer<float>(fixed, "a checkpoint");
-  if (!state.empty()) std::memcpy(fixed_.data(), state.data(), state.size());
+  fixed_ = buffers.take();
+  if (!state.empty()) std::memcpy(fixed_->data(), state.data(), state.size());
   for (size_t i = 0; i < shape_.blocks_for(position); ++i) {
     const int64_t end = (static_cast<int64_t>(i) + 1) * kKvSpan;
     if (longer != nullptr && end <= std::min(position, longer->position()) && find("kv." + std::to_string(i)).empty()) {
@@ -179,7 +207,7 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Back
 }
 
 std::vector<SnapshotPart> CpuSnapshot::parts() const {
-  std::vector<SnapshotPart> parts{{"state", sizeof(float), std::as_bytes(fixed_.span())}};
+  std::vector<SnapshotPart> parts{{"state", sizeof(float), std::as_bytes(fixed_->span()), fixed_}};
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const int64_t used = std::min(kKvSpan, position_ - static_cast<int64_t>(i) * kKvSpan);
     const std::shared_ptr<const KvBlock> block = used == kKvSpan ? blocks_[i] : shape_.copy_of(*blocks_[i], used);
@@ -188,17 +216,13 @@ std::vector<SnapshotPart> CpuSnapshot::parts() const {
   return parts;
 }
 
-CpuSnapshot::~CpuSnapshot() {
-  if (buffers_) buffers_->give_back(std::move(fixed_));
-}
-
 int64_t CpuSnapshot::byte_size() const noexcept {
-  int64_t total = fixed_.byte_size();
+  int64_t total = fixed_->byte_size();
   for (const auto& block : blocks_) total += block->data.byte_size();
   return total;
 }
 
-std::vector<SharedBlock> CpuSnapshot::shared() const { return listed(blocks_); }
+std::vector<SharedBlock> CpuSnapshot::shared() const { return listed(fixed_, blocks_); }
 
 void CpuSnapshot::restore(CpuState& state) const {
   if (state.capacity() < position_) {
@@ -207,8 +231,10 @@ void CpuSnapshot::restore(CpuState& state) const {
                     std::to_string(state.capacity()),
                 "restore", "use a larger context");
   }
-  PROSA_CHECK(state.fixed_.size() == fixed_.size());
-  std::copy_n(fixed_.data(), fixed_.size(), state.fixed_.data());
+  PROSA_CHECK(state.fixed_->size() == fixed_->size());
+  state.next_.reset();
+  state.fixed_ = fixed_;
+  state.point();
   state.kv.share(blocks_, position_);
   state.position_ = position_;
   state.valid_ = true;

@@ -3,7 +3,9 @@
 // Keys and values lie in blocks of kKvSpan positions, all layers together, which states and snapshots share by
 // reference. A block only ever gets longer while somebody else holds it: positions up to a snapshot's own never change
 // under it, and who wants to write where another has already written gets a copy of the block first. What lies behind
-// `position` is never weighed, so it needs no clearing. Thread safety: byte_size() from any thread; else as backend.h.
+// `position` is never weighed, so it needs no clearing. Conv windows and matrices are shared too: what a snapshot holds
+// stays as it is, and the state's next pass reads there and writes to a buffer of its own, so that neither keeping nor
+// coming back copies them. Thread safety: byte_size() from any thread; else as backend.h.
 #pragma once
 
 #include <atomic>
@@ -13,14 +15,19 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/snapshot_buffers.h"
+#include "backend/cpu/state_buffers.h"
 #include "base/aligned.h"
 
 namespace prosa::backend::cpu {
 
+/// A DeltaNet layer's part of a state, where a pass finds it and where it leaves it: the same memory unless a snapshot
+/// holds what was found.
 struct DeltaState {
-  std::span<float> conv;       // [kernel - 1, conv_dim]: the newest inputs, oldest first
-  std::span<float> recurrent;  // [num_value_heads][value_dim / 16][key_dim][16]
+  std::span<const float> conv_found;       // [kernel - 1, conv_dim]: the newest inputs, oldest first
+  std::span<const float> recurrent_found;  // [num_value_heads][value_dim / 16][key_dim][16]
+  std::span<float> conv;
+  std::span<float> recurrent;
+  [[nodiscard]] bool moves() const { return conv_found.data() != conv.data(); }
 };
 
 /// kKvSpan positions of every attention layer: [attention layers][keys, values][kv_heads][kv_head_elements(head_dim)].
@@ -79,24 +86,31 @@ class KvCache {
 
 class CpuState final : public State {
  public:
-  CpuState(const ModelConfig& config, int64_t capacity);
+  CpuState(const ModelConfig& config, int64_t capacity, std::shared_ptr<StateBuffers> buffers);
   /// Of conv and recurrent, all DeltaNet layers.
   static int64_t fixed_elements(const ModelConfig& config);
 
-  [[nodiscard]] int64_t byte_size() const noexcept override { return fixed_.byte_size() + kv.byte_size(); }
+  [[nodiscard]] int64_t byte_size() const noexcept override { return fixed_bytes_ + kv.byte_size(); }
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
   void reset();
   /// Before `tokens` more are fed.
-  void make_room(int64_t tokens) { kv.make_room(position_, tokens); }
-  void advance(int64_t tokens) { position_ += tokens; }
+  void make_room(int64_t tokens);
+  /// After a pass over all layers.
+  void advance(int64_t tokens);
   void set_valid(bool valid) { valid_ = valid; }
 
-  std::vector<DeltaState> delta;  // [number of DeltaNet layers], parts of fixed_
+  std::vector<DeltaState> delta;  // [number of DeltaNet layers], parts of fixed_ and of next_
   KvCache kv;
 
  private:
   friend class CpuSnapshot;
-  AlignedBuffer<float> fixed_;  // conv and recurrent of each DeltaNet layer in turn
+  void point();
+
+  const std::shared_ptr<StateBuffers> buffers_;
+  const int64_t fixed_bytes_;
+  const size_t conv_elements_;  // of a layer
+  StateBuffer fixed_;           // conv and recurrent of each DeltaNet layer in turn; not written while others hold it
+  StateBuffer next_;            // where the coming pass writes, or null: in place
 };
 
 class CpuSnapshot final : public Snapshot {
@@ -105,11 +119,10 @@ class CpuSnapshot final : public Snapshot {
   static constexpr std::string_view layout = "cpu 2";
   static constexpr std::string_view layout_of_int8 = "cpu 2, 8-bit activations";
 
-  /// Its memory comes from `buffers` and goes back there.
-  CpuSnapshot(const CpuState& state, std::shared_ptr<SnapshotBuffers> buffers);
+  explicit CpuSnapshot(const CpuState& state);
   /// From a file's parts; whole blocks that are not among them are those of `longer` (may be null).
-  CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find, const CpuSnapshot* longer);
-  ~CpuSnapshot() override;
+  CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find, const CpuSnapshot* longer,
+              StateBuffers& buffers);
   [[nodiscard]] int64_t byte_size() const noexcept override;
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
   /// "state" and "kv.0", "kv.1", …; of the last block only what is in use.
@@ -119,8 +132,7 @@ class CpuSnapshot final : public Snapshot {
 
  private:
   KvShape shape_;
-  std::shared_ptr<SnapshotBuffers> buffers_;      // null: fixed_ is of its own
-  AlignedBuffer<float> fixed_;                    // as in CpuState
+  StateBuffer fixed_;                             // as in CpuState
   std::vector<std::shared_ptr<KvBlock>> blocks_;  // [(position + kKvSpan - 1) / kKvSpan]
 };
 

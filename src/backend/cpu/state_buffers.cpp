@@ -1,0 +1,93 @@
+// Taking, giving back, refilling.
+#include "backend/cpu/state_buffers.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "prosa/error.h"
+
+namespace prosa::backend::cpu {
+
+// Goes back when its last holder lets go; holders may outlive the backend.
+StateBuffer StateBuffers::shared(AlignedBuffer<float> buffer) {
+  return {new AlignedBuffer<float>(std::move(buffer)), [pool = shared_from_this()](AlignedBuffer<float>* done) {
+            pool->give_back(std::move(*done));
+            delete done;
+          }};
+}
+
+StateBuffer StateBuffers::make() { return shared(AlignedBuffer<float>(floats_, "the recurrent state")); }
+
+StateBuffer StateBuffers::take() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!thread_.joinable()) {
+      ready_.reserve(kMost);
+      thread_ = std::jthread([this](const std::stop_token& over) { refill(over); });
+    }
+    AlignedBuffer<float> buffer;
+    if (!ready_.empty()) {
+      buffer = std::move(ready_.back());
+      ready_.pop_back();
+    }
+    if (ready_.size() < kReady) {
+      wanted_ = true;
+      changed_.notify_one();
+    }
+    if (buffer.size() > 0) return shared(std::move(buffer));
+  }
+  return shared(AlignedBuffer<float>(floats_, "a recurrent state", Pages::resident));
+}
+
+void StateBuffers::give_back(AlignedBuffer<float> buffer) noexcept {
+  if (buffer.size() != floats_) return;
+  const std::lock_guard lock(mutex_);
+  if (!closed_ && ready_.size() < ready_.capacity()) ready_.push_back(std::move(buffer));  // never allocates
+}
+
+void StateBuffers::close() noexcept {
+  if (thread_.joinable()) {
+    thread_.request_stop();
+    thread_.join();
+  }
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  ready_.clear();
+}
+
+int64_t StateBuffers::byte_size() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(ready_.size()) * floats_ * static_cast<int64_t>(sizeof(float));
+}
+
+// Brings the pages into memory a few at a time: a decode step waits for its slowest worker, and finding 20 MiB at once
+// would hold one up for ten milliseconds.
+void StateBuffers::touch(AlignedBuffer<float>& buffer, const std::stop_token& over) {
+  constexpr int64_t kPage = 4096 / sizeof(float);
+  constexpr int64_t kAtOnce = 32 * kPage;
+  for (int64_t at = 0; at < buffer.size() && !over.stop_requested(); at += kAtOnce) {
+    std::this_thread::sleep_for(std::chrono::microseconds(500));
+    for (int64_t i = at; i < std::min(at + kAtOnce, buffer.size()); i += kPage) buffer[i] = 0;
+  }
+}
+
+void StateBuffers::refill(const std::stop_token& over) {
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, over, [this] { return wanted_; })) {
+    wanted_ = false;
+    while (ready_.size() < kReady && !over.stop_requested()) {
+      lock.unlock();
+      AlignedBuffer<float> fresh;
+      try {
+        fresh = AlignedBuffer<float>(floats_, "a recurrent state", Pages::small);
+        touch(fresh, over);
+      } catch (const Error&) {  // whoever needs one will be told
+      }
+      lock.lock();
+      if (fresh.size() == 0) break;
+      if (ready_.size() < kReady) ready_.push_back(std::move(fresh));
+    }
+  }
+}
+
+}  // namespace prosa::backend::cpu
