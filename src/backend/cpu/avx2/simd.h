@@ -24,6 +24,8 @@ inline constexpr int kTokenTile = 4;
 inline constexpr int kDenseTokens = 2;
 inline constexpr int kStreamTokens = 2;
 inline constexpr int kPlaneTokens = 4;
+#define PROSA_PAIR_PRODUCTS  // 16-bit pairs do as much as bytes in two planes: generic/pairs.inl
+inline constexpr int kPairs = 4;
 inline constexpr int kHalvesTogether = 1;  // 16 registers hold the sums of one half of a tile only
 inline constexpr bool kSignedCodes = true;
 inline constexpr int kAttendTile = 4;
@@ -126,6 +128,33 @@ inline B mask(B a, int bits) {
 inline B flip(B a, int bits) {
   const __m256i m = _mm256_set1_epi8(static_cast<char>(bits));
   return {_mm256_xor_si256(a.lo, m), _mm256_xor_si256(a.hi, m)};
+}
+// The even (odd) bytes of each four, as pairs of 16 bits.
+template <bool Signed>
+inline P even_pairs(B a) {
+  if constexpr (Signed)
+    return {_mm256_srai_epi16(_mm256_slli_epi16(a.lo, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(a.hi, 8), 8)};
+  const __m256i m = _mm256_set1_epi16(0xff);
+  return {_mm256_and_si256(a.lo, m), _mm256_and_si256(a.hi, m)};
+}
+template <bool Signed>
+inline P odd_pairs(B a) {
+  if constexpr (Signed) return {_mm256_srai_epi16(a.lo, 8), _mm256_srai_epi16(a.hi, 8)};
+  return {_mm256_srli_epi16(a.lo, 8), _mm256_srli_epi16(a.hi, 8)};
+}
+// 128 * high + low of 16 columns, each four (as columns 0, 2, 1, 3) `step` behind the four before.
+inline void store_joined(const int8_t* high, const int8_t* low, int16_t* p, int64_t step) {
+  const __m256i h = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(high)));
+  const __m256i l = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(low)));
+  const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
+                                         8, 9, 12, 13, 10, 11, 14, 15);
+  const __m256i x = _mm256_shuffle_epi8(_mm256_add_epi16(_mm256_slli_epi16(h, 7), l), order);
+  const __m128i first = _mm256_castsi256_si128(x);
+  const __m128i second = _mm256_extracti128_si256(x, 1);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), first);
+  _mm_storeh_pd(reinterpret_cast<double*>(p + step), _mm_castsi128_pd(first));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p + 2 * step), second);
+  _mm_storeh_pd(reinterpret_cast<double*>(p + 3 * step), _mm_castsi128_pd(second));
 }
 inline B operator|(B a, B b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
 template <int N>

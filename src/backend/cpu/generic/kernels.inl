@@ -6,6 +6,10 @@
 
 #include "backend/cpu/generic/codes.inl"
 
+#ifdef PROSA_PAIR_PRODUCTS
+#include "backend/cpu/generic/pairs.inl"
+#endif
+
 #include "backend/cpu/generic/linear.inl"
 
 #include "backend/cpu/generic/attend.inl"

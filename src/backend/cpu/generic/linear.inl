@@ -119,6 +119,9 @@ inline void stream_linear(const PackedMatrix& w, Range tiles, const Activations&
   for (int64_t begin = tiles.begin; begin < tiles.end; begin += few) {
     const int64_t end = std::min(begin + few, tiles.end);
     int64_t token = 0;
+#ifdef PROSA_PAIR_PRODUCTS
+    if constexpr (Planes == 2) pair_linear<Bits, Wide>(w, {begin, end}, x, tokens, token, y, ldy, add_to);
+#endif
     const auto take = [&]<int T>() PROSA_INLINE {
       for (; token + T <= tokens; token += T) {
         for (int64_t tile = begin; tile < end; ++tile)
