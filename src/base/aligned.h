@@ -11,8 +11,8 @@
 
 namespace prosa {
 
-/// Of large buffers. Huge pages are fastest to read, but the kernel may take long to find them: `small` ones come as they
-/// are written, `resident` ones are small, and in memory when the allocation returns.
+/// Of large buffers. Huge pages are fastest to read, but the kernel may take long to find them; `small` ones come as
+/// they are written; `resident` ones are small and in memory when the allocation returns.
 enum class Pages { huge, small, resident };
 
 /// Zeroed bytes, 64-byte aligned (2 MiB when large). Error(out_of_memory) naming `what` and the size.

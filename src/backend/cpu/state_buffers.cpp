@@ -19,13 +19,13 @@ StateBuffer StateBuffers::shared(AlignedBuffer<float> buffer) {
 StateBuffer StateBuffers::make() { return shared(AlignedBuffer<float>(floats_, "the recurrent state")); }
 
 StateBuffer StateBuffers::take() {
+  AlignedBuffer<float> buffer;
   {
     const std::lock_guard lock(mutex_);
     if (!thread_.joinable()) {
       ready_.reserve(kMost);
       thread_ = std::jthread([this](const std::stop_token& over) { refill(over); });
     }
-    AlignedBuffer<float> buffer;
     if (!ready_.empty()) {
       buffer = std::move(ready_.back());
       ready_.pop_back();
@@ -34,9 +34,9 @@ StateBuffer StateBuffers::take() {
       wanted_ = true;
       changed_.notify_one();
     }
-    if (buffer.size() > 0) return shared(std::move(buffer));
   }
-  return shared(AlignedBuffer<float>(floats_, "a recurrent state", Pages::resident));
+  if (buffer.size() == 0) buffer = AlignedBuffer<float>(floats_, "a recurrent state", Pages::resident);
+  return shared(std::move(buffer));  // without the lock: what fails here gives back
 }
 
 void StateBuffers::give_back(AlignedBuffer<float> buffer) noexcept {
