@@ -163,6 +163,13 @@ TEST_P(KernelsTest, QuantizedLinearOfManyTokensAndColumns) {
   check_linear(quantized_matrix(33, 1152, 4, 128, DType::bf16, 12), 140);
 }
 
+// Beyond what generic/pairs.inl has room for, and as much as that.
+TEST_P(KernelsTest, QuantizedLinearOfVeryManyColumns) {
+  for (int64_t cols : {8192, 8256}) {
+    for (int bits : {4, 8}) check_linear(quantized_matrix(16, cols, bits, 64, DType::bf16, 14), 7);
+  }
+}
+
 // One group, an odd number of them, and an odd number behind a chunk; tokens that leave one to eight over.
 TEST_P(KernelsTest, QuantizedLinearOfOddGroupsAndTokens) {
   for (int64_t cols : {64, 320, 704}) {

@@ -158,6 +158,7 @@ void Session::with_memory(const Step& step) {
     if (error.code() != ErrorCode::out_of_memory || checkpoints_->size() == 0) throw;
   }
   checkpoints_->clear();
+  count_shared();
   step();
 }
 

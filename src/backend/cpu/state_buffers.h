@@ -45,7 +45,7 @@ class StateBuffers : public std::enable_shared_from_this<StateBuffers> {
   mutable std::mutex mutex_;  // guards what follows
   std::vector<AlignedBuffer<float>> ready_;
   bool closed_ = false;
-  bool wanted_ = false;  // somebody has taken one since the last refill
+  bool wanted_ = false;  // fewer than kReady are left
   std::condition_variable_any changed_;
   std::jthread thread_;  // last: it uses all of the above; started by the first take()
 };
