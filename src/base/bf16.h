@@ -15,6 +15,8 @@ inline uint16_t float_to_bf16(float value) noexcept {
   return static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
+inline float bf16_rounded(float value) noexcept { return bf16_to_float(float_to_bf16(value)); }
+
 inline float f16_to_float(uint16_t half) noexcept {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000U) << 16;
   const uint32_t exponent = (half >> 10) & 0x1fU;

@@ -14,8 +14,6 @@ namespace {
 constexpr int kRounds = 2;  // within a group, before the next one
 constexpr int64_t kMostGroup = 128;
 
-float rounded(float value) { return bf16_to_float(float_to_bf16(value)); }
-
 /// One group of one row.
 struct Group {
   const float* h;  // [size, size] at a distance of ld: its block of H
@@ -72,7 +70,7 @@ struct Group {
     if (!(determinant > 1e-9 * qq * one)) return;
     const auto step_scale = static_cast<float>((q_slope * one - one_slope * q1) / determinant);
     const auto step_bias = static_cast<float>((one_slope * qq - q_slope * q1) / determinant);
-    const GroupCode next{rounded(code.scale + step_scale), rounded(code.bias + step_bias)};
+    const GroupCode next{bf16_rounded(code.scale + step_scale), bf16_rounded(code.bias + step_bias)};
     if (next.scale == 0 || !std::isfinite(next.scale) || !std::isfinite(next.bias)) return;
     const double ds = next.scale - code.scale;  // what rounding left of the steps
     const double db = next.bias - code.bias;

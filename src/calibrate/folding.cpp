@@ -18,9 +18,9 @@ namespace reference = backend::reference;
 using checkpoint::MatrixPlan;
 
 constexpr int64_t kTokens = 4096;
-constexpr int64_t kSampled = 64;  // rows of a matrix that stand for its rounding error
+constexpr int64_t kSampledRows = 64;  // rows of a matrix that stand for its rounding error
 constexpr std::array<float, 4> kPowers{0.2F, 0.4F, 0.6F, 0.8F};
-constexpr float kMost = 16;  // a scale, or its inverse
+constexpr float kMostScale = 16;  // a scale, or its inverse
 
 class FoldedPlan : public checkpoint::ConvertPlan {
  public:
@@ -150,7 +150,7 @@ class Search {
       std::vector<float> scales;
       for (const double value : mean) {
         const auto scale = static_cast<float>(std::exp(0.5 * power * (std::log(value) - middle)));
-        scales.push_back(std::clamp(scale, 1 / kMost, kMost));
+        scales.push_back(std::clamp(scale, 1 / kMostScale, kMostScale));
       }
       if (const double error = error_of(matrices, squares, scales, shared, values); error < least) {
         least = error;
@@ -172,7 +172,7 @@ class Search {
       const Matrix& matrix = *named.matrix;
       const MatrixPlan format = base_->matrix(named.name, matrix.rows, matrix.cols);
       if (format.bits == 16 || matrix.cols % format.group_size != 0) continue;
-      const int64_t count = std::min(kSampled, matrix.rows);
+      const int64_t count = std::min(kSampledRows, matrix.rows);
       const std::vector<float>& from = values.at(&matrix);
       std::vector<float> sample;
       for (int64_t i = 0; i < count; ++i) {

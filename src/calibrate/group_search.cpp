@@ -11,12 +11,10 @@
 namespace prosa::calibrate {
 namespace {
 
-constexpr size_t kMost = 128;
+constexpr size_t kMostGroup = 128;
 constexpr int kShrinks = 12;      // ranges tried, each narrower than the one before
 constexpr float kShrink = 0.04F;  // by so much of the whole range
 constexpr int kLines = 2;         // lines fitted to the codes of the best range, each with new codes
-
-float rounded(float value) { return bf16_to_float(float_to_bf16(value)); }
 
 struct Trial {
   GroupCode code;
@@ -24,7 +22,7 @@ struct Trial {
 };
 
 Trial try_code(std::span<const float> values, std::span<const float> weights, float levels, float scale, float bias) {
-  Trial trial{{rounded(scale), rounded(bias)}, 0};
+  Trial trial{{bf16_rounded(scale), bf16_rounded(bias)}, 0};
   if (trial.code.scale == 0 || !std::isfinite(trial.code.scale) || !std::isfinite(trial.code.bias)) {
     trial.error = HUGE_VALF;
     return trial;
@@ -62,7 +60,7 @@ Trial fit_line(std::span<const float> values, std::span<const float> weights, fl
 
 GroupCode search_group(std::span<const float> values, std::span<const float> weights, int bits) {
   const auto levels = static_cast<float>((1 << bits) - 1);
-  std::array<uint32_t, kMost * 8 / 32> words;
+  std::array<uint32_t, kMostGroup * 8 / 32> words;
   uint16_t scale = 0;
   uint16_t bias = 0;
   checkpoint::quantize_row(values, bits, static_cast<int>(values.size()),

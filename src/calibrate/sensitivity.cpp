@@ -23,7 +23,7 @@ namespace reference = backend::reference;
 constexpr int64_t kJudged = 1024;   // tokens whose predictions are looked at; of a short text a quarter
 constexpr int64_t kLearned = 4096;  // others, by which the rounding is chosen: what is judged must be new to it
 constexpr Format kProbe{4, 64};     // coarse enough to be seen, fine enough for its square law
-constexpr int64_t kSampled = 64;    // rows of a matrix that stand for its rounding error
+constexpr int64_t kErrorRows = 64;  // rows of a matrix that stand for its rounding error
 constexpr double kOriginal = 0.2;   // of the time
 constexpr double kLayers = 0.8;     // from there to here; the rest is the head's
 
@@ -115,7 +115,7 @@ class Measurement {
   size_t add_result(const NamedMatrix& named, std::span<const float> importance) {
     const Matrix& matrix = *named.matrix;
     Sensitivity result{named.name, matrix.rows, matrix.cols, formats_for(matrix.cols), {}};
-    const int64_t count = std::min(kSampled, matrix.rows);
+    const int64_t count = std::min(kErrorRows, matrix.rows);
     std::vector<float> sample;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = i * matrix.rows / count;

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Block {
+struct CompareBlock {
   size_t tensor = 0;
   int64_t begin = 0;
   int64_t end = 0;
@@ -47,7 +47,7 @@ std::vector<TensorDifference> compare_checkpoints(const fs::path& folder, const 
   const auto theirs = list_convert_tensors(*reference_weights, reference, mtp);
   require_same(ours, theirs, folder, reference);
 
-  std::vector<Block> blocks;
+  std::vector<CompareBlock> blocks;
   for (size_t i = 0; i < ours.size(); ++i) {
     const int64_t rows = block_rows(ours[i]);
     for (int64_t begin = 0; begin < ours[i].rows; begin += rows) {
@@ -63,7 +63,7 @@ std::vector<TensorDifference> compare_checkpoints(const fs::path& folder, const 
   std::mutex mutex;
   size_t done = 0;
   for_each_item(blocks.size(), threads, [&](size_t worker, size_t item) {
-    const Block& block = blocks[item];
+    const CompareBlock& block = blocks[item];
     Buffers& mine = buffers[worker];
     const auto count = static_cast<size_t>((block.end - block.begin) * ours[block.tensor].cols);
     mine.ours.resize(count);

@@ -49,7 +49,7 @@ std::string shard_name(size_t shard, size_t count) {
 }
 
 /// Rows [begin, end) of one tensor.
-struct Block {
+struct ConvertBlock {
   size_t tensor = 0;      // in the list
   size_t first_slot = 0;  // in the writer's
   int64_t begin = 0;
@@ -97,7 +97,7 @@ class Conversion {
   void write_shard(const Shard& shard, const fs::path& folder, const std::string& name,
                    std::map<std::string, std::string>& places) {
     std::vector<TensorSpec> specs;
-    std::vector<Block> blocks;
+    std::vector<ConvertBlock> blocks;
     for (size_t i = shard.begin; i < shard.end; ++i) {
       const int64_t rows = block_rows(tensors_[i]);
       for (int64_t begin = 0; begin < tensors_[i].rows; begin += rows) {
@@ -113,7 +113,7 @@ class Conversion {
     for_each_item(blocks.size(), options_.threads, [&](size_t worker, size_t item) {
       if (options_.cancelled && options_.cancelled())
         throw Error(ErrorCode::cancelled, "the conversion was interrupted");
-      const Block& block = blocks[item];
+      const ConvertBlock& block = blocks[item];
       const ConvertTensor& tensor = tensors_[block.tensor];
       errors_[block.tensor][static_cast<size_t>(block.begin / block_rows(tensor))] =
           workers_[worker].convert(tensor, block.begin, block.end, writer, block.first_slot);
@@ -122,7 +122,7 @@ class Conversion {
     writer.commit();
   }
 
-  void tell(const ConvertTensor& tensor, const Block& block) {
+  void tell(const ConvertTensor& tensor, const ConvertBlock& block) {
     if (!options_.progress) return;
     const std::scoped_lock lock(mutex_);
     bytes_done_ += tensor.bytes() / tensor.rows * (block.end - block.begin);

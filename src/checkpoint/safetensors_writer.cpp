@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/sync.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -49,18 +50,9 @@ void reserve(int fd, const fs::path& path, uint64_t bytes) {
   throw_io(path, "can't write", errno);
 }
 
-/// So that the rename itself survives a power cut. A folder that can't be synced is no reason to fail.
-void sync_folder(const fs::path& file) {
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  ::fsync(fd);
-  ::close(fd);
-}
-
 void publish(const fs::path& temporary, const fs::path& path) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) throw_io(path, "can't rename the finished file to", errno);
-  sync_folder(path);
+  sync_folder(path.parent_path());
 }
 
 std::string quoted(const std::string& text) {

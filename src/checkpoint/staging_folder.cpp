@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/sync.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -110,13 +111,6 @@ void require_space(const fs::path& folder, int64_t bytes) {
                 "needs " + std::to_string(bytes) + " bytes, the disk has " + std::to_string(space.available) + " free",
                 folder.string(), "free some disk space");
   }
-}
-
-void sync_folder(const fs::path& folder) {
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;  // a folder that can't be synced is no reason to fail
-  ::fsync(fd);
-  ::close(fd);
 }
 
 }  // namespace

@@ -137,7 +137,7 @@ std::vector<TensorSpec> specs_of(std::vector<SynthTensor>& tensors, const SynthO
 }
 
 /// Rows [begin, end) of one tensor.
-struct Block {
+struct SynthBlock {
   const SynthTensor* tensor = nullptr;
   int64_t begin = 0;
   int64_t end = 0;
@@ -148,7 +148,7 @@ class BlockMaker {
  public:
   BlockMaker(SafetensorsWriter& writer, const SynthOptions& options) : writer_(writer), options_(options) {}
 
-  void make(const Block& block) {
+  void make(const SynthBlock& block) {
     const SynthTensor& tensor = *block.tensor;
     const bool is_vector = tensor.kind == Kind::vector || tensor.kind == Kind::shifted_norm;
     weights_.resize(static_cast<size_t>((block.end - block.begin) * tensor.cols));
@@ -163,7 +163,7 @@ class BlockMaker {
   }
 
  private:
-  void quantize(const Block& block) {
+  void quantize(const SynthBlock& block) {
     const SynthTensor& tensor = *block.tensor;
     const auto rows = static_cast<size_t>(block.end - block.begin);
     const auto cols = static_cast<size_t>(tensor.cols);
@@ -194,8 +194,8 @@ class BlockMaker {
   std::vector<uint16_t> biases_;
 };
 
-std::vector<Block> blocks_of(const std::vector<SynthTensor>& tensors) {
-  std::vector<Block> blocks;
+std::vector<SynthBlock> blocks_of(const std::vector<SynthTensor>& tensors) {
+  std::vector<SynthBlock> blocks;
   for (const SynthTensor& tensor : tensors) {
     const int64_t rows = std::max<int64_t>(1, kBlockWeights / tensor.cols);
     for (int64_t begin = 0; begin < tensor.rows; begin += rows) {
@@ -206,7 +206,7 @@ std::vector<Block> blocks_of(const std::vector<SynthTensor>& tensors) {
 }
 
 /// Makes blocks on all threads.
-void make_blocks(const std::vector<Block>& blocks, SafetensorsWriter& writer, const SynthOptions& options) {
+void make_blocks(const std::vector<SynthBlock>& blocks, SafetensorsWriter& writer, const SynthOptions& options) {
   std::vector<BlockMaker> makers(worker_count(blocks.size(), options.threads), BlockMaker(writer, options));
   std::mutex mutex;
   size_t done = 0;

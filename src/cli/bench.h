@@ -14,6 +14,7 @@
 
 #include "cli/ceilings.h"
 #include "cli/sizes.h"
+#include "cli/timing.h"
 #include "prosa/model.h"
 
 namespace prosa::cli {
@@ -33,9 +34,6 @@ struct BenchArguments {
   std::string child;  // set in the process that --start runs: "token" or "context"
   LoadOptions load;   // its `threads` is not used
 };
-
-/// Sorted copy's middle (the mean of the two in the middle). `values` not empty.
-double median(std::vector<double> values);
 
 enum class BenchKind { prefill, decode };
 

@@ -9,13 +9,6 @@
 
 namespace prosa::cli {
 
-double median(std::vector<double> values) {
-  PROSA_CHECK(!values.empty());
-  std::ranges::sort(values);
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
-}
-
 double BenchRun::tok_s() const { return static_cast<double>(what.tokens * what.batch) / median_seconds(); }
 
 double BenchRun::tok_s_min() const {

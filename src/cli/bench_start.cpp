@@ -35,13 +35,10 @@ extern char** environ;
 namespace prosa::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
 constexpr int kStarts = 5;
 constexpr int64_t kContext = 2048;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// This process, from /proc/self/status.
 json memory_now() {

@@ -23,7 +23,7 @@ constexpr double kRow = 30;
 constexpr double kTag = 9;  // radius of a run's number
 
 // The two limits, and a row of hues of equal weight for the stages.
-constexpr std::string_view kStyle = R"(.roof { stroke: #5b6773; stroke-width: 2; fill: none; }
+constexpr std::string_view kBenchStyle = R"(.roof { stroke: #5b6773; stroke-width: 2; fill: none; }
 .decode { fill: #1f77c9; }
 .prefill { fill: #d9661f; }
 .spread { stroke: #1f2933; stroke-width: 1.5; }
@@ -64,7 +64,7 @@ class Picture : private SvgPicture {
       bars();
       stages();
     }
-    return file("prosa bench: " + report_.name, kStyle);
+    return file("prosa bench: " + report_.name, kBenchStyle);
   }
 
  private:

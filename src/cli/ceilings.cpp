@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/thread_pool.h"
 #include "cli/read_streams.h"
+#include "cli/timing.h"
 
 namespace prosa::cli {
 namespace {
@@ -26,11 +27,6 @@ constexpr int64_t kRoundTo = 16;  // lines: four streams of whole steps
 int64_t buffer_bytes() {
   const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 where the system does not tell (arm64)
   return std::clamp<int64_t>(4 * cache + (int64_t{16} << 20), int64_t{256} << 20, int64_t{1} << 30);
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 }  // namespace

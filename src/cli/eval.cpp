@@ -28,6 +28,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "cli/timing.h"
 #include "eval/corpus.h"
 #include "eval/logits_file.h"
 #include "model/load.h"
@@ -35,8 +36,6 @@
 
 namespace prosa::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct EvalArguments {
   std::string model, text, reference, reference_logits, save_logits, prompts, svg;
@@ -157,7 +156,7 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
   const auto source = eval::make_backend_source(*model.backend);
   const auto start = Clock::now();
   text.report = eval::kl_and_perplexity(*source, reference.source.get(), corpus.documents, options);
-  text.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  text.seconds = seconds_since(start);
   progress.clear();
   return text;
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr double kLeft = SvgPicture::left, kRight = SvgPicture::right;
 constexpr double kChart = 220;  // height
 
-constexpr std::string_view kStyle = R"(.bar { fill: #1f77c9; }
+constexpr std::string_view kEvalStyle = R"(.bar { fill: #1f77c9; }
 .mean { stroke: #d9661f; stroke-width: 1.5; stroke-dasharray: 5 4; }
 @media (prefers-color-scheme: dark) {
 .bar { fill: #3d8fdd; }
@@ -39,7 +39,7 @@ class Picture : private SvgPicture {
     header();
     positions();
     if (text_.report.divergence) histogram();
-    return file("prosa eval: " + outcome_.model, kStyle);
+    return file("prosa eval: " + outcome_.model, kEvalStyle);
   }
 
  private:

@@ -10,7 +10,7 @@
 namespace prosa::cli {
 namespace {
 
-constexpr const char* kStyle = R"(.bar { fill: #1f77c9; }
+constexpr const char* kKindsStyle = R"(.bar { fill: #1f77c9; }
 @media (prefers-color-scheme: dark) {
 .bar { fill: #3d8fdd; }
 }
@@ -36,7 +36,7 @@ class Picture : private SvgPicture {
       y_ += kRow;
     }
     y_ += 16;
-    return file("prosa inspect: " + name, kStyle);
+    return file("prosa inspect: " + name, kKindsStyle);
   }
 
  private:

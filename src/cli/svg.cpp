@@ -9,7 +9,7 @@ namespace prosa::cli {
 namespace {
 
 // Colours: ink, paler ink, lines.
-constexpr std::string_view kStyle =
+constexpr std::string_view kSharedStyle =
     R"(text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 13px; fill: #1f2933; }
 .page { fill: #ffffff; stroke: #d9dee3; }
 .title { font-size: 18px; font-weight: 600; }
@@ -51,7 +51,7 @@ std::string SvgPicture::file(std::string_view title, std::string_view style) con
              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1:.0f}\" width=\"{0}\" height=\"{1:.0f}\" "
              "role=\"img\">\n<title>{2}</title>\n<style>\n",
              page_width, y_, escaped(title)) +
-         std::string(kStyle) + std::string(style) +
+         std::string(kSharedStyle) + std::string(style) +
          fmt::format("</style>\n<rect class=\"page\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{:.0f}\" rx=\"8\"/>\n",
                      page_width - 1, y_ - 1) +
          body_ + "</svg>\n";
