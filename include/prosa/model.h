@@ -27,7 +27,8 @@ enum class ContextPolicy {
 struct LoadOptions {
   std::string backend = "cpu";  // "cpu", "reference"
   int threads = 0;              // 0: physical cores
-  std::string isa = {};         // "": the best of this machine; "amx", "avx512vnni", "avx2", "neon", "portable"
+  std::string isa = {};         // "": the best of this machine; "amx", "avx512vnni", "avx2", "i8mm", "neon",
+                                // "portable"
   /// CPU backend, products with quantized weights: 15-bit activations (15) stay within the bounds of docs/numerics.md;
   /// 8-bit ones (8), what other runtimes use, read prompts 1.6 times as fast, and are off by what that page says.
   int activation_bits = 15;

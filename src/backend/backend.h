@@ -105,7 +105,7 @@ class Backend {
   virtual ~Backend() = default;
 
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;  // "cpu", "reference"
-  [[nodiscard]] virtual std::string_view isa() const noexcept = 0;   // "avx512vnni", "avx2", "neon", "portable"
+  [[nodiscard]] virtual std::string_view isa() const noexcept = 0;   // one of available_isas()
   [[nodiscard]] virtual int threads() const noexcept = 0;
   [[nodiscard]] virtual const ModelConfig& config() const noexcept = 0;
 
@@ -160,7 +160,7 @@ std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights
 std::unique_ptr<Backend> make_backend(std::string_view name, std::shared_ptr<const Weights> weights,
                                       const BackendOptions& options);
 
-/// What this machine can run, best first: a subset of "avx512vnni", "avx2", "neon", "portable".
+/// What this machine can run, best first: a subset of "amx", "avx512vnni", "avx2", "i8mm", "neon", "portable".
 std::vector<std::string> available_isas();
 
 }  // namespace prosa::backend

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/sync.h"
+#include "base/files.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -21,11 +21,6 @@ namespace prosa::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-
-[[noreturn]] void throw_io(const fs::path& path, const char* action, int error) {
-  throw Error(ErrorCode::io, std::string(action) + ": " + std::generic_category().message(error), path.string(),
-              error == ENOSPC ? "free some disk space" : "");
-}
 
 int create_file(const fs::path& path, FileMode mode = FileMode::shared) {
   const bool shared = mode == FileMode::shared;

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/sync.h"
+#include "base/files.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -22,10 +22,6 @@ namespace prosa::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-
-[[noreturn]] void throw_io(const fs::path& path, const std::string& action, int error) {
-  throw Error(ErrorCode::io, action + ": " + std::generic_category().message(error), path.string());
-}
 
 /// Whether `inner` is `outer` or lies in it; both without links.
 bool lies_in(const fs::path& inner, const fs::path& outer) {

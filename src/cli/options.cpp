@@ -17,7 +17,7 @@ void add_load_options(CLI::App& command, LoadOptions& options, bool with_context
   command.add_option("--backend", options.backend, "cpu or reference (float32, slow)")
       ->capture_default_str()
       ->group("Machine");
-  command.add_option("--isa", options.isa, "amx, avx512vnni, avx2, neon or portable (default: the best here)")
+  command.add_option("--isa", options.isa, "amx, avx512vnni, avx2, i8mm, neon or portable (default: the best here)")
       ->group("Machine");
   command.add_option("--activation-bits", options.activation_bits, "15, or 8: reads prompts faster and less exactly")
       ->check(CLI::IsMember({15, 8}))

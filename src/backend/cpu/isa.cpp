@@ -63,12 +63,21 @@ bool processor_has_dotprod() {
 #endif
 }
 
+bool processor_has_i8mm() {
+#if defined(__aarch64__) && defined(__linux__)
+  return processor_has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#else
+  return false;
+#endif
+}
+
 // Best first.
 std::vector<const Kernels*> available_kernels() {
   std::vector<const Kernels*> tables;
   if (processor_has_amx()) tables.push_back(amx_kernels());
   if (processor_has_avx512vnni()) tables.push_back(avx512_kernels());
   if (processor_has_avx2()) tables.push_back(avx2_kernels());
+  if (processor_has_i8mm()) tables.push_back(i8mm_kernels());
   if (processor_has_dotprod()) tables.push_back(neon_kernels());
   tables.push_back(portable_kernels());
   return tables;

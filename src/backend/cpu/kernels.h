@@ -139,6 +139,7 @@ struct Kernels {
 const Kernels* amx_kernels();  // null where not compiled in
 const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();
+const Kernels* i8mm_kernels();
 const Kernels* neon_kernels();
 const Kernels* portable_kernels();
 

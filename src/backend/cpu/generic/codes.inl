@@ -68,14 +68,6 @@ inline B codes_of(const uint8_t* planes) {
   }
 }
 
-template <int Bits>
-inline I dot_bits(I acc, B codes, X x) {
-  if constexpr (Bits == 8)
-    return dot8(acc, codes, x);
-  else
-    return dot(acc, codes, x);
-}
-
 // Chunks whose products a short sum (S) takes: pairs of code * 127 at most, in 16 bits.
 template <int Bits>
 inline constexpr int kShortChunks = Bits <= 4   ? 8
@@ -96,7 +88,7 @@ inline F load_scale(const uint8_t* header, int64_t vector) {
 
 // acc + (scale * xs) * dot + bias * xsum. Signed 8-bit codes are code - 128: the bias takes 128 scales more.
 template <int Bits>
-inline F add_group(F acc, I dots, F scale, F bias, float xs, float xsum) {
+PROSA_INLINE inline F add_group(F acc, I dots, F scale, F bias, float xs, float xsum) {
   if constexpr (Bits == 8 && kSignedCodes) bias = fma(scale, set1(128.0F), bias);
   acc = fma(scale * set1(xs), to_float(dots), acc);
   return fma(bias, set1(xsum), acc);

@@ -9,6 +9,14 @@
 
 inline constexpr int64_t kWaitingBytes = 160 << 10;  // of tiles that many tokens take in turn
 
+template <int Bits>
+inline I dot_bits(I acc, B codes, X x) {
+  if constexpr (Bits == 8)
+    return dot8(acc, codes, x);
+  else
+    return dot(acc, codes, x);
+}
+
 // The integer sums of one group of columns for H halves of a tile, from `first` on, and T tokens.
 template <int Bits, int Planes, int T, int H>
 PROSA_INLINE inline void dot_halves(const PackedMatrix& w, const uint8_t* planes, const Activations& x, int64_t column,
