@@ -13,8 +13,9 @@ endif()
 if(PROSA_SANITIZE)
   target_compile_options(prosa_options INTERFACE -fsanitize=${PROSA_SANITIZE} -fno-sanitize-recover=all
                                                  -fno-omit-frame-pointer)
-  # What the address sanitizer (or the first access) finds anyway; these checks at every access double the build.
-  target_compile_options(prosa_options INTERFACE -fno-sanitize=null,object-size,pointer-overflow,vptr)
+  if(PROSA_SANITIZE MATCHES "address")  # finds what these would; at every access they double the build
+    target_compile_options(prosa_options INTERFACE -fno-sanitize=null,object-size,pointer-overflow)
+  endif()
   target_link_options(prosa_options INTERFACE -fsanitize=${PROSA_SANITIZE})
 endif()
 

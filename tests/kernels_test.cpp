@@ -163,7 +163,7 @@ TEST_P(KernelsTest, QuantizedLinearOfManyTokensAndColumns) {
   check_linear(quantized_matrix(33, 1152, 4, 128, DType::bf16, 12), 140);
 }
 
-// Beyond what generic/pairs.inl has room for, and as much as that.
+// Beyond what generic/pairs.inl and i8mm/linear.inl have room for, and as much as that.
 TEST_P(KernelsTest, QuantizedLinearOfVeryManyColumns) {
   for (int64_t cols : {8192, 8256}) {
     for (int bits : {4, 8}) check_linear(quantized_matrix(16, cols, bits, 64, DType::bf16, 14), 7);

@@ -9,7 +9,6 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "base/check.h"

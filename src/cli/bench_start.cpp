@@ -6,7 +6,6 @@
 #include "cli/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <climits>
 #include <cstdio>
 #include <fstream>

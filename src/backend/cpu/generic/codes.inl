@@ -18,6 +18,8 @@ PROSA_INLINE inline void each(const Function& f) {
   (std::make_integer_sequence<int, N>{});
 }
 
+inline constexpr int64_t kWaitingBytes = 160 << 10;  // of tiles that many tokens take in turn
+
 // Lines are asked for twice: far ahead for the second-level cache, since the hardware's own prefetching stops at 4 KiB
 // pages and leaves one stream at half of what the memory can give, and shortly before use for the first-level one.
 inline constexpr int64_t kFarAhead = 16384;

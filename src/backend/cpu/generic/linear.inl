@@ -7,8 +7,6 @@
 
 // ---- quantized weights
 
-inline constexpr int64_t kWaitingBytes = 160 << 10;  // of tiles that many tokens take in turn
-
 template <int Bits>
 inline I dot_bits(I acc, B codes, X x) {
   if constexpr (Bits == 8)

@@ -8,9 +8,8 @@
 inline constexpr int kTokens = 4;
 inline constexpr int kTokenPairs = kTokens / 2;
 inline constexpr int kRowPairs = 4;
-inline constexpr int64_t kStep = 8;                // columns of an smmla
-inline constexpr int64_t kMostColumns = 8192;      // as many stand on the stack
-inline constexpr int64_t kTilesBytes = 160 << 10;  // of tiles that many tokens take in turn
+inline constexpr int64_t kStep = 8;            // columns of an smmla
+inline constexpr int64_t kMostColumns = 8192;  // as many stand on the stack
 
 /// [columns / 8][token pair][plane][2 tokens][8 columns] of four tokens.
 template <int Planes>
@@ -114,7 +113,7 @@ template <int Bits, bool Wide, int Planes>
 void product_linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                     bool add_to) {
   TokenRows<Planes> rows;
-  const int64_t few = std::max<int64_t>(kTilesBytes / w.tile_bytes, 1);
+  const int64_t few = std::max<int64_t>(kWaitingBytes / w.tile_bytes, 1);
   for (int64_t begin = tiles.begin; begin < tiles.end; begin += few) {
     const int64_t end = std::min(begin + few, tiles.end);
     for (int64_t token = 0; token + kTokens <= tokens; token += kTokens) {
