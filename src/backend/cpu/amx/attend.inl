@@ -111,11 +111,9 @@ inline I joined_sums(const int32_t (&sums)[3][kTileRows16][16], int row) {
   return add(scale_up<8>(add(scale_up<8>(high), middle)), low);
 }
 
-using RowTile = Tile<kTileRows16>;
-
 // The next 16 positions' products come before the stores of these, which wait for their sums.
 inline void tile_scores(const AttendArgs& a, int64_t first, const int16_t* scales, AttendPlanes& planes,
-                        RowTile& tile) {
+                        AttendRows& rows) {
   static_assert(kStep / 16 % 2 == 0);
   const int64_t dim = a.head_dim;
   const int64_t depth = dim / 64;
@@ -124,7 +122,8 @@ inline void tile_scores(const AttendArgs& a, int64_t first, const int16_t* scale
     store_byte_sums<Set>(planes);
     const F scale = load_scales(scales + 32 * n);
     each<kTileRows16>([&]<int r>() PROSA_INLINE {
-      store(tile.scores[r] + 16 * n, to_float(joined_sums(planes.sums[Set], r)) * (scale * set1(tile.query_scale[r])));
+      store(rows.scores[first + r] + 16 * n,
+            to_float(joined_sums(planes.sums[Set], r)) * (scale * set1(rows.query_scale[first + r])));
     });
   };
   multiply_bytes<0, ScorePlanes>(planes, left, dim, 0, depth);
@@ -137,11 +136,11 @@ inline void tile_scores(const AttendArgs& a, int64_t first, const int16_t* scale
 }
 
 // What the values need of the weights of one step.
-inline void keep_weights(const RowTile& tile, int64_t first, int64_t step, AttendPlanes& planes) {
-  split_row(tile.weights[0], kTileRows16 * kStep, planes.weight_high[step] + first * kStep,
+inline void keep_weights(const AttendRows& rows, int64_t first, int64_t step, AttendPlanes& planes) {
+  split_row(rows.weights[first], kTileRows16 * kStep, planes.weight_high[step] + first * kStep,
             planes.weight_low[step] + first * kStep);
-  store(planes.scale[step] + first, load(tile.scale));
-  store(planes.factor[step] + first, load(tile.factor));
+  store(planes.scale[step] + first, load(rows.scale + first));
+  store(planes.factor[step] + first, load(rows.factor + first));
 }
 
 // Adds the weighted values of one or two steps to the sums in the scratch, [head_dim / 16][count][16 rows][16].
@@ -195,16 +194,17 @@ inline void split_values(const AttendArgs& a, int64_t base, int64_t step, const 
 }
 
 void tile_attend(const AttendArgs& a) {
-  constexpr int64_t kTiles = kAttendRows / kTileRows16;
   static_assert(kAttendRows % kTileRows16 == 0);
   AttendPlanes planes;
-  RowTile tiles[kTiles];
-  AttendRows rows = {};
+  AttendRows rows;
   int64_t limits[kAttendRows] = {};  // rows that are not there see nothing
   auto* queries = reinterpret_cast<int16_t*>(a.scratch + kAttendRows * a.head_dim);
   const int64_t count = (a.rows + kTileRows16 - 1) / kTileRows16;
+  rows.limits = limits;
   for (int64_t r = 0; r < count * kTileRows16; ++r) {
     rows.top[r] = -1e30F;
+    rows.total[r] = 0;
+    rows.query_scale[r] = 0;
     int16_t* query = queries + r * a.head_dim;
     if (r < a.rows) {
       limits[r] = a.limits[r];
@@ -215,13 +215,6 @@ void tile_attend(const AttendArgs& a) {
     split_row(query, a.head_dim, planes.query_high + r * a.head_dim, planes.query_low + r * a.head_dim);
   }
   std::fill_n(a.scratch, count * kTileRows16 * a.head_dim, 0.0F);
-  for (int64_t t = 0; t < count; ++t) {
-    const int64_t first = t * kTileRows16;
-    tiles[t].limits = limits + first;
-    tiles[t].query_scale = rows.query_scale + first;
-    tiles[t].top = rows.top + first;
-    tiles[t].total = rows.total + first;
-  }
   const TileShapes shapes;
   const ByteSplitter splitter;
   configure_tiles(shapes);
@@ -232,10 +225,10 @@ void tile_attend(const AttendArgs& a) {
       const int64_t at = base + step * kStep;
       const int16_t* scales = a.blocks[at / kKvSpan] + kv_scale_at(at % kKvSpan, a.head_dim);
       split_keys(a, at, splitter, planes);
-      for (int64_t t = 0; t < count; ++t) {
-        tile_scores(a, t * kTileRows16, scales + a.keys, planes, tiles[t]);
-        softmax_step<kTileRows16>(tiles[t], at, scales + a.values);
-        keep_weights(tiles[t], t * kTileRows16, step, planes);
+      for (int64_t first = 0; first < count * kTileRows16; first += kTileRows16) {
+        tile_scores(a, first, scales + a.keys, planes, rows);
+        softmax_step<kTileRows16>(rows, first, at, scales + a.values);
+        keep_weights(rows, first, step, planes);
       }
       split_values(a, at, step, splitter, planes);
     }

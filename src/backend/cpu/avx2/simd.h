@@ -28,7 +28,7 @@ inline constexpr int kPlaneTokens = 4;
 inline constexpr int kPairs = 4;
 inline constexpr int kHalvesTogether = 1;  // 16 registers hold the sums of one half of a tile only
 inline constexpr bool kSignedCodes = true;
-inline constexpr int kAttendTile = 4;
+inline constexpr int kAttendTile = 6;
 inline constexpr int kAttendWide = 1;
 
 inline F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }

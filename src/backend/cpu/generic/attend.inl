@@ -54,65 +54,65 @@ inline void store_value(const float* value, int64_t head_dim, int64_t slot, int1
   store_scale(scale, head_dim, slot, head);
 }
 
-// What the rows carry from step to step.
+// The query rows of a call: what they carry from step to step, and their weights of the step at hand.
 struct AttendRows {
-  float top[kAttendRows];
-  float total[kAttendRows];
-  float query_scale[kAttendRows];
+  const int64_t* limits;   // [rows]
   const int16_t* queries;  // [rows, head_dim]
-  float* sums;             // [rows, head_dim]
+  float* sums;             // [head_dim / 16][rows][16]
+  float query_scale[kAttendRows];
+  float top[kAttendRows];     // the largest score so far
+  float total[kAttendRows];   // the sum of the weights
+  float factor[kAttendRows];  // what the sums so far shrink by
+  float scale[kAttendRows];   // of the integer weights
+  alignas(64) float scores[kAttendRows][kStep];
+  alignas(64) int16_t weights[kAttendRows][kStep];
 };
 
-// Up to kAttendTile rows that share loaded registers, in one step.
-template <int R>
-struct Tile {
-  const int64_t* limits;     // [R]
-  const int16_t* queries;    // [R, head_dim]
-  const float* query_scale;  // [R]
-  float* top;                // [R]: the largest score so far
-  float* total;              // [R]: the sum of the weights
-  float* sums;               // [R, head_dim]
-  float factor[R];           // what the sums so far shrink by
-  float scale[R];            // of the integer weights of this step
-  // What this tile asks the memory for: of the step to come, as hardware does not foresee where a head goes on, the
-  // lines of some dimensions, so that the tiles of a step share it and the memory has all of its time.
-  const int16_t* later = nullptr;
-  Range asked{0, 0};
-  [[nodiscard]] bool asks(int64_t d) const { return d >= asked.begin && d < asked.end; }
-  alignas(64) float scores[R][kStep];
-  alignas(64) int16_t weights[R][kStep];
+// Rows that share loaded registers, in one step. They also ask the memory for some dimensions of the step to come, as
+// hardware does not foresee where a head goes on: all tiles of a step share it, so that the memory has all of its time.
+struct AttendTile {
+  int64_t first;         // row
+  int64_t reach;         // the rows see nothing from here on
+  const int16_t* later;  // the step to come
+  Range asked;           // dimensions of it
 };
 
+// Scores of N blocks of positions, `at` within the step. These keys stay in the nearest cache for all tiles.
 template <int R>
-__attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, Tile<R>& tile) {
+__attribute__((noinline)) void attend_scores(const AttendArgs& a, int64_t base, int64_t at, const AttendTile& tile,
+                                             AttendRows& rows) {
   constexpr int N = kAttendWide;
-  const int64_t slot = base % kKvSpan;
-  const int16_t* block = a.blocks[base / kKvSpan];
-  const int16_t* scales = block + a.keys + kv_scale_at(slot, a.head_dim);
-  for (int64_t at = 0; at < kStep; at += N * kKvBlock) {
-    const int16_t* keys = block + a.keys + (slot + at) * a.head_dim;
-    I sums[R][N];
-    each<R>([&]<int r>() PROSA_INLINE { each<N>([&]<int n>() PROSA_INLINE { sums[r][n] = izero(); }); });
-    for (int64_t d = 0; d < a.head_dim; d += 2) {
+  const int64_t slot = base % kKvSpan + at;
+  const int16_t* block = a.blocks[base / kKvSpan] + a.keys;
+  const int16_t* keys = block + slot * a.head_dim;
+  const int16_t* later = tile.later + a.keys + at * a.head_dim;
+  const int16_t* queries = rows.queries + tile.first * a.head_dim;
+  I sums[R][N];
+  each<R>([&]<int r>() PROSA_INLINE { each<N>([&]<int n>() PROSA_INLINE { sums[r][n] = izero(); }); });
+  const auto add_dimensions = [&]<bool Asks>(int64_t begin, int64_t end) PROSA_INLINE {
+    for (int64_t d = begin; d < end; d += 2) {
       P key[N];
       each<N>([&]<int n>() PROSA_INLINE {
         const int64_t line = n * kKvBlock * a.head_dim + d * kKvBlock;
-        if (tile.asks(d)) __builtin_prefetch(tile.later + a.keys + at * a.head_dim + line, 0, 2);
+        if constexpr (Asks) __builtin_prefetch(later + line, 0, 2);
         key[n] = load_pairs(keys + line);
       });
       each<R>([&]<int r>() PROSA_INLINE {
-        const P query = repeat_pair(tile.queries + r * a.head_dim + d);
+        const P query = repeat_pair(queries + r * a.head_dim + d);
         each<N>([&]<int n>() PROSA_INLINE { sums[r][n] = dot_pairs(sums[r][n], key[n], query); });
       });
     }
-    each<N>([&]<int n>() PROSA_INLINE {
-      const int64_t first = at + n * kKvBlock;
-      const F scale = load_scales(scales + 2 * first);
-      each<R>([&]<int r>() PROSA_INLINE {
-        store(tile.scores[r] + first, to_float(sums[r][n]) * (scale * set1(tile.query_scale[r])));
-      });
+  };
+  add_dimensions.template operator()<false>(0, tile.asked.begin);
+  add_dimensions.template operator()<true>(tile.asked.begin, tile.asked.end);
+  add_dimensions.template operator()<false>(tile.asked.end, a.head_dim);
+  each<N>([&]<int n>() PROSA_INLINE {
+    const F scale = load_scales(block + kv_scale_at(slot + n * kKvBlock, a.head_dim));
+    each<R>([&]<int r>() PROSA_INLINE {
+      store(rows.scores[tile.first + r] + at + n * kKvBlock,
+            to_float(sums[r][n]) * (scale * set1(rows.query_scale[tile.first + r])));
     });
-  }
+  });
 }
 
 // Zeros from `seen` on.
@@ -124,12 +124,11 @@ inline void hide(F (&lanes)[kStep / 16], int64_t seen) {
 }
 
 // Weights of a row against the maximum `top`, and these times the values' scales as integers. Adds to the row's total.
-template <int R>
-inline void softmax_row(Tile<R>& tile, int r, const int16_t* value_scales, int64_t seen) {
+inline void softmax_row(AttendRows& rows, int64_t r, const int16_t* value_scales, int64_t seen) {
   constexpr int kVectors = kStep / 16;
   F weight[kVectors];
-  const F top = set1(tile.top[r]);
-  for (int j = 0; j < kVectors; ++j) weight[j] = exp_of(load(tile.scores[r] + 16 * j) - top);
+  const F top = set1(rows.top[r]);
+  for (int j = 0; j < kVectors; ++j) weight[j] = exp_of(load(rows.scores[r] + 16 * j) - top);
   if (seen < kStep) hide(weight, seen);
   F added = weight[0];
   for (int j = 1; j < kVectors; ++j) added = added + weight[j];
@@ -139,113 +138,127 @@ inline void softmax_row(Tile<R>& tile, int r, const int16_t* value_scales, int64
   F peak = weight[0];
   for (int j = 1; j < kVectors; ++j) scaled = scaled + weight[j];
   for (int j = 1; j < kVectors; ++j) peak = max(peak, weight[j]);
-  tile.total[r] = tile.total[r] * tile.factor[r] + sum(added);
+  rows.total[r] = rows.total[r] * rows.factor[r] + sum(added);
   // Rounding may add half a unit to each weight: the sum stays within 2^16, and 2^16 times 2^15 within 32 bits.
   constexpr float kMostTogether = 65535.0F - kStep;
   const float together = sum(scaled);
   const bool some = together > 1e-30F;  // less adds nothing to a total of at least 1
   const float inverse = some ? std::min(kMostTogether / together, kInt16Top / highest(peak)) : 0.0F;
-  tile.scale[r] = some ? 1.0F / inverse : together - together;  // NaN stays NaN
-  for (int j = 0; j < kVectors; ++j) store_i16(tile.weights[r] + 16 * j, round(weight[j] * set1(inverse)));
+  rows.scale[r] = some ? 1.0F / inverse : together - together;  // NaN stays NaN
+  for (int j = 0; j < kVectors; ++j) store_i16(rows.weights[r] + 16 * j, round(weight[j] * set1(inverse)));
 }
 
-// Scores become integer weights against the new maximum. A row that sees nothing here keeps what it has.
+// Scores of R rows become integer weights against the new maximum. A row that sees nothing here keeps what it has.
 template <int R>
-inline void softmax_step(Tile<R>& tile, int64_t base, const int16_t* value_scales) {
+inline void softmax_step(AttendRows& rows, int64_t first, int64_t base, const int16_t* value_scales) {
   alignas(64) float change[16] = {};
   for (int r = 0; r < R; ++r) {
-    const int64_t seen = std::clamp<int64_t>(tile.limits[r] - base, 0, kStep);
-    std::fill(tile.scores[r] + seen, tile.scores[r] + kStep, -1e30F);
-    F peak = load(tile.scores[r]);
-    for (int64_t i = 16; i < kStep; i += 16) peak = max(peak, load(tile.scores[r] + i));
-    const float now = std::max(tile.top[r], highest(peak));
-    change[r] = std::max(tile.top[r] - now, -1e4F);
-    tile.top[r] = now;
+    float* const scores = rows.scores[first + r];
+    float& top = rows.top[first + r];
+    const int64_t seen = std::clamp<int64_t>(rows.limits[first + r] - base, 0, kStep);
+    std::fill(scores + seen, scores + kStep, -1e30F);
+    F peak = load(scores);
+    for (int64_t i = 16; i < kStep; i += 16) peak = max(peak, load(scores + i));
+    const float now = std::max(top, highest(peak));
+    change[r] = std::max(top - now, -1e4F);
+    top = now;
   }
   static_assert(R <= 16);
   store(change, exp_of(load(change)));
   for (int r = 0; r < R; ++r) {
-    tile.factor[r] = change[r];
-    softmax_row<R>(tile, r, value_scales, std::clamp<int64_t>(tile.limits[r] - base, 0, kStep));
+    rows.factor[first + r] = change[r];
+    softmax_row(rows, first + r, value_scales, std::clamp<int64_t>(rows.limits[first + r] - base, 0, kStep));
   }
 }
 
+// Adds the weighted values of D x 16 dimensions to the sums: these values, too, stay near for all tiles.
 template <int R, int D>
-__attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, int64_t count, int64_t d,
-                                             const Tile<R>& tile) {
+__attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, int64_t d, const AttendTile& tile,
+                                             AttendRows& rows) {
   I sums[R][D];
   each<R>([&]<int r>() PROSA_INLINE { each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = izero(); }); });
   const int16_t* values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim + 2 * d;
-  const bool asks = tile.asks(d);
-  for (int64_t i = 0; i < count; i += 2) {
-    P value[D];
-    each<D>([&]<int j>() PROSA_INLINE {
-      const int64_t line = i * a.head_dim + 32 * j;
-      if (asks) __builtin_prefetch(tile.later + a.values + 2 * d + line, 0, 2);
-      value[j] = load_pairs(values + line);
-    });
+  const int16_t* later = tile.later + a.values + 2 * d;
+  const int16_t* weights = rows.weights[tile.first];
+  const auto add_positions = [&]<bool Asks>() PROSA_INLINE {
+    const int64_t count = std::min(kStep, tile.reach - base);
+    for (int64_t i = 0; i < count; i += 2) {
+      P value[D];
+      each<D>([&]<int j>() PROSA_INLINE {
+        const int64_t line = i * a.head_dim + 32 * j;
+        if constexpr (Asks) __builtin_prefetch(later + line, 0, 2);
+        value[j] = load_pairs(values + line);
+      });
+      each<R>([&]<int r>() PROSA_INLINE {
+        const P weight = repeat_pair(weights + r * kStep + i);
+        each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = dot_pairs(sums[r][j], value[j], weight); });
+      });
+    }
+  };
+  if (d >= tile.asked.begin && d < tile.asked.end)
+    add_positions.template operator()<true>();
+  else
+    add_positions.template operator()<false>();
+  each<D>([&]<int j>() PROSA_INLINE {
+    float* out = rows.sums + (d + 16 * j) * a.rows + tile.first * 16;
     each<R>([&]<int r>() PROSA_INLINE {
-      const P weight = repeat_pair(tile.weights[r] + i);
-      each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = dot_pairs(sums[r][j], value[j], weight); });
-    });
-  }
-  each<R>([&]<int r>() PROSA_INLINE {
-    each<D>([&]<int j>() PROSA_INLINE {
-      float* out = tile.sums + r * a.head_dim + d + 16 * j;
-      store(out, fma(to_float(sums[r][j]), set1(tile.scale[r]), load(out) * set1(tile.factor[r])));
+      const F shrunk = load(out + 16 * r) * set1(rows.factor[tile.first + r]);
+      store(out + 16 * r, fma(to_float(sums[r][j]), set1(rows.scale[tile.first + r]), shrunk));
     });
   });
 }
 
-// One step of R rows from `first` on, of which none may see anything of it.
-template <int R>
-inline void attend_tile(const AttendArgs& a, int64_t base, int64_t first, AttendRows& rows) {
-  Tile<R> tile;
-  tile.limits = a.limits + first;
-  const int64_t reach = *std::max_element(tile.limits, tile.limits + R);
-  if (reach <= base) return;
-  tile.queries = rows.queries + first * a.head_dim;
-  tile.query_scale = rows.query_scale + first;
-  tile.top = rows.top + first;
-  tile.total = rows.total + first;
-  tile.sums = rows.sums + first * a.head_dim;
-  const int64_t next = base + kStep;
-  if (next < reach) {
-    tile.later = a.blocks[next / kKvSpan] + next % kKvSpan * a.head_dim;
-    tile.asked = {first * a.head_dim / a.rows, (first + R) * a.head_dim / a.rows};
-  }
-  attend_scores<R>(a, base, tile);
-  const int16_t* scales = a.blocks[base / kKvSpan] + a.values + kv_scale_at(base % kKvSpan, a.head_dim);
-  softmax_step<R>(tile, base, scales);
-  const int64_t count = std::min(kStep, reach - base);
-  constexpr int D = kAttendWide;
-  int64_t d = 0;
-  for (; d + 16 * D <= a.head_dim; d += 16 * D) attend_values<R, D>(a, base, count, d, tile);
-  for (; d < a.head_dim; d += 16) attend_values<R, 1>(a, base, count, d, tile);
+// Calls use.operator()<R>(first row) for tiles that cover all rows.
+template <typename Use>
+PROSA_INLINE inline void each_tile(int64_t rows, Use use) {
+  int64_t first = 0;
+  for (; first + kAttendTile <= rows; first += kAttendTile) use.template operator()<kAttendTile>(first);
+  if (kAttendTile > 4 && first + 4 <= rows) use.template operator()<4>(std::exchange(first, first + 4));
+  if (first + 2 <= rows) use.template operator()<2>(std::exchange(first, first + 2));
+  if (first < rows) use.template operator()<1>(first);
 }
 
-// All rows go through a step before the next one, so that it is read once and then lies in the nearest caches.
+// A step of all rows, one phase after the other: what a phase reads of the cache is then read once by all rows.
+inline void attend_step(const AttendArgs& a, int64_t base, int64_t reach, AttendRows& rows) {
+  const bool last = base + kStep >= reach;
+  const int64_t next = last ? base : base + kStep;
+  const int16_t* later = a.blocks[next / kKvSpan] + next % kKvSpan * a.head_dim;
+  const auto asked_before = [&](int64_t row) { return last ? 0 : row * a.head_dim / a.rows / 2 * 2; };
+  const auto each_seeing = [&](auto use) PROSA_INLINE {
+    each_tile(a.rows, [&]<int R>(int64_t first) PROSA_INLINE {
+      const int64_t seen = *std::max_element(rows.limits + first, rows.limits + first + R);
+      if (seen <= base) return;
+      use.template operator()<R>(AttendTile{first, seen, later, {asked_before(first), asked_before(first + R)}});
+    });
+  };
+  for (int64_t at = 0; at < kStep; at += kAttendWide * kKvBlock)
+    each_seeing([&]<int R>(const AttendTile& tile) PROSA_INLINE { attend_scores<R>(a, base, at, tile, rows); });
+  const int16_t* scales = a.blocks[base / kKvSpan] + a.values + kv_scale_at(base % kKvSpan, a.head_dim);
+  each_seeing([&]<int R>(const AttendTile& tile) PROSA_INLINE { softmax_step<R>(rows, tile.first, base, scales); });
+  constexpr int D = kAttendWide;
+  int64_t d = 0;
+  for (; d + 16 * D <= a.head_dim; d += 16 * D)
+    each_seeing([&]<int R>(const AttendTile& tile) PROSA_INLINE { attend_values<R, D>(a, base, d, tile, rows); });
+  for (; d < a.head_dim; d += 16)
+    each_seeing([&]<int R>(const AttendTile& tile) PROSA_INLINE { attend_values<R, 1>(a, base, d, tile, rows); });
+}
+
 inline void attend(const AttendArgs& a) {
   AttendRows rows;
   auto* queries = reinterpret_cast<int16_t*>(a.scratch + kAttendRows * a.head_dim);
+  rows.limits = a.limits;
   rows.queries = queries;
   rows.sums = a.scratch;
   for (int64_t r = 0; r < a.rows; ++r) {
     rows.top[r] = -1e30F;
     rows.total[r] = 0;
     rows.query_scale[r] = whole_numbers(a.q[r], a.head_dim, length(a.q[r], a.head_dim), queries + r * a.head_dim);
-    for (int64_t d = 0; d < a.head_dim; d += 16) store(rows.sums + r * a.head_dim + d, zero());
   }
+  std::fill_n(rows.sums, a.rows * a.head_dim, 0.0F);
   const int64_t reach = *std::max_element(a.limits, a.limits + a.rows);
-  for (int64_t base = 0; base < reach; base += kStep) {
-    int64_t first = 0;
-    for (; first + kAttendTile <= a.rows; first += kAttendTile) attend_tile<kAttendTile>(a, base, first, rows);
-    if (kAttendTile > 4 && first + 4 <= a.rows) attend_tile<4>(a, base, std::exchange(first, first + 4), rows);
-    if (first + 2 <= a.rows) attend_tile<2>(a, base, std::exchange(first, first + 2), rows);
-    if (first < a.rows) attend_tile<1>(a, base, first, rows);
-  }
+  for (int64_t base = 0; base < reach; base += kStep) attend_step(a, base, reach, rows);
   for (int64_t r = 0; r < a.rows; ++r) {
     const F scale = set1(1.0F / rows.total[r]);
-    for (int64_t d = 0; d < a.head_dim; d += 16) store(a.out[r] + d, load(rows.sums + r * a.head_dim + d) * scale);
+    for (int64_t d = 0; d < a.head_dim; d += 16) store(a.out[r] + d, load(rows.sums + d * a.rows + 16 * r) * scale);
   }
 }
