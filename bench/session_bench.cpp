@@ -1,6 +1,6 @@
 // What conversations cost beyond their tokens: checkpoints, coming back to them, files, cancelling, memory.
 //
-// Usage: session_bench MODEL [--long N]   (MODEL needs no tokenizer; N: the long context, 8000 by default)
+// Usage: session_bench MODEL [--long N] [--threads N] [--isa NAME] [--turns]   (MODEL needs no tokenizer)
 // A table of medians; every number is wall-clock on an otherwise idle machine. Not a test: nothing here fails.
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,7 +9,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include <fmt/core.h>
+#include <CLI/CLI.hpp>
 
 #include "prosa/chat.h"
 #include "prosa/session.h"
@@ -156,8 +156,8 @@ void measure_file(const prosa::Model& model) {
 }
 
 /// A process of its own: begin to first token of a 20-token turn, with `path` loaded. Called in that process.
-int resume(const char* name, const char* path) {
-  const prosa::Model model = prosa::Model::from_pretrained(name);
+int resume(const std::string& name, const std::string& path, const prosa::LoadOptions& options) {
+  const prosa::Model model = prosa::Model::from_pretrained(name, options);
   prosa::Session session(model);
   session.load(path);
   const Ids held(session.tokens().begin(), session.tokens().end());
@@ -166,11 +166,11 @@ int resume(const char* name, const char* path) {
 }
 
 /// A session of 2000 tokens that another process goes on with.
-void measure_restart(const char* name) {
+void measure_restart(const std::string& name, const prosa::LoadOptions& options) {
   const std::string path =
       (std::filesystem::temp_directory_path() / fmt::format("session-bench-{}", getpid())).string();
   {
-    const prosa::Model model = prosa::Model::from_pretrained(name);
+    const prosa::Model model = prosa::Model::from_pretrained(name, options);
     prosa::Session session(model);
     session.sync(random_ids(2000, model.info().vocab_size));
     session.save(path);
@@ -180,7 +180,13 @@ void measure_restart(const char* name) {
     times.push_back(time_ms([&] {
       const pid_t child = fork();
       if (child == 0) {
-        execl("/proc/self/exe", "session_bench", name, "--resume", path.c_str(), static_cast<char*>(nullptr));
+        std::vector<std::string> arguments = {"session_bench", name, "--resume", path};
+        if (options.threads > 0) arguments.insert(arguments.end(), {"--threads", std::to_string(options.threads)});
+        if (!options.isa.empty()) arguments.insert(arguments.end(), {"--isa", options.isa});
+        std::vector<char*> pointers;
+        for (std::string& argument : arguments) pointers.push_back(argument.data());
+        pointers.push_back(nullptr);
+        execv("/proc/self/exe", pointers.data());
         _exit(127);
       }
       int status = 0;
@@ -218,9 +224,9 @@ void measure_cancel(const prosa::Model& model) {
 }
 
 /// Of a model that can chat: from cancel() in a reply to its end, against the steps between pieces.
-void measure_decode_cancel(const std::string& name) {
+void measure_decode_cancel(const std::string& name, const prosa::LoadOptions& options) {
   if (!std::filesystem::exists(std::filesystem::path(name) / "tokenizer.json")) return;
-  prosa::Chat chat = prosa::Chat::from_pretrained(name);
+  prosa::Chat chat = prosa::Chat::from_pretrained(name, options);
   std::vector<double> latencies;
   std::vector<double> steps;  // between two pieces: what a cancel may have to wait for
   for (int i = 0; i < 200; ++i) {
@@ -294,20 +300,29 @@ void measure_load_and_memory(const std::string& name, const prosa::LoadOptions& 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc < 2) {
-    fmt::print(stderr, "session_bench MODEL [--long N]\n");
-    return 2;
-  }
-  if (argc == 4 && std::strcmp(argv[2], "--resume") == 0) return resume(argv[1], argv[3]);
+  CLI::App app("What conversations cost beyond their tokens", "session_bench");
+  std::string name, resumed;
   int64_t far = 8000;
-  if (argc == 4 && std::strcmp(argv[2], "--long") == 0) far = std::stoll(argv[3]);
+  bool only_turns = false;
   prosa::LoadOptions options;
+  app.add_option("MODEL", name, "folder of a checkpoint")->required();
+  app.add_option("--long", far, "tokens of the long history")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--threads", options.threads, "physical cores if not given")->check(CLI::Range(1, 1024));
+  app.add_option("--isa", options.isa, "the best one if not given");
+  app.add_flag("--turns", only_turns, "only turns behind a short and a long history");
+  app.add_option("--resume", resumed, "what this program calls itself with")->group("");
+  CLI11_PARSE(app, argc, argv);
+  if (!resumed.empty()) return resume(name, resumed, options);
   options.context = std::max<int64_t>(far, 4000) + 200;
-  measure_load_and_memory(argv[1], options);
-  measure_restart(argv[1]);
-  const prosa::Model model = prosa::Model::from_pretrained(argv[1], options);
+  if (only_turns) {
+    measure_turns(prosa::Model::from_pretrained(name, options), 200, far);
+    return 0;
+  }
+  measure_load_and_memory(name, options);
+  measure_restart(name, options);
+  const prosa::Model model = prosa::Model::from_pretrained(name, options);
   line("model", fmt::format("{}, {} threads", model.info().isa, model.info().threads));
-  measure_decode_cancel(argv[1]);
+  measure_decode_cancel(name, options);
   measure_turns(model, 200, far);
   measure_at(model, 200);
   measure_file(model);
