@@ -21,6 +21,7 @@
 #include "calibrate/layer_pass.h"
 #include "calibrate/mixed.h"
 #include "calibrate/moments.h"
+#include "calibrate/openness.h"
 #include "calibrate/products.h"
 #include "calibrate/row_codes.h"
 #include "calibrate/sensitivity.h"
@@ -119,7 +120,7 @@ TEST(CalibrateMoments, AreTheSameFromAnyPiecesAndThreads) {
       const auto piece = [&](const std::vector<float>& all) {
         return std::span(all).subspan(static_cast<size_t>(t * width), static_cast<size_t>(100 * width));
       };
-      moments.add(piece(original), piece(x), {}, pool);
+      moments.add(piece(original), piece(x), {}, {}, pool);
     }
     moments.finish(pool);
     own.push_back(moments.own);
@@ -138,11 +139,12 @@ TEST(CalibrateMoments, AreTheSameFromAnyPiecesAndThreads) {
 }
 
 // The norm behind the residual stream divides by its size: what a token's row comes to is the row over that size.
-TEST(CalibrateMoments, CountATokenByItsResidual) {
+TEST(CalibrateMoments, CountATokenByItsResidualAndAsTold) {
   const int64_t width = 20, tokens = 30, hidden = 48;
   ThreadPool pool(1);
   const std::vector<float> x = random_floats(tokens * width, 1), original = random_floats(tokens * width, 2);
   std::vector<float> residual = random_floats(tokens * hidden, 3);
+  std::vector<float> counts(static_cast<size_t>(tokens));
   std::vector<float> small_x = x, small_original = original;
   for (int64_t t = 0; t < tokens; ++t) {
     double squares = 0;
@@ -150,15 +152,17 @@ TEST(CalibrateMoments, CountATokenByItsResidual) {
       residual[t * hidden + i] *= static_cast<float>(1 + t);
       squares += static_cast<double>(residual[t * hidden + i]) * residual[t * hidden + i];
     }
+    counts[t] = 0.25F * static_cast<float>(t % 5);
+    const auto factor = static_cast<float>(std::sqrt(counts[t] * static_cast<double>(hidden) / squares));
     for (int64_t i = 0; i < width; ++i) {
-      small_x[t * width + i] /= static_cast<float>(std::sqrt(squares / static_cast<double>(hidden)));
-      small_original[t * width + i] /= static_cast<float>(std::sqrt(squares / static_cast<double>(hidden)));
+      small_x[t * width + i] *= factor;
+      small_original[t * width + i] *= factor;
     }
   }
   Moments weighed(width, true), expected(width, true);
-  weighed.add(original, x, residual, pool);
+  weighed.add(original, x, residual, counts, pool);
   weighed.finish(pool);
-  expected.add(small_original, small_x, {}, pool);
+  expected.add(small_original, small_x, {}, {}, pool);
   expected.finish(pool);
   for (int64_t i = 0; i < width * width; ++i) {
     ASSERT_NEAR(weighed.own[i], expected.own[i], 1e-4 + 1e-4 * std::abs(expected.own[i]));
@@ -166,7 +170,7 @@ TEST(CalibrateMoments, CountATokenByItsResidual) {
   }
   // Streams of nothing count much, but no number is lost over them.
   Moments nothing(width, false);
-  nothing.add({}, x, std::vector<float>(static_cast<size_t>(tokens * hidden)), pool);
+  nothing.add({}, x, std::vector<float>(static_cast<size_t>(tokens * hidden)), {}, pool);
   nothing.finish(pool);
   for (const float value : nothing.own) ASSERT_TRUE(std::isfinite(value));
 }
@@ -307,6 +311,43 @@ TEST(LayerPass, ComputesWhatTheReferenceComputes) {
     for (size_t i = 0; i < hidden.size(); ++i)
       ASSERT_NEAR(hidden[i], expected[index + 1][i], 1e-4) << "layer " << index;
   }
+}
+
+TEST(Openness, IsThatOfTheReferencesPredictions) {
+  const auto weights = checkpoint::load_weights(checkpoint::golden("tiny-hf"));
+  const auto sequences = some_sequences(weights->config.vocab_size);
+  std::vector<std::vector<float>> states;
+  for (const auto& tokens : sequences) states.push_back(backend::reference::hidden_states(*weights, tokens).back());
+  ThreadPool one(1), three(3);
+  double told = -1;
+  const auto open = openness(*weights, nullptr, states, three, [&](double fraction) {
+    EXPECT_GT(fraction, told);
+    told = fraction;
+  });
+  EXPECT_LT(told, 1);
+  EXPECT_EQ(open, openness(*weights, nullptr, states, one, [](double) {}));
+  const Matrix& head = weights->lm_head;
+  const std::vector<float> rows = read_rows({"lm_head", &head, nullptr}, 0, head.rows);
+  for (size_t s = 0; s < states.size(); ++s) {
+    ASSERT_EQ(open[s].size(), sequences[s].size());
+    for (int64_t t = 0; t < std::ssize(open[s]); ++t) {
+      double sum = 0, squares = 0;
+      for (int64_t row = 0; row < head.rows; ++row) {
+        double logit = 0;
+        for (int64_t i = 0; i < head.cols; ++i)
+          logit += static_cast<double>(rows[row * head.cols + i]) * states[s][t * head.cols + i];
+        sum += std::exp(logit);
+        squares += std::exp(2 * logit);
+      }
+      ASSERT_NEAR(open[s][t], 1 - squares / (sum * sum), 1e-4);
+    }
+  }
+}
+
+TEST(Openness, CountsHalfOfAToken) {
+  const auto counts = counts_of({{0.0F, 0.5F}, {1.0F, 0.5F}});
+  EXPECT_EQ(counts, (std::vector<std::vector<float>>{{0.5F, 1.0F}, {1.5F, 1.0F}}));
+  EXPECT_EQ(counts_of({{0.0F}, {0.0F, 0.0F}}), (std::vector<std::vector<float>>{{1.0F}, {1.0F, 1.0F}}));
 }
 
 TEST(Divergence, IsThatOfWholeRowsWhateverThePieces) {

@@ -11,6 +11,7 @@
 #include "calibrate/information.h"
 #include "calibrate/layer_pass.h"
 #include "calibrate/moments.h"
+#include "calibrate/openness.h"
 #include "calibrate/row_codes.h"
 #include "prosa/error.h"
 
@@ -55,7 +56,7 @@ class Walk {
   std::shared_ptr<const checkpoint::ConvertPlan> run() {
     for (const auto& tokens : sequences_) original_.push_back(reference::embed(weights_, tokens));
     now_ = original_;
-    head();
+    predictions();
     for (size_t index = 0; index < weights_.layers.size(); ++index) {
       const auto halves = halves_of(weights_.layers[index], index, formats_.get());
       for (size_t at = 0; at < halves.size(); ++at) {
@@ -69,7 +70,8 @@ class Walk {
   }
 
  private:
-  static constexpr double kHeadShare = 0.2;  // of the time
+  static constexpr double kOriginalShare = 0.15;  // of the time
+  static constexpr double kHeadShare = 0.2;       // with it
 
   void tell(double done, const std::string& what) const {
     if (options_.progress) options_.progress(done, what);
@@ -79,16 +81,26 @@ class Walk {
     return format.bits != 16 && matrix.cols % format.group_size == 0;
   }
 
+  /// What the original predicts says what its tokens count, and what comes into its head chooses the head's codes.
+  void predictions() {
+    const auto tell_original = [&](double fraction) { tell(kOriginalShare * fraction, "the original model"); };
+    const auto states = final_states(weights_, formats_.get(), original_, pool_, tell_original);
+    const auto tell_open = [&](double fraction) {
+      tell(kOriginalShare + (kHeadShare - kOriginalShare) * fraction, "the original's predictions");
+    };
+    counts_ = counts_of(openness(weights_, formats_.get(), states, pool_, tell_open));
+    head(states);
+  }
+
   /// The head, or the embedding that is also the head: by what comes out of the original's last layer.
-  void head() {
+  void head(std::span<const std::vector<float>> states) {
     const bool tied = config_.tie_word_embeddings;
     const std::string name = tied ? kEmbeddingName : kHeadName;
     const Matrix& matrix = weights_.lm_head;
     const MatrixPlan format = formats_->matrix(name, matrix.rows, matrix.cols);
     if (!quantizes(format, matrix)) return;
     Moments moments(config_.hidden_size, false);
-    const auto at = [&](double fraction) { tell(kHeadShare * fraction, "the original model"); };
-    for (const auto& x : final_states(weights_, formats_.get(), original_, pool_, at)) moments.add({}, x, {}, pool_);
+    for (size_t s = 0; s < states.size(); ++s) moments.add({}, states[s], {}, counts_[s], pool_);
     const auto choice = prepare(moments, tied ? kEmbeddingDamping : kDamping, name);
     const auto rows =
         choose_matrix({name, &matrix, formats_.get()}, format.bits, format.group_size, pool_.size(), choice);
@@ -107,7 +119,8 @@ class Walk {
     {
       Moments moments(config_.hidden_size, drifts);
       for (size_t s = 0; s < sequences_.size(); ++s)
-        moments.add(half_input(config_, half, original_[s]), half_input(config_, half, now_[s]), original_[s], pool_);
+        moments.add(half_input(config_, half, original_[s]), half_input(config_, half, now_[s]), original_[s],
+                    counts_[s], pool_);
       choose(half.first, moments, after);
     }
     Moments moments(half.last.matrix->cols, drifts);
@@ -116,7 +129,7 @@ class Walk {
       const auto original = half_inside(config_, half, before, half_input(config_, half, original_[s]), pool_);
       half_output(half, before, original, original_[s], pool_);
       inside[s] = half_inside(config_, half, after, half_input(config_, half, now_[s]), pool_);
-      moments.add(original, inside[s], original_[s], pool_);  // the stream behind this half
+      moments.add(original, inside[s], original_[s], counts_[s], pool_);  // the stream behind this half
     }
     choose({&half.last, 1}, moments, after);
     for (size_t s = 0; s < sequences_.size(); ++s) half_output(half, after, inside[s], now_[s], pool_);
@@ -160,6 +173,7 @@ class Walk {
   std::shared_ptr<CalibratedPlan> plan_;
   std::vector<std::vector<float>> original_;  // [sequences][tokens, hidden]: into the next half
   std::vector<std::vector<float>> now_;
+  std::vector<std::vector<float>> counts_;  // [sequences][tokens]: what they count in sums of inputs
 };
 
 }  // namespace

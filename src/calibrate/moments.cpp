@@ -22,16 +22,24 @@ void weigh(std::span<float> rows, int64_t width, std::span<const float> residual
     for (float& x : rows.subspan(static_cast<size_t>(t * width), static_cast<size_t>(width))) x *= factor;
   }
 }
+
+void count(std::span<float> rows, int64_t width, std::span<const float> counts) {
+  for (size_t t = 0; t < counts.size(); ++t) {
+    const float factor = std::sqrt(counts[t]);
+    for (float& x : rows.subspan(t * static_cast<size_t>(width), static_cast<size_t>(width))) x *= factor;
+  }
+}
 }  // namespace
 
 Moments::Moments(int64_t width, bool drifts)
     : size(width), own(static_cast<size_t>(width * width)), cross(drifts ? own.size() : 0) {}
 
 void Moments::add(std::span<const float> original, std::span<const float> now, std::span<const float> residual,
-                  ThreadPool& pool) {
+                  std::span<const float> counts, ThreadPool& pool) {
   const auto take = [&](std::span<const float> from, std::vector<float>& to) {
     to.insert(to.end(), from.begin(), from.end());
     if (!residual.empty()) weigh(std::span(to).last(from.size()), size, residual);
+    count(std::span(to).last(from.size()), size, counts);
   };
   if (!cross.empty()) take(original, originals_);
   take(now, nows_);

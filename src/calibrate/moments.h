@@ -1,5 +1,5 @@
 // Sums over a text of what comes into a matrix: x x^T, and the original's inputs with those of the model as quantized
-// so far. Tokens may count by how large the residual stream is that their outputs are added to.
+// so far. Tokens may count by how large the residual stream is that their outputs are added to, and as the caller says.
 //
 // Knows no weights. Invariant: the sums depend on the tokens and their order alone, not on threads.
 #pragma once
@@ -19,8 +19,9 @@ class Moments {
 
   /// original, now: [tokens, width]; `original` is not looked at without drift. residual: [tokens, any width], or none:
   /// a token counts by the inverse of its mean square, as the next norm divides by that, and errors as well.
+  /// counts: [tokens], what it counts beside that, or none: one.
   void add(std::span<const float> original, std::span<const float> now, std::span<const float> residual,
-           ThreadPool& pool);
+           std::span<const float> counts, ThreadPool& pool);
   /// Once, after the last add().
   void finish(ThreadPool& pool);
 

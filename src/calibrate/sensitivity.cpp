@@ -107,7 +107,7 @@ class Measurement {
   ChooseCodes learn_head() {
     Moments moments(config_.hidden_size, false);
     const auto tell = [&](double fraction) { tell_(kOriginal * fraction, "the original model"); };
-    for (const auto& x : final_states(weights_, &plan_, learned_, pool_, tell)) moments.add({}, x, {}, pool_);
+    for (const auto& x : final_states(weights_, &plan_, learned_, pool_, tell)) moments.add({}, x, {}, {}, pool_);
     return learn_from(moments, config_.tie_word_embeddings ? kEmbeddingDamping : kDamping, "lm_head");
   }
 
@@ -160,9 +160,9 @@ class Measurement {
     for (auto& x : learned_) {
       const auto input = half_input(config_, half, x);
       const auto inside = half_inside(config_, half, values, input, pool_);
-      first.add({}, input, x, pool_);
+      first.add({}, input, x, {}, pool_);
       half_output(half, values, inside, x, pool_);
-      last.add({}, inside, x, pool_);
+      last.add({}, inside, x, {}, pool_);
     }
     const ChooseCodes first_choice = learn_from(first, kDamping, half.first.front().name);
     const ChooseCodes last_choice = learn_from(last, kDamping, half.last.name);
