@@ -272,6 +272,35 @@ TEST_P(BackendTest, ThreadsChangeNoBit) {
   }
 }
 
+// Behind some hundred positions attention goes by spans, which are other workers' where those outnumber the KV heads.
+TEST_P(BackendTest, ThreadsChangeNoBitOfLongContexts) {
+  if (is_reference()) GTEST_SKIP() << "one way whatever the length";
+  Logits expected;
+  for (const int threads : {1, 2, 7}) {
+    const auto backend = make("tiny-mlx-4bit", threads);
+    const Ids ids = random_ids(backend->config(), 560, 23);
+    const auto state = backend->new_state(600);
+    Logits logits = prefill(*backend, *state, first(ids, 530), LogitRows::last);
+    std::ranges::copy(prefill(*backend, *state, Ids(ids.begin() + 530, ids.end())), std::back_inserter(logits));
+    std::ranges::copy(decode(*backend, *state, first(ids, 3)), std::back_inserter(logits));
+    if (threads == 1) expected = logits;
+    EXPECT_EQ(logits, expected) << threads << " threads";
+  }
+}
+
+TEST_P(BackendTest, LongContextsAgreeWithTheReference) {
+  if (is_reference()) GTEST_SKIP() << "it is what others are compared with";
+  const auto backend = make("tiny-mlx-4bit", 5);
+  const Ids ids = random_ids(backend->config(), 560, 29);
+  const Logits expected = reference_logits("tiny-mlx-4bit", ids);
+  const auto at_once = backend->new_state(600), in_steps = backend->new_state(600);
+  expect_agreement(*backend, expected, prefill(*backend, *at_once, ids));
+  (void)prefill(*backend, *in_steps, first(ids, 540), LogitRows::last);
+  const auto vocab = static_cast<int64_t>(backend->config().vocab_size);
+  expect_agreement(*backend, Logits(expected.begin() + 540 * vocab, expected.end()),
+                   decode(*backend, *in_steps, Ids(ids.begin() + 540, ids.end())));
+}
+
 TEST_P(BackendTest, SameCallsSameBits) {
   const auto backend = make("tiny-mlx-mixed");
   const Ids ids = random_ids(backend->config(), 150, 29);

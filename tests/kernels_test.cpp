@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cpu/attend_parts.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/workspace.h"
 #include "base/bf16.h"
@@ -376,6 +377,42 @@ TEST_P(KernelsTest, DeltaRuleInStepsAndInChunks) {
   }
 }
 
+// Two spans joined: what all of it gives, but for rounding; a row that does not see the second keeps its bits.
+void check_joined(const Kernels& kernels, const AttendArgs& all) {
+  const auto rows = static_cast<size_t>(all.rows);
+  const auto dim = static_cast<size_t>(all.head_dim);
+  std::vector<float> first(rows * dim), second(rows * dim, 7.0F);
+  std::vector<float*> first_rows, second_rows;
+  for (size_t r = 0; r < rows; ++r) {
+    first_rows.push_back(first.data() + r * dim);
+    second_rows.push_back(second.data() + r * dim);
+  }
+  std::vector<AttendPart> sums(rows), more(rows);
+  AttendArgs args = all;
+  args.out = first_rows.data();
+  args.end = kKvSpan;
+  args.parts = sums.data();
+  kernels.attend(args);
+  args.out = second_rows.data();
+  args.first = kKvSpan;
+  args.end = 2 * kKvSpan;
+  args.parts = more.data();
+  kernels.attend(args);
+  for (size_t r = 0; r < rows; ++r) {
+    const std::vector<float> alone(first_rows[r], first_rows[r] + dim);
+    const bool sees = all.limits[r] > kKvSpan;
+    ASSERT_EQ(more[r].total != 0, sees);
+    join(sums[r], first_rows[r], more[r], second_rows[r], all.head_dim);
+    for (size_t d = 0; d < dim; ++d) {
+      ASSERT_NEAR(first_rows[r][d], all.out[r][d], 1e-4) << "row " << r;
+      if (sees) continue;
+      ASSERT_EQ(second_rows[r][d], 0) << "row " << r;
+      ASSERT_EQ(first_rows[r][d], alone[d]);
+      ASSERT_EQ(first_rows[r][d], all.out[r][d]) << "row " << r;
+    }
+  }
+}
+
 void check_attention_of(const Kernels& kernels, int64_t dim, int64_t rows) {
   const int64_t positions = 150;
   const std::vector<float> k = random_floats(positions * dim, 1, -2, 2), v = random_floats(positions * dim, 2);
@@ -414,6 +451,7 @@ void check_attention_of(const Kernels& kernels, int64_t dim, int64_t rows) {
   args.limits = limits.data();
   args.rows = rows;
   kernels.attend(args);
+  check_joined(kernels, args);
   for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
     std::vector<double> weight;
     double total = 0;

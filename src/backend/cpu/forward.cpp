@@ -1,4 +1,5 @@
-// The pass: embedding, layers, MLP, head; prefill and decode. The mixers are in mixers.cpp.
+// The pass: embedding, layers, MLP, head; prefill and decode. The mixers are in delta_mixer.cpp and
+// attention_mixer.cpp.
 #include "backend/cpu/forward.h"
 
 #include <algorithm>
@@ -66,6 +67,7 @@ bool Forward::prefill(CpuState& state, std::span<const int32_t> tokens, LogitRow
   cancel_ = cancel;
   given_up_.store(false, std::memory_order_relaxed);
   stop_.store(false, std::memory_order_relaxed);
+  reserve_parts(pass);
   clock_.start();
   pool_.run([&](int worker) {
     embed(worker, pass);
@@ -88,6 +90,7 @@ void Forward::decode(std::span<CpuState* const> states, std::span<const int32_t>
   PROSA_CHECK(pass.rows() <= work_.max_rows && states.size() == tokens.size());
   cancel_ = nullptr;
   stop_.store(false, std::memory_order_relaxed);
+  reserve_parts(pass);
   clock_.start();
   pool_.run([&](int worker) {
     embed(worker, pass);
@@ -97,6 +100,11 @@ void Forward::decode(std::span<CpuState* const> states, std::span<const int32_t>
     if (worker == 0) clock_.lap(Stage::head);
   });
   for (CpuState* state : states) state->advance(1);
+}
+
+void Forward::reserve_parts(const Pass& pass) {
+  const AttendPlan plan = plan_attention(pass);
+  if (plan.apart) work_.parts.reserve(plan.spans, plan.rows * config_.num_key_value_heads, config_.head_dim);
 }
 
 void Forward::embed(int worker, const Pass& pass) {

@@ -103,8 +103,26 @@ class Forward {
   void query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head);
   void append_kv(const Pass& pass, const PackedAttention& weights, size_t attention_index, int64_t row,
                  int64_t kv_head);
-  void attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index, int64_t kv_head,
-              Range query_rows);
+  struct AttendPlan {
+    int64_t rows = 0;     // query rows of a KV head: (token, head of the group)
+    int64_t spans = 1;    // of kAttendSpan positions, as many as the last row sees
+    int64_t bundle = 0;   // rows that share a call of the kernel
+    int64_t bundles = 0;  // of a KV head
+    bool apart = false;   // each span is a piece of work
+  };
+  struct AttendCall;
+  [[nodiscard]] AttendPlan plan_attention(const Pass& pass) const;
+  void reserve_parts(const Pass& pass);
+  [[nodiscard]] Range bundle_rows(const Pass& pass, const AttendPlan& plan, int64_t index) const;
+  void attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index);
+  void prepare_call(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows,
+                    AttendCall& call);
+  void attend_all(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows);
+  void attend_span(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows,
+                   int64_t span);
+  void finish_attention(const Pass& pass, const PackedMatrix& out_proj, int64_t kv_head, int64_t query_row);
+  [[nodiscard]] float* query_of(int64_t kv_head, int64_t query_row);
+  [[nodiscard]] float* attended(int64_t kv_head, int64_t query_row);
 
   /// Fills an input row with the normalised residual stream, from row `first` of the pass on.
   [[nodiscard]] FillRow normed(const AlignedBuffer<float>& weight, int64_t first = 0);

@@ -83,18 +83,27 @@ constexpr int64_t kv_scale_at(int64_t slot, int64_t head_dim) { return kKvSpan *
 /// Running sums and the queries as integers.
 constexpr int64_t attend_scratch_floats(int64_t head_dim) { return kAttendRows * (head_dim + head_dim / 2); }
 
+/// What a row's attention over some positions needs to join with that over others.
+struct AttendPart {
+  float top;    // the largest score
+  float total;  // the sum of the weights against it; 0: the row sees none of the positions
+};
+
 /// Causal attention of query rows of one KV head. Position p lies in blocks[p / kKvSpan]; positions behind a row's
 /// limit are never weighed.
 struct AttendArgs {
   const float* const* q = nullptr;         // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
   float* const* out = nullptr;             // [rows]: [head_dim]
-  const int64_t* limits = nullptr;         // [rows]: the row sees the positions 0 .. limit - 1; limit >= 1
+  const int64_t* limits = nullptr;         // [rows]: the row sees positions up to limit - 1; limit >= 1
   int64_t rows = 0;                        // 1 .. kAttendRows
   const int16_t* const* blocks = nullptr;  // [(largest limit + kKvSpan - 1) / kKvSpan]
   int64_t keys = 0;                        // where this head's keys begin in a block, in elements
   int64_t values = 0;                      // and its values
   int64_t head_dim = 0;                    // multiple of 16
   float* scratch = nullptr;                // attend_scratch_floats(head_dim)
+  int64_t first = 0;                       // where it begins; a multiple of kKvSpan
+  int64_t end = INT64_MAX;                 // and ends, the same; up to the limits what follows is asked for already
+  AttendPart* parts = nullptr;             // [rows], or null: nothing is to join. A row that sees nothing leaves zeros
 };
 
 inline constexpr int64_t kLooseRows = 8;

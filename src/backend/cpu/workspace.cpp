@@ -117,15 +117,15 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
       {{query, rows * query_width}, {key, rows * kv_width}, {value, rows * kv_width}},
       {{gate, rows * intermediate_width}, {up, rows * intermediate_width}}};
   int64_t most = 0;
-  for (const auto& parts : stages) {
+  for (const auto& pieces : stages) {
     int64_t floats = 0;
-    for (const Part& part : parts) floats += padded(part.floats);
+    for (const Part& part : pieces) floats += padded(part.floats);
     most = std::max(most, floats);
   }
   stage = AlignedBuffer<float>(most, "activations");
-  for (const auto& parts : stages) {
+  for (const auto& pieces : stages) {
     std::span<float> left = stage.span();
-    for (const Part& part : parts) {
+    for (const Part& part : pieces) {
       part.span = left.first(static_cast<size_t>(part.floats));
       left = left.subspan(static_cast<size_t>(padded(part.floats)));
     }
@@ -138,15 +138,16 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
   if (!groups.down.empty()) inner = InputRows(rows, config.intermediate_size, planes, 0, groups.down);
   const int64_t of_worker = std::max({delta_scratch_floats(config.linear_key_head_dim),
                                       attend_scratch_floats(config.head_dim), 2 * rows * pitch(kInnerColumns)});
+  const int64_t of_head = std::max(rows * channels_width, kAttendRows * config.head_dim);
   for (int worker = 0; worker < workers; ++worker) {
     own.emplace_back(kOwnRows, width, planes);
     scratch.emplace_back(of_worker, "a worker's scratch");
-    channels.emplace_back(rows * channels_width, "a worker's scratch");
+    channels.emplace_back(of_head, "a worker's scratch");
   }
 }
 
 int64_t Workspace::byte_size() const {
-  int64_t total = shared.byte_size() + inner.byte_size();
+  int64_t total = shared.byte_size() + inner.byte_size() + parts.byte_size();
   for (const auto* buffer : {&hidden, &mixed, &z, &stage}) total += buffer->byte_size();
   for (const InputRows& rows : own) total += rows.byte_size();
   for (const auto* buffers : {&scratch, &channels}) {

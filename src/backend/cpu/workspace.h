@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "backend/cpu/attend_parts.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/model.h"
 
@@ -84,11 +85,13 @@ struct Workspace {
   std::span<float> gate;  // [rows, intermediate_width]
   std::span<float> up;    // [rows, intermediate_width]
 
-  InputRows shared;                            // inputs of products over many rows, filled by all workers
-  InputRows inner;                             // the same for quantized down_proj: integers only
-  std::vector<InputRows> own;                  // [workers]: inputs of kOwnRows rows, filled by each worker for itself
-  std::vector<AlignedBuffer<float>> scratch;   // [workers]: of the mixers, or gate and up of kInnerColumns
-  std::vector<AlignedBuffer<float>> channels;  // [workers]: [rows, channels_width]: a key head after the convolution
+  InputRows shared;                           // inputs of products over many rows, filled by all workers
+  InputRows inner;                            // the same for quantized down_proj: integers only
+  std::vector<InputRows> own;                 // [workers]: inputs of kOwnRows rows, filled by each worker for itself
+  std::vector<AlignedBuffer<float>> scratch;  // [workers]: of the mixers, or gate and up of kInnerColumns
+  // [workers]: [rows, channels_width], a key head after the convolution; or [kAttendRows, head_dim], a span's attention
+  std::vector<AlignedBuffer<float>> channels;
+  AttendParts parts;  // of spans, where they are pieces of work
 
   [[nodiscard]] int64_t byte_size() const;
 };

@@ -219,7 +219,7 @@ void tile_attend(const AttendArgs& a) {
   const ByteSplitter splitter;
   configure_tiles(shapes);
   const int64_t reach = *std::max_element(limits, limits + a.rows);
-  for (int64_t base = 0; base < reach; base += kKvSpan) {
+  for (int64_t base = a.first; base < std::min(reach, a.end); base += kKvSpan) {
     const int64_t steps = base + kStep < reach ? 2 : 1;
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t at = base + step * kStep;
@@ -239,7 +239,7 @@ void tile_attend(const AttendArgs& a) {
   }
   release_tiles();
   for (int64_t r = 0; r < a.rows; ++r) {
-    const F scale = set1(1.0F / rows.total[r]);
+    const F scale = set1(inverse_total(a, rows, r));
     for (int64_t d = 0; d < a.head_dim; d += 16)
       store(a.out[r] + d, load(a.scratch + d * count * kTileRows16 + r * 16) * scale);
   }

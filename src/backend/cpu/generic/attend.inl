@@ -4,7 +4,7 @@
 // are scaled to a length of 2^15: by the inequality of Cauchy and Schwarz neither a score nor any part of its sum then
 // leaves 32 bits, and a score is exact up to the rounding of its inputs. Softmax weights become integers anew for every
 // step of positions, so that their sum times the largest value just fits. Lanes are positions for the scores and head
-// dimensions for the sums. The positions are walked in steps from 0: a row's operations do not depend on the rows
+// dimensions for the sums. The positions are walked in steps: a row's operations do not depend on the rows
 // beside it, because a position behind its limit adds an exact zero, whatever lies there.
 
 inline constexpr int64_t kStep = 64;  // positions per update of the running softmax
@@ -243,6 +243,12 @@ inline void attend_step(const AttendArgs& a, int64_t base, int64_t reach, Attend
     each_seeing([&]<int R>(const AttendTile& tile) PROSA_INLINE { attend_values<R, 1>(a, base, d, tile, rows); });
 }
 
+// Of a row's weights; leaves its part.
+inline float inverse_total(const AttendArgs& a, const AttendRows& rows, int64_t r) {
+  if (a.parts != nullptr) a.parts[r] = {rows.top[r], rows.total[r]};
+  return rows.total[r] == 0 ? 0.0F : 1.0F / rows.total[r];
+}
+
 inline void attend(const AttendArgs& a) {
   AttendRows rows;
   auto* queries = reinterpret_cast<int16_t*>(a.scratch + kAttendRows * a.head_dim);
@@ -256,9 +262,9 @@ inline void attend(const AttendArgs& a) {
   }
   std::fill_n(rows.sums, a.rows * a.head_dim, 0.0F);
   const int64_t reach = *std::max_element(a.limits, a.limits + a.rows);
-  for (int64_t base = 0; base < reach; base += kStep) attend_step(a, base, reach, rows);
+  for (int64_t base = a.first; base < std::min(reach, a.end); base += kStep) attend_step(a, base, reach, rows);
   for (int64_t r = 0; r < a.rows; ++r) {
-    const F scale = set1(1.0F / rows.total[r]);
+    const F scale = set1(inverse_total(a, rows, r));
     for (int64_t d = 0; d < a.head_dim; d += 16) store(a.out[r] + d, load(rows.sums + d * a.rows + 16 * r) * scale);
   }
 }

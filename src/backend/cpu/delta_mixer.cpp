@@ -1,4 +1,4 @@
-// The two mixers of a layer: Gated DeltaNet and gated attention. Part of Forward.
+// Gated DeltaNet, a layer's mixer. Part of Forward.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,8 +11,6 @@ namespace {
 constexpr size_t kMaxConvTaps = 64;  // read_config() admits no larger kernel
 constexpr int64_t kRowsAhead = 3;    // of the convolution's inputs, asked for early
 }  // namespace
-
-// ---- Gated DeltaNet
 
 // h += out_proj(gated_norm(delta_rule(conv(qkv)), z)). Work is split by key heads: the channels, gates and matrices of
 // a key head and of the value heads it serves belong to one worker from the convolution to the norm.
@@ -162,133 +160,6 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
       kernels_.delta_step(args);
     else
       kernels_.delta_chunk(args);
-  }
-}
-
-// ---- gated attention
-
-// h += o_proj(attention(q, k, v) * sigmoid(gate))
-void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& layer, size_t attention_index) {
-  const PackedAttention& weights = *layer.attention;
-  const int64_t rows = pass.rows();
-  products(worker, rows, config_.hidden_size, normed(layer.input_norm),
-           {{weights.q, work_.query.data(), work_.query_width},
-            {weights.k, work_.key.data(), work_.kv_width},
-            {weights.v, work_.value.data(), work_.kv_width}});
-  pool_.barrier();
-  if (worker == 0) clock_.lap(Stage::attention_projections);
-
-  const int64_t kv_heads = config_.num_key_value_heads;
-  const int64_t heads = config_.num_attention_heads;
-  const Range prepared = share(rows * (heads + kv_heads), worker, pool_.size());
-  for (int64_t item = prepared.begin; item < prepared.end; ++item) {
-    const int64_t row = item / (heads + kv_heads);
-    const int64_t head = item % (heads + kv_heads);
-    if (head < heads)
-      query_head(pass, weights, row, head);
-    else
-      append_kv(pass, weights, attention_index, row, head - heads);
-  }
-  pool_.barrier();
-
-  // Query rows of a KV head: (token, head of the group). Prefill packs several tokens together, decode one sequence's.
-  const int64_t group = heads / kv_heads;
-  const int64_t rows_a_head = rows * group;
-  // Rows that share a bundle read the cache together; enough bundles for every worker.
-  const int64_t fair = padded((rows_a_head * kv_heads + pool_.size() - 1) / pool_.size(), 8);
-  const int64_t bundle = std::min(pass.prefill ? fair : group, kAttendRows);
-  const int64_t bundles = pass.prefill ? (rows_a_head + bundle - 1) / bundle : rows * ((group + bundle - 1) / bundle);
-  // In turn, because later rows of a prompt see more.
-  for (int64_t item = worker; item < kv_heads * bundles && !given_up(); item += pool_.size()) {
-    const int64_t kv_head = item % kv_heads;
-    int64_t first = item / kv_heads * bundle;
-    int64_t last = std::min(first + bundle, rows_a_head);
-    if (!pass.prefill) {  // a bundle never spans two sequences
-      const int64_t per_row = (group + bundle - 1) / bundle;
-      const int64_t row = item / kv_heads / per_row;
-      first = row * group + item / kv_heads % per_row * bundle;
-      last = std::min(first + bundle, (row + 1) * group);
-    }
-    attend(worker, pass, weights.out, attention_index, kv_head, {first, last});
-  }
-  pool_.barrier();
-  if (worker == 0) clock_.lap(Stage::attention);
-  mixed_product(worker, rows, heads, config_.head_dim, weights.out);
-  if (worker == 0) clock_.lap(Stage::attention_projections);
-}
-
-// Rotary embedding of the first rotary_dim dims: pairs (i, i + rotary_dim / 2) turn by position * theta^(-2i /
-// rotary_dim).
-void Forward::rotate(float* head, int64_t position) const {
-  const auto half = static_cast<int64_t>(frequency_.size());
-  for (int64_t i = 0; i < half; ++i) {
-    const double angle = static_cast<double>(position) * frequency_[static_cast<size_t>(i)];
-    const auto cosine = static_cast<float>(std::cos(angle));
-    const auto sine = static_cast<float>(std::sin(angle));
-    const float low = head[i];
-    const float high = head[i + half];
-    head[i] = low * cosine - high * sine;
-    head[i + half] = high * cosine + low * sine;
-  }
-}
-
-void Forward::query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head) {
-  const int64_t dim = config_.head_dim;
-  float* q = work_.query.data() + row * work_.query_width + head * 2 * dim;
-  kernels_.rms_norm(q, weights.q_norm.data(), dim, config_.rms_norm_eps, q);
-  rotate(q, pass.position(row));
-  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
-  for (int64_t i = 0; i < dim; ++i) q[i] *= scale;
-}
-
-void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t attention_index, int64_t row,
-                        int64_t kv_head) {
-  const int64_t dim = config_.head_dim;
-  const int64_t position = pass.position(row);
-  KvCache& cache = pass.state(row).kv;
-  const int64_t slot = position % kKvSpan;
-  float* k = work_.key.data() + row * work_.kv_width + kv_head * dim;
-  kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
-  rotate(k, position);
-  int16_t* block = cache.data(position);
-  kernels_.store_key(k, dim, slot, block + cache.keys_at(attention_index, kv_head));
-  const float* v = work_.value.data() + row * work_.kv_width + kv_head * dim;
-  kernels_.store_value(v, dim, slot, block + cache.values_at(attention_index, kv_head));
-}
-
-void Forward::attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index,
-                     int64_t kv_head, Range query_rows) {
-  const int64_t dim = config_.head_dim;
-  const int64_t group = config_.num_attention_heads / config_.num_key_value_heads;
-  std::array<const float*, kAttendRows> q{};
-  std::array<float*, kAttendRows> out{};
-  std::array<int64_t, kAttendRows> limits{};
-  AttendArgs args;
-  for (int64_t item = query_rows.begin; item < query_rows.end; ++item) {
-    const int64_t row = item / group;
-    const int64_t head = kv_head * group + item % group;
-    const auto slot = static_cast<size_t>(args.rows++);
-    q[slot] = work_.query.data() + row * work_.query_width + head * 2 * dim;
-    out[slot] = work_.mixed.data() + row * work_.mixed_width + head * dim;
-    limits[slot] = pass.position(row) + 1;
-  }
-  const KvCache& cache = pass.state(query_rows.begin / group).kv;
-  args.q = q.data();
-  args.out = out.data();
-  args.limits = limits.data();
-  args.blocks = cache.table();
-  args.keys = cache.keys_at(attention_index, kv_head);
-  args.values = cache.values_at(attention_index, kv_head);
-  args.head_dim = dim;
-  args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
-  kernels_.attend(args);
-  for (int64_t i = 0; i < args.rows; ++i) {
-    float* const row = out[static_cast<size_t>(i)];
-    kernels_.sigmoid_mul(row, q[static_cast<size_t>(i)] + dim, dim);
-    if (pass.rows() <= kOwnRows || !hands_over(out_proj, dim)) continue;
-    const int64_t item = query_rows.begin + i;
-    work_.shared.quantize(kernels_, item / group, (kv_head * group + item % group) * dim,
-                          {row, static_cast<size_t>(dim)}, out_proj.group_size);
   }
 }
 

@@ -1,0 +1,40 @@
+// Attention by spans of positions: what each leaves behind, and how it joins with the others.
+//
+// Softmax over all positions is the mean of those over its spans, weighted by their sums of weights. Invariant: spans
+// join in their order, so the bits don't depend on who computed them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/cpu/kernels.h"
+#include "base/aligned.h"
+
+namespace prosa::backend::cpu {
+
+/// Positions that a row's softmax walks at once.
+inline constexpr int64_t kAttendSpan = 4 * kKvSpan;
+
+/// `out`, [n], becomes the attention over what it stood for and over the positions of `more`.
+void join(AttendPart& sum, float* out, const AttendPart& more, const float* more_out, int64_t n);
+
+/// What workers leave of spans that each of them computed for itself.
+class AttendParts {
+ public:
+  /// Before the workers run. Error(out_of_memory).
+  void reserve(int64_t spans, int64_t rows, int64_t head_dim);
+
+  [[nodiscard]] float* out(int64_t span, int64_t row) { return outs_.data() + (span * rows_ + row) * head_dim_; }
+  [[nodiscard]] AttendPart* parts(int64_t span) { return parts_.data() + span * rows_; }  // [rows]
+  [[nodiscard]] int64_t byte_size() const {
+    return outs_.byte_size() + static_cast<int64_t>(parts_.size() * sizeof(AttendPart));
+  }
+
+ private:
+  int64_t rows_ = 0;
+  int64_t head_dim_ = 0;
+  AlignedBuffer<float> outs_;  // [spans, rows, head_dim]
+  std::vector<AttendPart> parts_;
+};
+
+}  // namespace prosa::backend::cpu
