@@ -85,7 +85,7 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
 }
 
 // Rows that share a bundle read the cache together. Where whole bundles are fewer than workers, as in decode and in
-// short turns, their spans become work of their own; else a prompt's bundles become smaller.
+// short turns, their spans become work of their own. A prompt's bundles are as large as leaves a piece for everybody.
 Forward::AttendPlan Forward::plan_attention(const Pass& pass) const {
   const int64_t rows = pass.rows();
   const int64_t kv_heads = config_.num_key_value_heads;
@@ -100,8 +100,9 @@ Forward::AttendPlan Forward::plan_attention(const Pass& pass) const {
   bundle_by(std::min(pass.prefill ? plan.rows : group, kAttendRows));
   plan.apart =
       plan.spans > 1 && plan.bundles * kv_heads < pool_.size() && plan.spans * plan.rows * kv_heads <= kMostParts;
-  if (plan.apart || !pass.prefill) return plan;
-  bundle_by(std::min(padded((plan.rows * kv_heads + pool_.size() - 1) / pool_.size(), 8), kAttendRows));
+  if (!pass.prefill) return plan;
+  const int64_t all = plan.rows * kv_heads * (plan.apart ? plan.spans : 1);
+  bundle_by(std::min(padded((all + pool_.size() - 1) / pool_.size(), 8), kAttendRows));
   return plan;
 }
 
