@@ -6,13 +6,13 @@
 #include <cmath>
 
 #include "base/bf16.h"
+#include "calibrate/group_search.h"
 #include "calibrate/products.h"
 
 namespace prosa::calibrate {
 namespace {
 
 constexpr int kRounds = 2;  // within a group, before the next one
-constexpr int64_t kMostGroup = 128;
 
 /// One group of one row.
 struct Group {

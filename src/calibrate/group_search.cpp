@@ -11,7 +11,6 @@
 namespace prosa::calibrate {
 namespace {
 
-constexpr size_t kMostGroup = 128;
 constexpr int kShrinks = 12;      // ranges tried, each narrower than the one before
 constexpr float kShrink = 0.04F;  // by so much of the whole range
 constexpr int kLines = 2;         // lines fitted to the codes of the best range, each with new codes

@@ -9,6 +9,8 @@
 
 namespace prosa::calibrate {
 
+inline constexpr int64_t kMostGroup = 128;  // columns
+
 struct GroupCode {
   float scale = 1;  // a bfloat16 number
   float bias = 0;   // a bfloat16 number
