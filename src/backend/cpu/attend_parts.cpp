@@ -27,6 +27,8 @@ void AttendParts::reserve(int64_t spans, int64_t rows, int64_t head_dim) {
     outs_ = AlignedBuffer<float>(size, "attention's parts", Pages::small);
   }
   parts_.resize(static_cast<size_t>(spans * rows));
+  bytes_.store(outs_.byte_size() + static_cast<int64_t>(parts_.capacity() * sizeof(AttendPart)),
+               std::memory_order_relaxed);
 }
 
 }  // namespace prosa::backend::cpu

@@ -4,6 +4,7 @@
 // join in their order, so the bits don't depend on who computed them.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace prosa::backend::cpu {
 /// Positions that a row's softmax walks at once.
 inline constexpr int64_t kAttendSpan = 4 * kKvSpan;
 
-/// `out`, [n], becomes the attention over what it stood for and over the positions of `more`.
+/// `out`, [n], becomes the attention over what it stood for and over the positions of `more`. sum.total is not 0.
 void join(AttendPart& sum, float* out, const AttendPart& more, const float* more_out, int64_t n);
 
 /// What workers leave of spans that each of them computed for itself.
@@ -26,15 +27,15 @@ class AttendParts {
 
   [[nodiscard]] float* out(int64_t span, int64_t row) { return outs_.data() + (span * rows_ + row) * head_dim_; }
   [[nodiscard]] AttendPart* parts(int64_t span) { return parts_.data() + span * rows_; }  // [rows]
-  [[nodiscard]] int64_t byte_size() const {
-    return outs_.byte_size() + static_cast<int64_t>(parts_.size() * sizeof(AttendPart));
-  }
+  /// From any thread, also while reserve() runs.
+  [[nodiscard]] int64_t byte_size() const { return bytes_.load(std::memory_order_relaxed); }
 
  private:
   int64_t rows_ = 0;
   int64_t head_dim_ = 0;
-  AlignedBuffer<float> outs_;  // [spans, rows, head_dim]
-  std::vector<AttendPart> parts_;
+  AlignedBuffer<float> outs_;      // [spans, rows, head_dim]
+  std::vector<AttendPart> parts_;  // [spans, rows]
+  std::atomic<int64_t> bytes_{0};
 };
 
 }  // namespace prosa::backend::cpu
