@@ -246,18 +246,19 @@ void bench_delta_chunk(benchmark::State& state, const Kernels& kernels) {
   count_work(state, 0, 3.0 * kHeadDim * kHeadDim * kDeltaChunk);  // those of the stepwise form
 }
 
-void bench_attend(benchmark::State& state, const Kernels& kernels, int64_t rows) {
+void bench_attend(benchmark::State& state, const Kernels& kernels, int kv_bits, int64_t rows) {
   const int64_t dim = kAttendDim;
+  const KvLayout kv{dim, kv_bits};
   const std::vector<float> k = random_floats(kPositions * dim, 1), v = random_floats(kPositions * dim, 2);
-  const int64_t head = kv_head_elements(dim);
-  AlignedBuffer<int16_t> cache(kPositions / kKvSpan * 2 * head);  // blocks of [keys | values], one behind the other
-  std::vector<const int16_t*> blocks;
+  const int64_t head = kv.head_bytes();
+  AlignedBuffer<std::byte> cache(kPositions / kKvSpan * 2 * head);  // blocks of [keys | values], one behind the other
+  std::vector<const std::byte*> blocks;
   for (int64_t p = 0; p < kPositions; ++p) {
-    int16_t* block = cache.data() + p / kKvSpan * 2 * head;
+    std::byte* block = cache.data() + p / kKvSpan * 2 * head;
     const int64_t slot = p % kKvSpan;
     if (slot == 0) blocks.push_back(block);
-    kernels.store_key(k.data() + p * dim, dim, slot, block);
-    kernels.store_value(v.data() + p * dim, dim, slot, block + head);
+    kernels.store_key(k.data() + p * dim, kv, slot, block);
+    kernels.store_value(v.data() + p * dim, kv, slot, block + head);
   }
   const std::vector<float> q = random_floats(rows * dim, 3, -0.1F, 0.1F);
   std::vector<float> out(static_cast<size_t>(rows * dim)), scratch(static_cast<size_t>(attend_scratch_floats(dim)));
@@ -273,7 +274,7 @@ void bench_attend(benchmark::State& state, const Kernels& kernels, int64_t rows)
   args.blocks = blocks.data();
   args.keys = 0;
   args.values = head;
-  args.head_dim = dim;
+  args.kv = kv;
   args.scratch = scratch.data();
   const auto work = [&] { kernels.attend(args); };
   work();
@@ -293,7 +294,7 @@ void bench_attend(benchmark::State& state, const Kernels& kernels, int64_t rows)
     }
     for (size_t d = 0; d < sums.size(); ++d) expected[r * sums.size() + d] = sums[d] / total;
   }
-  time_checked(state, distance(out, expected), 1e-3, work);
+  time_checked(state, distance(out, expected), kv_bits == 8 ? 2e-2 : 1e-3, work);
   count_work(state, static_cast<double>(cache.byte_size()), static_cast<double>(2 * rows * kPositions * dim));
 }
 
@@ -318,9 +319,11 @@ const bool registered = [] {
     add("rms_norm/" + isa, [&kernels](benchmark::State& state) { bench_rms_norm(state, kernels); });
     add("delta_step/" + isa, [&kernels](benchmark::State& state) { bench_delta_step(state, kernels); });
     add("delta_chunk/" + isa, [&kernels](benchmark::State& state) { bench_delta_chunk(state, kernels); });
-    for (const int64_t rows : {int64_t{1}, int64_t{4}, kAttendRows}) {
-      add(fmt::format("attend/{}/rows:{}", isa, rows),
-          [&kernels, rows](benchmark::State& state) { bench_attend(state, kernels, rows); });
+    for (const int bits : {8, 16}) {
+      for (const int64_t rows : {int64_t{1}, int64_t{4}, kAttendRows}) {
+        add(fmt::format("attend/{}/{}bit/rows:{}", isa, bits, rows),
+            [&kernels, bits, rows](benchmark::State& state) { bench_attend(state, kernels, bits, rows); });
+      }
     }
   }
   return true;

@@ -1,6 +1,6 @@
 // What conversations cost beyond their tokens: checkpoints, coming back to them, files, cancelling, memory.
 //
-// Usage: session_bench MODEL [--long N] [--threads N] [--isa NAME] [--turns]   (MODEL needs no tokenizer)
+// Usage: session_bench MODEL [--long N] [--threads N] [--isa NAME] [--kv-bits N] [--turns]   (MODEL needs no tokenizer)
 // A table of medians; every number is wall-clock on an otherwise idle machine. Not a test: nothing here fails.
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,6 +182,7 @@ void measure_restart(const std::string& name, const prosa::LoadOptions& options)
       if (child == 0) {
         std::vector<std::string> arguments = {"session_bench", name, "--resume", path};
         if (options.threads > 0) arguments.insert(arguments.end(), {"--threads", std::to_string(options.threads)});
+        arguments.insert(arguments.end(), {"--kv-bits", std::to_string(options.kv_bits)});
         if (!options.isa.empty()) arguments.insert(arguments.end(), {"--isa", options.isa});
         std::vector<char*> pointers;
         for (std::string& argument : arguments) pointers.push_back(argument.data());
@@ -309,6 +310,7 @@ int main(int argc, char** argv) try {
   app.add_option("--long", far, "tokens of the long history")->check(CLI::Range(1, 1 << 20));
   app.add_option("--threads", options.threads, "physical cores if not given")->check(CLI::Range(1, 1024));
   app.add_option("--isa", options.isa, "the best one if not given");
+  app.add_option("--kv-bits", options.kv_bits, "8 or 16")->check(CLI::IsMember({8, 16}));
   app.add_flag("--turns", only_turns, "only turns behind a short and a long history");
   app.add_option("--resume", resumed, "what this program calls itself with")->group("");
   CLI11_PARSE(app, argc, argv);

@@ -39,14 +39,19 @@ struct Subject {
   std::string backend;
   std::string isa;  // "" for the reference
   int activation_bits = 15;
-  [[nodiscard]] std::string name() const { return backend + "_" + isa + (activation_bits == 8 ? "_int8" : ""); }
+  int kv_bits = 8;
+  [[nodiscard]] std::string name() const {
+    return backend + "_" + isa + (activation_bits == 8 ? "_int8" : "") + (kv_bits == 16 ? "_kv16" : "");
+  }
   friend std::ostream& operator<<(std::ostream& out, const Subject& s) { return out << s.name(); }
 };
 
 std::vector<Subject> subjects() {
   std::vector<Subject> all = {{"reference", ""}};
   for (const std::string& isa : backend::available_isas()) all.push_back({"cpu", isa});
-  all.push_back({"cpu", backend::available_isas().front(), 8});  // the others' kernels: kernels_test
+  // With the kernels of one ISA; the others': kernels_test.
+  all.push_back({"cpu", backend::available_isas().front(), 8});
+  all.push_back({"cpu", backend::available_isas().front(), 15, 16});
   return all;
 }
 
@@ -93,6 +98,7 @@ class BackendTest : public testing::TestWithParam<Subject> {
                                  BackendOptions{.threads = threads,
                                                 .isa = GetParam().isa,
                                                 .activation_bits = GetParam().activation_bits,
+                                                .kv_bits = GetParam().kv_bits,
                                                 .max_prefill_chunk = chunk});
   }
   /// Teacher-forced logits of the reference from an empty state.

@@ -361,8 +361,10 @@ TEST(Cli, InspectCountsBytes) {
   const auto weights = checkpoint::load_weights(model);
   EXPECT_EQ(report["parameters"], weights->parameter_count());
   EXPECT_EQ(report["weight_bytes"], weights->byte_size());
-  // One attention layer, 2 KV heads of 64, keys and values in 16 bits, and a float32 scale for each of these vectors.
-  EXPECT_EQ(report["memory"]["kv"], 1000 * 2 * 2 * (64 * 2 + 4));
+  // One attention layer, 2 KV heads of 64, keys and values in 8 bits, and a float32 scale for each of these vectors.
+  EXPECT_EQ(report["memory"]["kv"], 1000 * 2 * 2 * (64 + 4));
+  const Outcome wide = run_prosa({"inspect", model, "--json", "--context", "1000", "--kv-bits", "16"});
+  EXPECT_EQ(json::parse(wide.out)["memory"]["kv"], 1000 * 2 * 2 * (64 * 2 + 4));
   int64_t bytes = 0;
   for (const json& tensor : report["tensors"]) bytes += tensor["bytes"].get<int64_t>();
   const auto file_size = static_cast<int64_t>(fs::file_size(model / "model.safetensors"));

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -380,7 +382,7 @@ TEST_P(KernelsTest, DeltaRuleInStepsAndInChunks) {
 // Two spans joined: what all of it gives, but for rounding; a row that does not see the second keeps its bits.
 void check_joined(const Kernels& kernels, const AttendArgs& all) {
   const auto rows = static_cast<size_t>(all.rows);
-  const auto dim = static_cast<size_t>(all.head_dim);
+  const auto dim = static_cast<size_t>(all.kv.head_dim);
   std::vector<float> first(rows * dim), second(rows * dim, 7.0F);
   std::vector<float*> first_rows, second_rows;
   for (size_t r = 0; r < rows; ++r) {
@@ -402,7 +404,7 @@ void check_joined(const Kernels& kernels, const AttendArgs& all) {
     const std::vector<float> alone(first_rows[r], first_rows[r] + dim);
     const bool sees = all.limits[r] > kKvSpan;
     ASSERT_EQ(more[r].total != 0, sees);
-    join(sums[r], first_rows[r], more[r], second_rows[r], all.head_dim);
+    join(sums[r], first_rows[r], more[r], second_rows[r], all.kv.head_dim);
     for (size_t d = 0; d < dim; ++d) {
       ASSERT_NEAR(first_rows[r][d], all.out[r][d], 1e-4) << "row " << r;
       if (sees) continue;
@@ -413,19 +415,59 @@ void check_joined(const Kernels& kernels, const AttendArgs& all) {
   }
 }
 
-void check_attention_of(const Kernels& kernels, int64_t dim, int64_t rows) {
-  const int64_t positions = 150;
+// Vectors of 16 dimensions that the 8-bit form mixes with each other.
+int64_t mixed_vectors(int64_t dim) { return std::min<int64_t>(16, dim / 16 & -(dim / 16)); }
+
+// A query as the 8-bit form sees it: times a Hadamard matrix over its vectors, in 127 steps either way. Not divided by
+// that matrix's square, the number of vectors.
+std::vector<double> mixed_bytes(const float* x, int64_t dim) {
+  const int64_t count = mixed_vectors(dim);
+  std::vector<double> mixed(static_cast<size_t>(dim));
+  double peak = 0;
+  for (int64_t d = 0; d < dim; ++d) {
+    const int64_t row = d / 16 % count;
+    double& sum = mixed[static_cast<size_t>(d)];
+    for (int64_t i = 0; i < count; ++i) {
+      const bool minus = std::popcount(static_cast<uint64_t>(row & i)) % 2 == 1;
+      const double term = x[d / (16 * count) * 16 * count + 16 * i + d % 16];
+      sum += minus ? -term : term;
+    }
+    peak = std::max(peak, std::abs(sum));
+  }
+  for (double& m : mixed) m = std::nearbyint(m * 127 / peak) * peak / 127;
+  return mixed;
+}
+
+// The numbers of a stored key or value.
+std::vector<double> stored(const KvLayout& kv, const std::byte* head, int64_t slot, bool key) {
+  float scale = 0;
+  std::memcpy(&scale, head + kv.scale_at(slot), sizeof scale);
+  std::vector<double> x;
+  for (int64_t d = 0; d < kv.head_dim; ++d) {
+    const int64_t at = key ? kv.key_at(slot, d) : kv.value_at(slot, d);
+    int16_t whole = 0;
+    if (kv.bits == 8)
+      whole = static_cast<int8_t>(head[at]);
+    else
+      std::memcpy(&whole, head + 2 * at, sizeof whole);
+    x.push_back(static_cast<double>(scale) * whole);
+  }
+  return x;
+}
+
+void check_attention_of(const Kernels& kernels, const KvLayout& kv, int64_t rows) {
+  const int64_t positions = 150, dim = kv.head_dim;
   const std::vector<float> k = random_floats(positions * dim, 1, -2, 2), v = random_floats(positions * dim, 2);
   // Two blocks, each with something in front of the head's keys and values.
-  const int64_t keys_at = 96, values_at = keys_at + kv_head_elements(dim) + 32;
+  const int64_t keys_at = 192, values_at = keys_at + kv.head_bytes() + 64;
   // What was never stored must not be weighed: it is as bad as can be.
-  std::vector<std::vector<int16_t>> blocks(
-      2, std::vector<int16_t>(static_cast<size_t>(values_at + kv_head_elements(dim)), int16_t{-1}));
-  const std::vector<const int16_t*> table{blocks[0].data(), blocks[1].data()};
+  std::vector<std::vector<std::byte>> blocks(
+      2, std::vector<std::byte>(static_cast<size_t>(values_at + kv.head_bytes()), std::byte{0xff}));
+  const std::vector<const std::byte*> table{blocks[0].data(), blocks[1].data()};
   for (int64_t p = 0; p < positions; ++p) {
-    int16_t* block = blocks[static_cast<size_t>(p / kKvSpan)].data();
-    kernels.store_key(k.data() + p * dim, dim, p % kKvSpan, block + keys_at);
-    kernels.store_value(v.data() + p * dim, dim, p % kKvSpan, block + values_at);
+    std::byte* block = blocks[static_cast<size_t>(p / kKvSpan)].data();
+    kernels.store_key(k.data() + p * dim, kv, p % kKvSpan, block + keys_at);
+    kernels.store_value(v.data() + p * dim, kv, p % kKvSpan, block + values_at);
   }
   const float spread = 8.0F / std::sqrt(static_cast<float>(dim));  // so that scores of any width are as large
   const std::vector<float> q = random_floats(rows * dim, 3, -spread, spread);
@@ -444,7 +486,7 @@ void check_attention_of(const Kernels& kernels, int64_t dim, int64_t rows) {
   args.blocks = table.data();
   args.keys = keys_at;
   args.values = values_at;
-  args.head_dim = dim;
+  args.kv = kv;
   args.scratch = scratch.data();
   args.q = queries.data();
   args.out = outs.data();
@@ -452,23 +494,26 @@ void check_attention_of(const Kernels& kernels, int64_t dim, int64_t rows) {
   args.rows = rows;
   kernels.attend(args);
   check_joined(kernels, args);
+  std::vector<std::vector<double>> key_of, value_of;  // as stored; how well that is: StoredKeysAndValues
+  for (int64_t p = 0; p < positions; ++p) {
+    const std::byte* block = table[static_cast<size_t>(p / kKvSpan)];
+    key_of.push_back(stored(kv, block + keys_at, p % kKvSpan, true));
+    value_of.push_back(stored(kv, block + values_at, p % kKvSpan, false));
+  }
   for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+    std::vector<double> query(queries[r], queries[r] + dim);
+    if (kv.bits == 8) query = mixed_bytes(queries[r], dim);
+    const double mixed = kv.bits == 8 ? static_cast<double>(mixed_vectors(dim)) : 1;
     std::vector<double> weight;
     double total = 0;
-    for (int64_t p = 0; p < limits[r]; ++p) {
-      double score = 0;
-      for (int64_t d = 0; d < dim; ++d) {
-        score += static_cast<double>(queries[r][d]) * k[static_cast<size_t>(p * dim + d)];
-      }
-      weight.push_back(std::exp(score));
+    for (size_t p = 0; p < static_cast<size_t>(limits[r]); ++p) {
+      weight.push_back(std::exp(std::inner_product(query.begin(), query.end(), key_of[p].begin(), 0.0) / mixed));
       total += weight.back();
     }
-    for (int64_t d = 0; d < dim; ++d) {
+    for (size_t d = 0; d < static_cast<size_t>(dim); ++d) {
       double expected = 0;
-      for (int64_t p = 0; p < limits[r]; ++p) {
-        expected += weight[static_cast<size_t>(p)] / total * v[static_cast<size_t>(p * dim + d)];
-      }
-      ASSERT_NEAR(outs[r][d], expected, 1e-3) << "row " << r << " of " << rows << ", " << dim;
+      for (size_t p = 0; p < weight.size(); ++p) expected += weight[p] / total * value_of[p][d];
+      ASSERT_NEAR(outs[r][d], expected, kv.bits == 8 ? 1e-2 : 1e-3) << "row " << r << " of " << rows << ", " << dim;
     }
     float* single = alone.data();
     AttendArgs one = args;
@@ -485,16 +530,18 @@ void check_attention_of(const Kernels& kernels, int64_t dim, int64_t rows) {
 // Few rows, more than a tile of them, and more heads' dimensions than one.
 TEST_P(KernelsTest, Attention) {
   for (const int64_t dim : {48, 64, 256}) {
-    for (const int64_t rows : {8, 9, 43, 96}) check_attention_of(kernels, dim, rows);
+    for (const int bits : {8, 16}) {
+      for (const int64_t rows : {8, 9, 43, 96}) check_attention_of(kernels, {dim, bits}, rows);
+    }
   }
 }
 
 // Vectors that use the integers' whole range: one element holds all of the length, all elements are alike, a query
 // points along its key, weights are all the same or one is alone, and scales from tiny to large.
-TEST_P(KernelsTest, AttentionAtTheEdgesOfItsIntegers) {
-  const int64_t dim = 256, positions = 64;
-  std::vector<int16_t> block(static_cast<size_t>(2 * kv_head_elements(dim)));
-  const int16_t* table = block.data();
+void check_edges(const Kernels& kernels, const KvLayout& kv) {
+  const int64_t dim = kv.head_dim, positions = 64;
+  std::vector<std::byte> block(static_cast<size_t>(2 * kv.head_bytes()));
+  const std::byte* table = block.data();
   std::vector<float> scratch(static_cast<size_t>(attend_scratch_floats(dim)));
   const auto vector_of = [&](int form, float size) {
     std::vector<float> x(static_cast<size_t>(dim), form == 1 ? size / 16 : 0.0F);
@@ -515,13 +562,13 @@ TEST_P(KernelsTest, AttentionAtTheEdgesOfItsIntegers) {
           std::vector<float> k = key, v = value;
           for (float& x : k) x *= same ? 1.0F : -1.0F;
           for (float& x : v) x *= same ? 1.0F : 0.5F;
-          kernels.store_key(k.data(), dim, p, block.data());
-          kernels.store_value(v.data(), dim, p, block.data() + kv_head_elements(dim));
+          kernels.store_key(k.data(), kv, p, block.data());
+          kernels.store_value(v.data(), kv, p, block.data() + kv.head_bytes());
         }
         std::vector<float> out(static_cast<size_t>(dim));
         const float* query = q.data();
         float* sums = out.data();
-        AttendArgs args{&query, &sums, &positions, 1, &table, 0, kv_head_elements(dim), dim, scratch.data()};
+        AttendArgs args{&query, &sums, &positions, 1, &table, 0, kv.head_bytes(), kv, scratch.data()};
         kernels.attend(args);
         const std::vector<float> alone = out;
         constexpr int64_t kMany = 20;
@@ -539,9 +586,51 @@ TEST_P(KernelsTest, AttentionAtTheEdgesOfItsIntegers) {
         const double share = alike || norm == 0 ? 1.0 / static_cast<double>(positions) : 1.0;  // of position 11
         const double mixed = alike ? 1.0 : share + (1 - share) * 0.5;
         for (size_t d = 0; d < out.size(); ++d) {
-          ASSERT_NEAR(out[d], mixed * value[d], 1e-3 * size) << "form " << form << ", size " << size;
+          ASSERT_NEAR(out[d], mixed * value[d], (kv.bits == 8 ? 5e-3 : 1e-3) * size)
+              << "form " << form << ", size " << size;
         }
       }
+    }
+  }
+}
+
+TEST_P(KernelsTest, AttentionAtTheEdgesOfItsIntegers) {
+  check_edges(kernels, {256, 8});
+  check_edges(kernels, {256, 16});
+}
+
+// What is stored, read back by the layout: each number within half a step, and the products of keys as they were,
+// whichever dimensions are the large ones, each at a place of its own.
+TEST_P(KernelsTest, StoredKeysAndValues) {
+  for (const KvLayout kv : {KvLayout{48, 8}, KvLayout{96, 8}, KvLayout{512, 8}, KvLayout{48, 16}, KvLayout{256, 16}}) {
+    SCOPED_TRACE(std::to_string(kv.head_dim) + " of " + std::to_string(kv.bits) + " bits");
+    const auto dim = static_cast<size_t>(kv.head_dim);
+    std::vector<std::byte> keys(static_cast<size_t>(kv.head_bytes())), values = keys;
+    std::set<int64_t> key_places, value_places;
+    for (const int64_t slot : {0, 5, 15, 16, 63, 64, 127}) {
+      std::vector<float> x = random_floats(kv.head_dim, static_cast<unsigned>(slot));
+      x[17] = 12;
+      kernels.store_key(x.data(), kv, slot, keys.data());
+      kernels.store_value(x.data(), kv, slot, values.data());
+      const std::vector<double> key = stored(kv, keys.data(), slot, true);
+      const std::vector<double> value = stored(kv, values.data(), slot, false);
+      const std::vector<double> mixed =
+          kv.bits == 8 ? mixed_bytes(x.data(), kv.head_dim) : std::vector<double>(x.begin(), x.end());
+      for (size_t d = 0; d < dim; ++d) {
+        ASSERT_NEAR(value[d], x[d], kv.bits == 8 ? 0.501 * 12 / 127 : 1e-3);
+        ASSERT_NEAR(key[d], mixed[d], 1e-3);
+        const auto at = static_cast<int64_t>(d);
+        ASSERT_TRUE(key_places.insert(kv.key_at(slot, at)).second);
+        ASSERT_TRUE(value_places.insert(kv.value_at(slot, at)).second);
+      }
+      const double product = std::inner_product(key.begin(), key.end(), mixed.begin(), 0.0);
+      const double expected = std::inner_product(x.begin(), x.end(), x.begin(), 0.0);
+      ASSERT_NEAR(product / (kv.bits == 8 ? static_cast<double>(mixed_vectors(kv.head_dim)) : 1), expected,
+                  0.01 * expected);
+    }
+    for (const std::set<int64_t>& places : {key_places, value_places}) {
+      ASSERT_GE(*places.begin(), 0);
+      ASSERT_LT(*places.rbegin(), kKvSpan * kv.head_dim);
     }
   }
 }

@@ -48,9 +48,9 @@ std::vector<T> copy(std::span<const T> values) {
 
 class SessionExact : public testing::TestWithParam<Subject> {
  protected:
-  static std::shared_ptr<Backend> make(const std::string& model = "tiny-mlx-4bit") {
+  static std::shared_ptr<Backend> make(const std::string& model = "tiny-mlx-4bit", int kv_bits = 8) {
     return backend::make_backend(GetParam().backend, test::load_model(model),
-                                 {.threads = 2, .isa = GetParam().isa, .max_prefill_chunk = 64});
+                                 {.threads = 2, .isa = GetParam().isa, .kv_bits = kv_bits, .max_prefill_chunk = 64});
   }
   static std::shared_ptr<Checkpoints> store() { return std::make_shared<Checkpoints>(int64_t{1} << 28); }
 
@@ -317,6 +317,11 @@ TEST_P(SessionFileTest, AnotherModelVersionOrByteOrderIsAnError) {
     } catch (const Error& error) {
       EXPECT_THAT(error.message(), testing::HasSubstr("was saved with another"));
     }
+  }
+  if (GetParam().backend == "cpu") {
+    const auto wide = make("tiny-mlx-4bit", 16);
+    Session elsewhere(wide, kCapacity, store());
+    EXPECT_EQ(test::error_code([&] { elsewhere.load(path, kModel); }), ErrorCode::bad_session);
   }
   // The right fingerprint, but other dimensions: a liar's file.
   const auto wider = make("grouped-mlx-4bit");

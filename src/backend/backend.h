@@ -146,6 +146,7 @@ struct BackendOptions {
   int threads = 0;                                     // 0: physical cores
   std::string isa = {};                                // "": the best this machine has; else a name of available_isas()
   int activation_bits = 15;                            // 15 or 8, of what quantized weights are multiplied with (cpu)
+  int kv_bits = 8;                                     // 8 or 16, of keys and values (cpu)
   int64_t max_prefill_chunk = 128;                     // tokens per pass of prefill: bounds the scratch memory
   std::function<void(double fraction)> progress = {};  // of packing the weights, 0..1
 };

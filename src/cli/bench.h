@@ -111,6 +111,7 @@ struct BenchReport {
   int64_t file_bytes = 0;  // of its safetensors files
   std::string backend, isa, processor;
   int activation_bits = 15;
+  int kv_bits = 8;
   std::vector<BenchSet> sets;  // by threads, as asked for
   std::optional<BenchStart> start;
 

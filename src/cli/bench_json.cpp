@@ -70,6 +70,7 @@ ordered_json bench_json(const BenchReport& report) {
                          {"threads", main.threads},
                          {"isa", report.isa},
                          {"activation_bits", report.activation_bits},
+                         {"kv_bits", report.kv_bits},
                          {"model", {{"bits", report.sizes.bits}, {"weight_bytes", report.weight_bytes}}},
                          {"runs", std::move(runs)},
                          {"backend", report.backend},

@@ -189,12 +189,14 @@ BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& 
   options.threads = threads;
   options.isa = arguments.load.isa;
   options.activation_bits = arguments.load.activation_bits;
+  options.kv_bits = arguments.load.kv_bits;
   const auto backend = backend::make_backend(arguments.load.backend, weights, options);
-  report.sizes = step_sizes(*weights);
+  report.sizes = step_sizes(*weights, arguments.load.kv_bits);
   report.weight_bytes = weights->byte_size();
   report.backend = backend->name();
   report.isa = backend->isa();
   report.activation_bits = options.activation_bits;
+  report.kv_bits = options.kv_bits;
 
   BenchSet set;
   set.threads = backend->threads();

@@ -125,7 +125,7 @@ Report make_report(const InspectArguments& arguments) {
   Report report;
   report.folder = folder.string();
   report.weights = checkpoint::load_weights(folder);
-  report.sizes = step_sizes(*report.weights);
+  report.sizes = step_sizes(*report.weights, arguments.load.kv_bits);
   report.context = arguments.context;
   report.contents = list_contents(checkpoint::ModelFiles::open(folder));
   for (const Matrix* matrix : matrices_of(*report.weights)) {
@@ -277,6 +277,7 @@ void add_inspect(CLI::App& app) {
   inspect->add_option("--context", arguments->context, "tokens to count the memory for")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
       ->capture_default_str();
+  add_kv_option(*inspect, arguments->load);
   inspect->add_flag("--tensors", arguments->tensors, "list every tensor");
   inspect->add_option("--compare", arguments->compare,
                       "how far the weights lie from this checkpoint of the same model");

@@ -23,6 +23,7 @@ void add_load_options(CLI::App& command, LoadOptions& options, bool with_context
       ->check(CLI::IsMember({15, 8}))
       ->capture_default_str()
       ->group("Machine");
+  add_kv_option(command, options);
   if (with_context) {
     command.add_option("--context", options.context, "tokens a conversation may hold")
         ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
@@ -30,6 +31,13 @@ void add_load_options(CLI::App& command, LoadOptions& options, bool with_context
         ->group("Machine");
   }
   add_hub_options(command, options);
+}
+
+void add_kv_option(CLI::App& command, LoadOptions& options) {
+  command.add_option("--kv-bits", options.kv_bits, "8, or 16: a KV cache twice as large, and closer to float32")
+      ->check(CLI::IsMember({8, 16}))
+      ->capture_default_str()
+      ->group("Machine");
 }
 
 void add_hub_options(CLI::App& command, LoadOptions& options) {

@@ -27,17 +27,17 @@ int64_t macs(const LayerWeights& layer) {
 
 }  // namespace
 
-StepSizes state_sizes(const ModelConfig& config) {
+StepSizes state_sizes(const ModelConfig& config, int kv_bits) {
   StepSizes sizes;
   sizes.state_bytes = state_footprint(config, std::numeric_limits<int64_t>::max()).state;
   const auto attention_layers = static_cast<int64_t>(std::ranges::count(config.layer_types, LayerType::full_attention));
-  const int64_t vector_bytes = 2 * config.head_dim + 4;
+  const int64_t vector_bytes = kv_bits / 8 * config.head_dim + 4;
   sizes.kv_bytes_per_token = attention_layers * 2 * config.num_key_value_heads * vector_bytes;
   return sizes;
 }
 
-StepSizes step_sizes(const Weights& weights) {
-  StepSizes sizes = state_sizes(weights.config);
+StepSizes step_sizes(const Weights& weights, int kv_bits) {
+  StepSizes sizes = state_sizes(weights.config, kv_bits);
   sizes.bits = weights.config.quantized ? weights.config.quantization.bits
                                         : 8 * static_cast<int64_t>(dtype_size(weights.embed_tokens.dtype));
   sizes.step_bytes = weights.byte_size();

@@ -17,12 +17,12 @@ struct StepSizes {
   int64_t layer_macs = 0;          // multiply-adds of one token in the layers' matrices
   int64_t head_macs = 0;           // and in the head
   int64_t state_bytes = 0;         // recurrent and conv state of a sequence
-  int64_t kv_bytes_per_token = 0;  // of the cpu backend: 16-bit integers, a float32 scale for each vector
+  int64_t kv_bytes_per_token = 0;  // of the cpu backend: integers, a float32 scale for each vector
 };
 
-StepSizes step_sizes(const Weights& weights);
+StepSizes step_sizes(const Weights& weights, int kv_bits);
 
 /// State and KV alone: what config.json tells.
-StepSizes state_sizes(const ModelConfig& config);
+StepSizes state_sizes(const ModelConfig& config, int kv_bits);
 
 }  // namespace prosa::cli

@@ -77,6 +77,7 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
     backend_options.threads = options.threads;
     backend_options.isa = options.isa;
     backend_options.activation_bits = options.activation_bits;
+    backend_options.kv_bits = options.kv_bits;
     backend_options.progress = [&](double fraction) {
       report(kPackingFrom + (1 - kPackingFrom) * std::clamp(fraction, 0.0, 1.0), "packing weights");
     };

@@ -96,7 +96,7 @@ SafetensorsFile open_checked(const std::filesystem::path& path, const FileIdenti
                                   std::pair{"layout", "backend"}, std::pair{"model", "model"}}) {
     if (value_of(key) == expected.at(key)) continue;
     refuse(path, fmt::format("was saved with another {}: '{}' instead of '{}'", what, value_of(key), expected.at(key)),
-           "load it with the model and program that saved it, or start a new session");
+           "load it with the model, the program and the options that saved it, or start a new session");
   }
   Checksum checksum;
   checksum.add(file.metadata());

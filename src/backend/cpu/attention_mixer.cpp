@@ -78,10 +78,10 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
   float* k = work_.key.data() + row * work_.kv_width + kv_head * dim;
   kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
   rotate(k, position);
-  int16_t* block = cache.data(position);
-  kernels_.store_key(k, dim, slot, block + cache.keys_at(attention_index, kv_head));
+  std::byte* block = cache.data(position);
+  kernels_.store_key(k, cache.layout(), slot, block + cache.keys_at(attention_index, kv_head));
   const float* v = work_.value.data() + row * work_.kv_width + kv_head * dim;
-  kernels_.store_value(v, dim, slot, block + cache.values_at(attention_index, kv_head));
+  kernels_.store_value(v, cache.layout(), slot, block + cache.values_at(attention_index, kv_head));
 }
 
 // Rows that share a bundle read the cache together. Where whole bundles are fewer than workers, as in decode and in
@@ -175,7 +175,7 @@ void Forward::prepare_call(int worker, const Pass& pass, size_t attention_index,
   args.blocks = cache.table();
   args.keys = cache.keys_at(attention_index, kv_head);
   args.values = cache.values_at(attention_index, kv_head);
-  args.head_dim = config_.head_dim;
+  args.kv = cache.layout();
   args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
   args.end = kAttendSpan;
 }

@@ -28,7 +28,8 @@ class CpuBackend final : public Backend {
         pool_(options.threads > 0 ? options.threads : physical_cores()),
         model_(pack_model(weights, pool_, options.progress)),
         forward_(model_, kernels_, pool_, std::max<int64_t>(options.max_prefill_chunk, 1), options.activation_bits),
-        layout_(options.activation_bits == 15 ? CpuSnapshot::layout : CpuSnapshot::layout_of_int8) {}
+        kv_bits_(options.kv_bits),
+        layout_(layout_of(options)) {}
   ~CpuBackend() override { buffers_->close(); }
   CpuBackend(const CpuBackend&) = delete;
   CpuBackend& operator=(const CpuBackend&) = delete;
@@ -42,7 +43,7 @@ class CpuBackend final : public Backend {
     if (capacity < 1)
       throw Error(ErrorCode::invalid_argument, fmt::format("a context of {} tokens", capacity), "context",
                   "at least 1");
-    return std::make_unique<CpuState>(model_.config, capacity, buffers_);
+    return std::make_unique<CpuState>(model_.config, kv_bits_, capacity, buffers_);
   }
 
   void reset(State& state) override { own(state).reset(); }
@@ -116,7 +117,7 @@ class CpuBackend final : public Backend {
                                                         const Snapshot* longer) override {
     const auto* whole = dynamic_cast<const CpuSnapshot*>(longer);
     PROSA_CHECK(longer == nullptr || whole != nullptr);
-    return std::make_unique<CpuSnapshot>(model_.config, position, find, whole, *buffers_);
+    return std::make_unique<CpuSnapshot>(model_.config, kv_bits_, position, find, whole, *buffers_);
   }
 
   [[nodiscard]] MemoryReport memory() const noexcept override {
@@ -126,6 +127,12 @@ class CpuBackend final : public Backend {
   std::vector<StageTime> take_profile() override { return forward_.clock().take(); }
 
  private:
+  // A state is continued as it was begun.
+  static std::string layout_of(const BackendOptions& options) {
+    return fmt::format("{}, {}-bit KV, {}-bit activations", CpuSnapshot::layout, options.kv_bits,
+                       options.activation_bits);
+  }
+
   static void check_room(const CpuState& state, int64_t tokens) {
     if (!state.valid()) {
       throw Error(ErrorCode::invalid_argument, "the state was left in pieces by a cancelled prompt", "state",
@@ -153,7 +160,8 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   PackedModel model_;
   Forward forward_;
-  const std::string_view layout_;
+  const int kv_bits_;
+  const std::string layout_;
   std::shared_ptr<StateBuffers> buffers_ = std::make_shared<StateBuffers>(CpuState::fixed_elements(model_.config));
 };
 
@@ -170,6 +178,8 @@ std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights
     throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", options.activation_bits), "activation_bits",
                 "15 or 8");
   }
+  if (options.kv_bits != 8 && options.kv_bits != 16)
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", options.kv_bits), "kv_bits", "8 or 16");
   return std::make_unique<cpu::CpuBackend>(*weights, options);
 }
 

@@ -5,9 +5,11 @@
 // Invariant: a row's result does not depend on the rows computed with it (batch neighbours change no bit).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
+#include "backend/cpu/kv_layout.h"
 #include "backend/cpu/packed.h"
 
 namespace prosa::backend::cpu {
@@ -64,21 +66,7 @@ constexpr int64_t delta_scratch_floats(int64_t key_dim) {
   return 3 * kDeltaChunk * key_dim + 2 * kDeltaChunk * kDeltaChunk + 4 * kDeltaChunk + 4 * kDeltaChunk * 16;
 }
 
-inline constexpr int64_t kKvBlock = 16;     // positions whose keys lie interleaved
-inline constexpr int64_t kKvSpan = 128;     // positions of a KV block, the unit that states and snapshots share
 inline constexpr int64_t kAttendRows = 96;  // query rows that share what is read of the KV cache
-
-// One head's keys or values of a KV block: kKvSpan vectors of head_dim 16-bit integers, then their float32 scales, each
-// in two elements. Integers lie in the pairs that a dot product of 16-bit pairs takes: keys as
-// [kKvSpan / 16][head_dim / 2][16 positions][2], values as [kKvSpan / 2][head_dim][2 positions].
-constexpr int64_t kv_head_elements(int64_t head_dim) { return kKvSpan * (head_dim + 2); }
-constexpr int64_t kv_key_at(int64_t slot, int64_t d, int64_t head_dim) {
-  return slot / kKvBlock * kKvBlock * head_dim + d / 2 * 2 * kKvBlock + slot % kKvBlock * 2 + d % 2;
-}
-constexpr int64_t kv_value_at(int64_t slot, int64_t d, int64_t head_dim) {
-  return slot / 2 * 2 * head_dim + d * 2 + slot % 2;
-}
-constexpr int64_t kv_scale_at(int64_t slot, int64_t head_dim) { return kKvSpan * head_dim + 2 * slot; }
 
 /// Running sums and the queries as integers.
 constexpr int64_t attend_scratch_floats(int64_t head_dim) { return kAttendRows * (head_dim + head_dim / 2); }
@@ -92,18 +80,18 @@ struct AttendPart {
 /// Causal attention of query rows of one KV head. Position p lies in blocks[p / kKvSpan]; positions behind a row's
 /// limit are never weighed.
 struct AttendArgs {
-  const float* const* q = nullptr;         // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
-  float* const* out = nullptr;             // [rows]: [head_dim]
-  const int64_t* limits = nullptr;         // [rows]: the row sees positions up to limit - 1; limit >= 1
-  int64_t rows = 0;                        // 1 .. kAttendRows
-  const int16_t* const* blocks = nullptr;  // [(largest limit + kKvSpan - 1) / kKvSpan]
-  int64_t keys = 0;                        // where this head's keys begin in a block, in elements
-  int64_t values = 0;                      // and its values
-  int64_t head_dim = 0;                    // multiple of 16
-  float* scratch = nullptr;                // attend_scratch_floats(head_dim)
-  int64_t first = 0;                       // where it begins; a multiple of kKvSpan
-  int64_t end = INT64_MAX;                 // and ends, the same; up to the limits what follows is asked for already
-  AttendPart* parts = nullptr;             // [rows], or null: nothing is to join. A row that sees nothing leaves zeros
+  const float* const* q = nullptr;           // [rows]: pointers to [head_dim], scaled by 1 / sqrt(head_dim)
+  float* const* out = nullptr;               // [rows]: [head_dim]
+  const int64_t* limits = nullptr;           // [rows]: the row sees positions up to limit - 1; limit >= 1
+  int64_t rows = 0;                          // 1 .. kAttendRows
+  const std::byte* const* blocks = nullptr;  // [(largest limit + kKvSpan - 1) / kKvSpan]
+  int64_t keys = 0;                          // where this head's keys begin in a block, in bytes
+  int64_t values = 0;                        // and its values
+  KvLayout kv;
+  float* scratch = nullptr;     // attend_scratch_floats(head_dim)
+  int64_t first = 0;            // where it begins; a multiple of kKvSpan
+  int64_t end = INT64_MAX;      // and ends, the same; up to the limits what follows is asked for already
+  AttendPart* parts = nullptr;  // [rows], or null: nothing is to join. A row that sees nothing leaves zeros
 };
 
 inline constexpr int64_t kLooseRows = 8;
@@ -139,8 +127,8 @@ struct Kernels {
   void (*delta_chunk)(const DeltaArgs& args);
   void (*attend)(const AttendArgs& args);
   /// Puts a position's key (rotated) or value into a head's part of a KV block.
-  void (*store_key)(const float* key, int64_t head_dim, int64_t slot, int16_t* head);
-  void (*store_value)(const float* value, int64_t head_dim, int64_t slot, int16_t* head);
+  void (*store_key)(const float* key, const KvLayout& kv, int64_t slot, std::byte* head);
+  void (*store_value)(const float* value, const KvLayout& kv, int64_t slot, std::byte* head);
   /// Runs `rounds` (at most 2^16) of int8 dot products on data in cache; returns the multiply-adds done.
   int64_t (*dot_peak)(int64_t rounds, int32_t* checksum);
 };

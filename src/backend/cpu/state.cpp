@@ -41,36 +41,35 @@ std::vector<SharedBlock> listed(const StateBuffer& fixed, const std::vector<std:
 
 // ---- the KV cache
 
-KvShape::KvShape(const ModelConfig& config)
+KvShape::KvShape(const ModelConfig& config, int kv_bits)
     : kv_heads(config.num_key_value_heads),
-      head_dim(config.head_dim),
-      head_elements(kv_head_elements(head_dim)),
-      block_elements(count_of(config, LayerType::full_attention) * 2 * kv_heads * head_elements) {}
+      head{config.head_dim, kv_bits},
+      block_bytes(count_of(config, LayerType::full_attention) * 2 * kv_heads * head.head_bytes()) {}
 
+// Whole groups of interleaved positions lie together, and so do the scales; the rest is copied number by number.
 std::shared_ptr<KvBlock> KvShape::copy_of(const KvBlock& block, int64_t positions) const {
-  auto copy = std::make_shared<KvBlock>(block_elements);
-  for (int64_t at = 0; at < block_elements; at += 2 * kv_heads * head_elements) {
-    for (int64_t part = 0; part < 2 * kv_heads; ++part) {
-      const int16_t* from = block.data.data() + at + part * head_elements;
-      int16_t* to = copy->data.data() + at + part * head_elements;
-      const bool keys = part < kv_heads;
-      const int64_t group = keys ? kKvBlock : 2;  // positions that lie interleaved
-      const int64_t whole = positions / group * group;
-      std::copy_n(from, whole * head_dim, to);
-      for (int64_t slot = whole; slot < positions; ++slot) {
-        for (int64_t d = 0; d < head_dim; ++d) {
-          const int64_t element = keys ? kv_key_at(slot, d, head_dim) : kv_value_at(slot, d, head_dim);
-          to[element] = from[element];
-        }
+  auto copy = std::make_shared<KvBlock>(block_bytes);
+  const int64_t bytes = head.number_bytes();
+  for (int64_t part = 0; part * head.head_bytes() < block_bytes; ++part) {
+    const std::byte* from = block.data.data() + part * head.head_bytes();
+    std::byte* to = copy->data.data() + part * head.head_bytes();
+    const bool keys = part % (2 * kv_heads) < kv_heads;
+    const int64_t group = keys ? kKvBlock : kKvStep;
+    const int64_t whole = positions / group * group;
+    std::copy_n(from, whole * head.head_dim * bytes, to);
+    for (int64_t slot = whole; slot < positions; ++slot) {
+      for (int64_t d = 0; d < head.head_dim; ++d) {
+        const int64_t at = (keys ? head.key_at(slot, d) : head.value_at(slot, d)) * bytes;
+        std::copy_n(from + at, bytes, to + at);
       }
-      std::copy_n(from + kv_scale_at(0, head_dim), 2 * positions, to + kv_scale_at(0, head_dim));
     }
+    std::copy_n(from + head.scale_at(0), head.scale_at(positions) - head.scale_at(0), to + head.scale_at(0));
   }
   copy->filled = positions;
   return copy;
 }
 
-KvCache::KvCache(const ModelConfig& config, int64_t capacity) : shape_(config) {
+KvCache::KvCache(const ModelConfig& config, int kv_bits, int64_t capacity) : shape_(config, kv_bits) {
   // The tables are small; of an absurd capacity only the beginning is reserved.
   const size_t most = std::min<size_t>(shape_.blocks_for(checked(capacity)), 1024);
   blocks_.reserve(most);
@@ -78,13 +77,13 @@ KvCache::KvCache(const ModelConfig& config, int64_t capacity) : shape_(config) {
 }
 
 void KvCache::make_room(int64_t from, int64_t count) {
-  if (shape_.block_elements == 0) return;
+  if (shape_.block_bytes == 0) return;
   PROSA_CHECK(count > 0 && from <= static_cast<int64_t>(blocks_.size()) * kKvSpan);
   for (int64_t position = from; position < from + count;) {
     const auto index = static_cast<size_t>(position / kKvSpan);
     const int64_t slot = position % kKvSpan;
     if (index == blocks_.size()) {
-      blocks_.push_back(std::make_shared<KvBlock>(shape_.block_elements));
+      blocks_.push_back(std::make_shared<KvBlock>(shape_.block_bytes));
       table_.push_back(blocks_.back()->data.data());
       bytes_ += blocks_.back()->data.byte_size();
     } else if (blocks_[index]->filled > slot && blocks_[index].use_count() > 1) {
@@ -122,10 +121,10 @@ int64_t CpuState::fixed_elements(const ModelConfig& config) {
   return count_of(config, LayerType::linear_attention) * (conv_elements(config) + recurrent_elements(config));
 }
 
-CpuState::CpuState(const ModelConfig& config, int64_t capacity, std::shared_ptr<StateBuffers> buffers)
+CpuState::CpuState(const ModelConfig& config, int kv_bits, int64_t capacity, std::shared_ptr<StateBuffers> buffers)
     : State(capacity),
       delta(static_cast<size_t>(count_of(config, LayerType::linear_attention))),
-      kv(config, capacity),
+      kv(config, kv_bits, capacity),
       buffers_(std::move(buffers)),
       fixed_bytes_(fixed_elements(config) * static_cast<int64_t>(sizeof(float))),
       conv_elements_(static_cast<size_t>(conv_elements(config))),
@@ -179,9 +178,9 @@ CpuSnapshot::CpuSnapshot(const CpuState& state)
   blocks_.resize(std::min(blocks_.size(), shape_.blocks_for(position_)));
 }
 
-CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find,
+CpuSnapshot::CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t position, const Backend::FindPart& find,
                          const CpuSnapshot* longer, StateBuffers& buffers)
-    : Snapshot(position), shape_(config) {
+    : Snapshot(position), shape_(config, kv_bits) {
   const auto read = [&](const std::string& name, int64_t bytes) {
     const std::span<const std::byte> part = find(name);
     if (static_cast<int64_t>(part.size()) == bytes) return part;
@@ -199,8 +198,8 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int64_t position, const Back
       blocks_.push_back(longer->blocks_[i]);
       continue;
     }
-    const auto part = read("kv." + std::to_string(i), shape_.block_elements * static_cast<int64_t>(sizeof(int16_t)));
-    blocks_.push_back(std::make_shared<KvBlock>(shape_.block_elements));
+    const auto part = read("kv." + std::to_string(i), shape_.block_bytes);
+    blocks_.push_back(std::make_shared<KvBlock>(shape_.block_bytes));
     std::memcpy(blocks_.back()->data.data(), part.data(), part.size());
     blocks_.back()->filled = std::min(kKvSpan, position - static_cast<int64_t>(i) * kKvSpan);
   }
@@ -211,7 +210,7 @@ std::vector<SnapshotPart> CpuSnapshot::parts() const {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const int64_t used = std::min(kKvSpan, position_ - static_cast<int64_t>(i) * kKvSpan);
     const std::shared_ptr<const KvBlock> block = used == kKvSpan ? blocks_[i] : shape_.copy_of(*blocks_[i], used);
-    parts.push_back({"kv." + std::to_string(i), sizeof(int16_t), std::as_bytes(block->data.span()), block});
+    parts.push_back({"kv." + std::to_string(i), 1, block->data.span(), block});
   }
   return parts;
 }

@@ -1,4 +1,5 @@
-// Where a sequence stands on the CPU: KV cache in 16-bit integers, conv windows and recurrent matrices in float32.
+// Where a sequence stands on the CPU: KV cache in 8- or 16-bit integers, conv windows and recurrent matrices in
+// float32.
 //
 // Keys and values lie in blocks of kKvSpan positions, all layers together, which states and snapshots share by
 // reference. A block only ever gets longer while somebody else holds it: positions up to a snapshot's own never change
@@ -30,22 +31,21 @@ struct DeltaState {
   [[nodiscard]] bool moves() const { return conv_found.data() != conv.data(); }
 };
 
-/// kKvSpan positions of every attention layer: [attention layers][keys, values][kv_heads][kv_head_elements(head_dim)].
+/// kKvSpan positions of every attention layer: [attention layers][keys, values][kv_heads][KvLayout::head_bytes()].
 struct KvBlock {
-  explicit KvBlock(int64_t elements) : data(elements, "the KV cache") {}
-  AlignedBuffer<int16_t> data;
+  explicit KvBlock(int64_t bytes) : data(bytes, "the KV cache") {}
+  AlignedBuffer<std::byte> data;
   int64_t filled = 0;  // positions that somebody has written
 };
 
 /// How a block is laid out.
 struct KvShape {
-  explicit KvShape(const ModelConfig& config);
+  KvShape(const ModelConfig& config, int kv_bits);
   int64_t kv_heads;
-  int64_t head_dim;
-  int64_t head_elements;   // of one head's keys or values
-  int64_t block_elements;  // of all layers; 0 for a model without attention layers
+  KvLayout head;
+  int64_t block_bytes;  // of all layers; 0 for a model without attention layers
   [[nodiscard]] size_t blocks_for(int64_t positions) const {
-    return block_elements == 0 ? 0 : static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan);
+    return block_bytes == 0 ? 0 : static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan);
   }
   /// A block with the first `positions` positions of another, and zeros.
   [[nodiscard]] std::shared_ptr<KvBlock> copy_of(const KvBlock& block, int64_t positions) const;
@@ -54,7 +54,7 @@ struct KvShape {
 /// The blocks of one sequence.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, int64_t capacity);
+  KvCache(const ModelConfig& config, int kv_bits, int64_t capacity);
 
   /// Blocks for the positions from .. from + count - 1, which may then be written. Error(out_of_memory) changes nothing
   /// that was written.
@@ -63,13 +63,15 @@ class KvCache {
   void share(const std::vector<std::shared_ptr<KvBlock>>& blocks, int64_t positions);
   void clear() { resize(0); }
 
-  [[nodiscard]] int16_t* data(int64_t position) { return table_[static_cast<size_t>(position / kKvSpan)]; }
-  [[nodiscard]] const int16_t* const* table() const { return table_.data(); }
+  [[nodiscard]] std::byte* data(int64_t position) { return table_[static_cast<size_t>(position / kKvSpan)]; }
+  [[nodiscard]] const std::byte* const* table() const { return table_.data(); }
+  [[nodiscard]] const KvLayout& layout() const { return shape_.head; }
+  /// In bytes.
   [[nodiscard]] int64_t keys_at(size_t layer, int64_t kv_head) const {
-    return (static_cast<int64_t>(layer) * 2 * shape_.kv_heads + kv_head) * shape_.head_elements;
+    return (static_cast<int64_t>(layer) * 2 * shape_.kv_heads + kv_head) * shape_.head.head_bytes();
   }
   [[nodiscard]] int64_t values_at(size_t layer, int64_t kv_head) const {
-    return keys_at(layer, kv_head) + shape_.kv_heads * shape_.head_elements;
+    return keys_at(layer, kv_head) + shape_.kv_heads * shape_.head.head_bytes();
   }
   [[nodiscard]] const std::vector<std::shared_ptr<KvBlock>>& blocks() const { return blocks_; }
   [[nodiscard]] const KvShape& shape() const { return shape_; }
@@ -80,13 +82,13 @@ class KvCache {
 
   KvShape shape_;
   std::vector<std::shared_ptr<KvBlock>> blocks_;
-  std::vector<int16_t*> table_;  // their data
+  std::vector<std::byte*> table_;  // their data
   std::atomic<int64_t> bytes_ = 0;
 };
 
 class CpuState final : public State {
  public:
-  CpuState(const ModelConfig& config, int64_t capacity, std::shared_ptr<StateBuffers> buffers);
+  CpuState(const ModelConfig& config, int kv_bits, int64_t capacity, std::shared_ptr<StateBuffers> buffers);
   /// Of conv and recurrent, all DeltaNet layers.
   static int64_t fixed_elements(const ModelConfig& config);
 
@@ -115,14 +117,13 @@ class CpuState final : public State {
 
 class CpuSnapshot final : public Snapshot {
  public:
-  // Changes with the form of the parts, and with the numbers in them: a state is continued as it was begun.
-  static constexpr std::string_view layout = "cpu 2";
-  static constexpr std::string_view layout_of_int8 = "cpu 2, 8-bit activations";
+  // Changes with the form of the parts; cpu.cpp adds what the numbers in them depend on.
+  static constexpr std::string_view layout = "cpu 3";
 
   explicit CpuSnapshot(const CpuState& state);
   /// From a file's parts; whole blocks that are not among them are those of `longer` (may be null).
-  CpuSnapshot(const ModelConfig& config, int64_t position, const Backend::FindPart& find, const CpuSnapshot* longer,
-              StateBuffers& buffers);
+  CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t position, const Backend::FindPart& find,
+              const CpuSnapshot* longer, StateBuffers& buffers);
   [[nodiscard]] int64_t byte_size() const noexcept override;
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
   /// "state" and "kv.0", "kv.1", …; of the last block only what is in use.

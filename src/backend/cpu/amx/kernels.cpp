@@ -1,5 +1,5 @@
 // The kernels for processors with a tile unit for int8 (AMX: Sapphire Rapids and later): those of avx512/, but for the
-// products of many tokens with quantized weights (linear.inl) and the attention of many query rows (attend.inl).
+// products of many tokens with quantized weights (linear.inl) and the attention of many query rows (attend*.inl).
 //
 // Invariant: bit for bit the results of avx512/.
 #include "backend/cpu/kernels.h"
@@ -39,11 +39,16 @@ namespace amx {
 
 #include "backend/cpu/generic/codes.inl"
 
+#include "backend/cpu/generic/kv_numbers.inl"
+
 #include "backend/cpu/generic/attend.inl"
 
 #include "backend/cpu/amx/tile.h"
 
-#include "backend/cpu/amx/attend.inl"
+#include "backend/cpu/amx/attend_rows.inl"
+
+#include "backend/cpu/amx/attend16.inl"
+#include "backend/cpu/amx/attend8.inl"
 #include "backend/cpu/amx/linear.inl"
 
 template <int Bits, int64_t Columns>
@@ -86,11 +91,9 @@ void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t to
 }
 
 void attend_rows(const AttendArgs& args) {
-  const bool fits = args.head_dim % 64 == 0 && args.head_dim <= kMostHeadDim;
-  if (fits && args.rows >= kLeastTileRows)
-    tile_attend(args);
-  else
-    avx512_kernels()->attend(args);
+  const bool fits = args.kv.head_dim % 64 == 0 && args.kv.head_dim <= kMostHeadDim;
+  if (!fits || args.rows < kLeastTileRows) return avx512_kernels()->attend(args);
+  args.kv.bits == 8 ? tile_attend8(args) : tile_attend16(args);
 }
 }  // namespace amx
 }  // namespace

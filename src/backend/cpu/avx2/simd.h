@@ -103,6 +103,16 @@ inline void store_i16(int16_t* p, I a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8));
 }
 
+// Each four as 0, 2, 1, 3: the order of even_pairs() and odd_pairs().
+inline __m256i split_fours(__m256i x) {
+  return _mm256_shuffle_epi8(x, _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3,
+                                                 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+}
+inline void store_fours(int16_t* p, I a) {
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), split_fours(packed));
+}
+
 inline P load_pairs(const int16_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
@@ -146,9 +156,7 @@ inline P odd_pairs(B a) {
 inline void store_joined(const int8_t* high, const int8_t* low, int16_t* p, int64_t step) {
   const __m256i h = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(high)));
   const __m256i l = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(low)));
-  const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
-                                         8, 9, 12, 13, 10, 11, 14, 15);
-  const __m256i x = _mm256_shuffle_epi8(_mm256_add_epi16(_mm256_slli_epi16(h, 7), l), order);
+  const __m256i x = split_fours(_mm256_add_epi16(_mm256_slli_epi16(h, 7), l));
   const __m128i first = _mm256_castsi256_si128(x);
   const __m128i second = _mm256_extracti128_si256(x, 1);
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), first);

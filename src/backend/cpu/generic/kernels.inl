@@ -12,6 +12,8 @@
 
 #include "backend/cpu/generic/linear.inl"
 
+#include "backend/cpu/generic/kv_numbers.inl"
+
 #include "backend/cpu/generic/attend.inl"
 #include "backend/cpu/generic/delta.inl"
 #include "backend/cpu/generic/peak.inl"

@@ -28,6 +28,7 @@ inline constexpr int kHalvesTogether = 2;
 inline constexpr bool kSignedCodes = true;
 inline constexpr int kAttendTile = 4;
 inline constexpr int kAttendWide = 1;
+inline constexpr float kMostWeight = 127.0F;  // sdot takes signed ones
 
 #define PROSA_EACH(type, expression)                 \
   type r;                                            \
@@ -74,6 +75,11 @@ inline void store_i8(int8_t* p, I a) {
   const int16x8_t low = vcombine_s16(vqmovn_s32(a.v[0]), vqmovn_s32(a.v[1]));
   const int16x8_t high = vcombine_s16(vqmovn_s32(a.v[2]), vqmovn_s32(a.v[3]));
   vst1q_s8(p, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));
+}
+inline void store_u8(uint8_t* p, I a) {
+  const uint16x8_t low = vcombine_u16(vqmovun_s32(a.v[0]), vqmovun_s32(a.v[1]));
+  const uint16x8_t high = vcombine_u16(vqmovun_s32(a.v[2]), vqmovun_s32(a.v[3]));
+  vst1q_u8(p, vcombine_u8(vqmovn_u16(low), vqmovn_u16(high)));
 }
 inline void store_i16(int16_t* p, I a) {
   vst1q_s16(p, vcombine_s16(vqmovn_s32(a.v[0]), vqmovn_s32(a.v[1])));
@@ -128,6 +134,7 @@ inline X repeat4(const int8_t* p) {
 inline I dot(I acc, B codes, X x) { PROSA_EACH(I, vdotq_s32(acc.v[j], vreinterpretq_s8_u8(codes.v[j]), x.v)); }
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
 
+inline I dot_weights(I acc, B values, X weights) { return dot(acc, values, weights); }
 #undef PROSA_EACH
 
 // Sums of a few dot products before they are added up: nothing narrower would be faster here.

@@ -28,6 +28,7 @@ inline constexpr int kHalvesTogether = 2;
 inline constexpr bool kSignedCodes = false;
 inline constexpr int kAttendTile = 4;
 inline constexpr int kAttendWide = 1;
+inline constexpr float kMostWeight = 255.0F;
 
 #define PROSA_EACH(type, expression)                  \
   type r;                                             \
@@ -81,6 +82,9 @@ inline int32_t sum(I a) {
 }
 inline void store_i8(int8_t* p, I a) {
   for (int j = 0; j < 16; ++j) p[j] = static_cast<int8_t>(a.v[j] < -128 ? -128 : a.v[j] > 127 ? 127 : a.v[j]);
+}
+inline void store_u8(uint8_t* p, I a) {
+  for (int j = 0; j < 16; ++j) p[j] = static_cast<uint8_t>(a.v[j] < 0 ? 0 : a.v[j] > 255 ? 255 : a.v[j]);
 }
 inline void store_i16(int16_t* p, I a) {
   for (int j = 0; j < 16; ++j) p[j] = static_cast<int16_t>(a.v[j] < -32768 ? -32768 : a.v[j] > 32767 ? 32767 : a.v[j]);
@@ -140,6 +144,14 @@ inline I dot(I acc, B codes, X x) {
   return acc;
 }
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
+
+inline I dot_weights(I acc, B values, X weights) {
+  for (int lane = 0; lane < 16; ++lane) {
+    for (int j = 0; j < 4; ++j)
+      acc.v[lane] += static_cast<int8_t>(values.v[4 * lane + j]) * static_cast<uint8_t>(weights.v[j]);
+  }
+  return acc;
+}
 
 // Sums of a few dot products before they are added up: nothing narrower would be faster here.
 inline constexpr bool kShortSums = false;

@@ -1,17 +1,8 @@
-// Attention of many query rows on the tile unit (AMX int8).
+// Attention of many query rows over a KV cache of 16 bits, on the tile unit (AMX int8).
 //
-// Included inside the ISA's namespace, after generic/attend.inl. A 16-bit integer is 256 times a signed byte and an
+// Included inside the ISA's namespace, after amx/attend_rows.inl. A 16-bit integer is 256 times a signed byte and an
 // unsigned one, so a dot product of 16-bit integers is four of bytes: 65536 hh + 256 (hl + lh) + ll, and modulo 2^32
-// that is exact whatever the parts come to. Invariant: scores and sums are the integers of generic/attend.inl, and all
-// that is done with them is done by its functions, so every row has the bits that the vector kernels give it.
-
-inline constexpr int64_t kTileRows16 = 16;  // query rows of a tile
-inline constexpr int64_t kMostHeadDim = 256;
-inline constexpr int64_t kLeastTileRows = 9;  // so few, the vector kernels take less time than a tile
-
-// Steps whose weighted values enter the sums together: these are in registers then, once for all of them.
-inline constexpr int64_t kStepsTogether = 2;
-static_assert(kStepsTogether * kStep == kKvSpan);  // they lie in one block
+// that is exact whatever the parts come to.
 
 struct alignas(64) AttendPlanes {
   int8_t key_high[kStep * kMostHeadDim];  // of one step: [tile of 16 positions][head_dim / 4][16 positions][4]
@@ -112,15 +103,15 @@ inline I joined_sums(const int32_t (&sums)[3][kTileRows16][16], int row) {
 }
 
 // The next 16 positions' products come before the stores of these, which wait for their sums.
-inline void tile_scores(const AttendArgs& a, int64_t first, const int16_t* scales, AttendPlanes& planes,
-                        AttendRows& rows) {
+inline void tile_scores(const AttendArgs& a, int64_t first, const std::byte* scales, AttendPlanes& planes,
+                        AttendRows<Kv16>& rows) {
   static_assert(kStep / 16 % 2 == 0);
-  const int64_t dim = a.head_dim;
+  const int64_t dim = a.kv.head_dim;
   const int64_t depth = dim / 64;
   const int64_t left = first * dim;
   const auto use = [&]<int Set>(int64_t n) PROSA_INLINE {
     store_byte_sums<Set>(planes);
-    const F scale = load_scales(scales + 32 * n);
+    const F scale = load_scales(scales + 64 * n);
     each<kTileRows16>([&]<int r>() PROSA_INLINE {
       store(rows.scores[first + r] + 16 * n,
             to_float(joined_sums(planes.sums[Set], r)) * (scale * set1(rows.query_scale[first + r])));
@@ -136,7 +127,7 @@ inline void tile_scores(const AttendArgs& a, int64_t first, const int16_t* scale
 }
 
 // What the values need of the weights of one step.
-inline void keep_weights(const AttendRows& rows, int64_t first, int64_t step, AttendPlanes& planes) {
+inline void keep_weights(const AttendRows<Kv16>& rows, int64_t first, int64_t step, AttendPlanes& planes) {
   split_row(rows.weights[first], kTileRows16 * kStep, planes.weight_high[step] + first * kStep,
             planes.weight_low[step] + first * kStep);
   store(planes.scale[step] + first, load(rows.scale + first));
@@ -146,7 +137,7 @@ inline void keep_weights(const AttendRows& rows, int64_t first, int64_t step, At
 // Adds the weighted values of one or two steps to the sums in the scratch, [head_dim / 16][count][16 rows][16].
 template <int Steps>
 inline void tile_values(const AttendArgs& a, int64_t count, AttendPlanes& planes) {
-  const int64_t columns = a.head_dim / 16;
+  const int64_t columns = a.kv.head_dim / 16;
   F kept[kTileRows16];
   const auto add_step = [&]<int Set>(int64_t first) PROSA_INLINE {
     store_byte_sums<Set>(planes);
@@ -176,71 +167,49 @@ inline void tile_values(const AttendArgs& a, int64_t count, AttendPlanes& planes
 
 // The keys or values of a step as right operands.
 inline void split_keys(const AttendArgs& a, int64_t base, const ByteSplitter& splitter, AttendPlanes& planes) {
-  const int16_t* keys = a.blocks[base / kKvSpan] + a.keys + base % kKvSpan * a.head_dim;
-  for (int64_t at = 0; at < kStep * a.head_dim; at += 64)
+  const int16_t* keys = elements<Kv16>(a.blocks[base / kKvSpan] + a.keys) + base % kKvSpan * a.kv.head_dim;
+  for (int64_t at = 0; at < kStep * a.kv.head_dim; at += 64)
     splitter.split(keys + at, 32, planes.key_high + at, planes.key_low + at);
 }
 
 inline void split_values(const AttendArgs& a, int64_t base, int64_t step, const ByteSplitter& splitter,
                          AttendPlanes& planes) {
-  const int16_t* values = a.blocks[base / kKvSpan] + a.values + base % kKvSpan * a.head_dim;
-  for (int64_t four = 0; four < kStep / 4; ++four) {
-    for (int64_t n = 0; n < a.head_dim / 16; ++n) {
+  const int16_t* values = elements<Kv16>(a.blocks[base / kKvSpan] + a.values) + base % kKvSpan * a.kv.head_dim;
+  for (int64_t n = 0; n < a.kv.head_dim / 16; ++n) {
+    for (int64_t four = 0; four < kStep / 4; ++four) {
       const int64_t at = (n * kStepsTogether + step) * kTileBytes + four * 64;
-      splitter.split(values + 4 * four * a.head_dim + 32 * n, 2 * a.head_dim, planes.value_high + at,
-                     planes.value_low + at);
+      splitter.split(values + (n * kStep + 4 * four) * kKvBlock, 32, planes.value_high + at, planes.value_low + at);
     }
   }
 }
 
-void tile_attend(const AttendArgs& a) {
-  static_assert(kAttendRows % kTileRows16 == 0);
+void tile_attend16(const AttendArgs& a) {
   AttendPlanes planes;
-  AttendRows rows;
-  int64_t limits[kAttendRows] = {};  // rows that are not there see nothing
-  auto* queries = reinterpret_cast<int16_t*>(a.scratch + kAttendRows * a.head_dim);
-  const int64_t count = (a.rows + kTileRows16 - 1) / kTileRows16;
-  rows.limits = limits;
-  for (int64_t r = 0; r < count * kTileRows16; ++r) {
-    rows.top[r] = -1e30F;
-    rows.total[r] = 0;
-    rows.query_scale[r] = 0;
-    int16_t* query = queries + r * a.head_dim;
-    if (r < a.rows) {
-      limits[r] = a.limits[r];
-      rows.query_scale[r] = whole_numbers(a.q[r], a.head_dim, length(a.q[r], a.head_dim), query);
-    } else {
-      std::fill_n(query, a.head_dim, int16_t{0});
-    }
-    split_row(query, a.head_dim, planes.query_high + r * a.head_dim, planes.query_low + r * a.head_dim);
-  }
-  std::fill_n(a.scratch, count * kTileRows16 * a.head_dim, 0.0F);
+  TiledRows<Kv16> tiled(a);
+  const int64_t end = tiled.count * kTileRows16;
+  split_row(tiled.queries, end * a.kv.head_dim, planes.query_high, planes.query_low);
   const TileShapes shapes;
   const ByteSplitter splitter;
   configure_tiles(shapes);
-  const int64_t reach = *std::max_element(limits, limits + a.rows);
+  const int64_t reach = *std::max_element(a.limits, a.limits + a.rows);
   for (int64_t base = a.first; base < std::min(reach, a.end); base += kKvSpan) {
     const int64_t steps = base + kStep < reach ? 2 : 1;
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t at = base + step * kStep;
-      const int16_t* scales = a.blocks[at / kKvSpan] + kv_scale_at(at % kKvSpan, a.head_dim);
+      const std::byte* scales = a.blocks[at / kKvSpan] + a.kv.scale_at(at % kKvSpan);
       split_keys(a, at, splitter, planes);
-      for (int64_t first = 0; first < count * kTileRows16; first += kTileRows16) {
-        tile_scores(a, first, scales + a.keys, planes, rows);
-        softmax_step<kTileRows16>(rows, first, at, scales + a.values);
-        keep_weights(rows, first, step, planes);
+      for (int64_t first = 0; first < end; first += kTileRows16) {
+        tile_scores(a, first, scales + a.keys, planes, tiled.rows);
+        softmax_step<kTileRows16>(tiled.rows, first, at, scales + a.values);
+        keep_weights(tiled.rows, first, step, planes);
       }
       split_values(a, at, step, splitter, planes);
     }
     if (steps == 2)
-      tile_values<2>(a, count, planes);
+      tile_values<2>(a, tiled.count, planes);
     else
-      tile_values<1>(a, count, planes);
+      tile_values<1>(a, tiled.count, planes);
   }
   release_tiles();
-  for (int64_t r = 0; r < a.rows; ++r) {
-    const F scale = set1(inverse_total(a, rows, r));
-    for (int64_t d = 0; d < a.head_dim; d += 16)
-      store(a.out[r] + d, load(a.scratch + d * count * kTileRows16 + r * 16) * scale);
-  }
+  tiled.finish(a);
 }
