@@ -21,15 +21,15 @@ struct P {
   __m512i v;
 };
 
-inline constexpr int kTokenTile = 8;          // tokens that share a loaded value in the delta rule
-inline constexpr int kDenseTokens = 4;        // the same in products with dense weights
-inline constexpr int kStreamTokens = 4;       // the same in products with quantized ones and two planes
-inline constexpr int kPlaneTokens = 6;        // and with one plane
-inline constexpr int kHalvesTogether = 2;     // halves of a tile that share a loaded activation
-inline constexpr bool kSignedCodes = false;   // 8-bit codes stay unsigned in dot()
-inline constexpr int kAttendTile = 8;         // query rows that share a loaded key or value
-inline constexpr int kAttendWide = 2;         // vectors of keys or values that share a loaded query or weight
-inline constexpr float kMostWeight = 255.0F;  // of an 8-bit value
+inline constexpr int kTokenTile = 8;           // tokens that share a loaded value in the delta rule
+inline constexpr int kDenseTokens = 4;         // the same in products with dense weights
+inline constexpr int kStreamTokens = 4;        // the same in products with quantized ones and two planes
+inline constexpr int kPlaneTokens = 6;         // and with one plane
+inline constexpr int kHalvesTogether = 2;      // halves of a tile that share a loaded activation
+inline constexpr bool kSignedCodes = false;    // 8-bit codes stay unsigned in dot()
+inline constexpr int kAttendTile = 8;          // query rows that share a loaded key or value
+inline constexpr int kAttendWide = 2;          // vectors of keys or values that share a loaded query or weight
+inline constexpr bool kSignedWeights = false;  // weights of 8-bit values go into products as they are
 
 inline F zero() { return {_mm512_setzero_ps()}; }
 inline F set1(float x) { return {_mm512_set1_ps(x)}; }
@@ -71,7 +71,8 @@ inline F pow2(I n) {
 }
 inline int32_t sum(I a) { return _mm512_reduce_add_epi32(a.v); }
 inline void store_i8(int8_t* p, I a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v)); }
-inline void store_u8(uint8_t* p, I a) {
+// 0 to 255.
+inline void store_weight_bytes(uint8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm512_cvtusepi32_epi8(_mm512_max_epi32(a.v, _mm512_setzero_si512())));
 }
@@ -119,7 +120,7 @@ inline I dot(I acc, B codes, X x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, 
 // The same for 8-bit codes (signed ones where kSignedCodes).
 inline I dot8(I acc, B codes, X x) { return dot(acc, codes, x); }
 
-// acc[lane] += sum over 4 positions of value, signed, * weight, up to kMostWeight.
+// acc[lane] += sum over 4 positions of value, signed, * weight as store_weight_bytes() leaves it.
 inline I dot_weights(I acc, B values, X weights) { return {_mm512_dpbusd_epi32(acc.v, weights.v, values.v)}; }
 
 // Sums of a few dot products before they are added up: nothing narrower would be faster here.

@@ -5,8 +5,9 @@
 // positions for the scores and head dimensions for the sums. The positions are walked in steps: a row's operations do
 // not depend on the rows beside it, because a position behind its limit adds an exact zero, whatever lies there.
 
-inline constexpr int64_t kStep = kKvStep;  // positions per update of the running softmax
-static_assert(kKvSpan % kStep == 0);       // a step lies in one block
+inline constexpr int64_t kStep = kKvStep;        // positions per update of the running softmax
+static_assert(kKvSpan % kStep == 0);             // a step lies in one block
+inline constexpr int64_t kAskAhead = 2 * kStep;  // positions from a step to the one that it asks the memory for
 
 inline F load_scales(const std::byte* p) {
   float scales[16];
@@ -59,12 +60,12 @@ struct AttendRows {
   alignas(64) typename Kv::Weight weights[kAttendRows][kStep];
 };
 
-// Rows that share loaded registers, in one step. They also ask the memory for some dimensions of the step to come, as
+// Rows that share loaded registers, in one step. They also ask the memory for some dimensions of a step to come, as
 // hardware does not foresee where a head goes on: all tiles of a step share it, so that the memory has all of its time.
 struct AttendTile {
   int64_t first;           // row
   int64_t reach;           // the rows see nothing from here on
-  const std::byte* later;  // the step to come
+  const std::byte* later;  // a step to come
   Range asked;             // dimensions of it
 };
 
@@ -176,7 +177,9 @@ template <typename Kv, int R, int D>
 __attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, int64_t d, const AttendTile& tile,
                                              AttendRows<Kv>& rows) {
   I sums[R][D];
+  I all[D];  // of the values alone, where weights are 128 less
   each<R>([&]<int r>() PROSA_INLINE { each<D>([&]<int j>() PROSA_INLINE { sums[r][j] = izero(); }); });
+  each<D>([&]<int j>() PROSA_INLINE { all[j] = izero(); });
   const auto* values = elements<Kv>(a.blocks[base / kKvSpan] + a.values) + base % kKvSpan * a.kv.head_dim + d * kStep;
   const auto* later = elements<Kv>(tile.later + a.values) + d * kStep;
   const auto* weights = rows.weights[tile.first];
@@ -189,6 +192,7 @@ __attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, 
           const int64_t line = (j * kStep + i) * kKvBlock;
           if constexpr (Asks && part == 0) __builtin_prefetch(later + line, 0, 2);
           value[j] = Kv::template value<part>(values + line);
+          if constexpr (Kv::kLessWeights) all[j] = Kv::weigh(all[j], value[j], Kv::ones());
         });
         each<R>([&]<int r>() PROSA_INLINE {
           const auto weight = Kv::template repeat<part>(weights + r * kStep + i);
@@ -204,6 +208,7 @@ __attribute__((noinline)) void attend_values(const AttendArgs& a, int64_t base, 
   each<D>([&]<int j>() PROSA_INLINE {
     float* out = rows.sums + (d + 16 * j) * a.rows + tile.first * 16;
     each<R>([&]<int r>() PROSA_INLINE {
+      if constexpr (Kv::kLessWeights) sums[r][j] = add(sums[r][j], scale_up<7>(all[j]));
       const F shrunk = load(out + 16 * r) * set1(rows.factor[tile.first + r]);
       store(out + 16 * r, fma(to_float(sums[r][j]), set1(rows.scale[tile.first + r]), shrunk));
     });
@@ -223,8 +228,8 @@ PROSA_INLINE inline void each_tile(int64_t rows, Use use) {
 // A step of all rows, one phase after the other: what a phase reads of the cache is then read once by all rows.
 template <typename Kv>
 inline void attend_step(const AttendArgs& a, int64_t base, int64_t reach, AttendRows<Kv>& rows) {
-  const bool last = base + kStep >= reach;
-  const int64_t next = last ? base : base + kStep;
+  const bool last = base + kAskAhead >= reach;
+  const int64_t next = last ? base : base + kAskAhead;
   const std::byte* later = a.blocks[next / kKvSpan] + next % kKvSpan * a.kv.head_dim * a.kv.number_bytes();
   const auto asked_before = [&](int64_t row) {
     return last ? 0 : row * a.kv.head_dim / a.rows / Kv::kTogether * Kv::kTogether;

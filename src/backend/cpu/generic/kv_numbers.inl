@@ -66,12 +66,13 @@ inline float largest(const float* x, int64_t n) {
 }
 
 struct Kv16 {
-  using Element = int16_t;             // of the cache
-  using Number = int16_t;              // of a query
-  using Weight = int16_t;              // of a value
-  static constexpr int kTogether = 2;  // dimensions of a key, or positions of a value, in a lane
-  static constexpr int kParts = 1;     // of a line of 16 lanes
-  static constexpr bool kShifts = false;
+  using Element = int16_t;                     // of the cache
+  using Number = int16_t;                      // of a query
+  using Weight = int16_t;                      // of a value
+  static constexpr int kTogether = 2;          // dimensions of a key, or positions of a value, in a lane
+  static constexpr int kParts = 1;             // of a line of 16 lanes
+  static constexpr bool kShifts = false;       // scores begin with a shift()
+  static constexpr bool kLessWeights = false;  // weights in products are 128 less
 
   template <int>
   static P key(const Element* line) {
@@ -113,6 +114,7 @@ struct Kv16 {
 struct Kv8 {
   using Element = int8_t;
   static constexpr int kTogether = 4;
+  static constexpr float kWeightTop = 255.0F;
 
   static B line_of(const Element* line) { return load_bytes(reinterpret_cast<const uint8_t*>(line)); }
   static void store_elements(Element* p, I a) { store_i8(p, a); }
@@ -131,7 +133,7 @@ struct Kv8 {
   using Weight = int16_t;
   static constexpr int kParts = 2;
   static constexpr bool kShifts = false;
-  static constexpr float kWeightTop = 255.0F;
+  static constexpr bool kLessWeights = false;
   template <int Part>
   static P key(const Element* line) {
     if constexpr (Part == 0) return even_pairs<true>(line_of(line));
@@ -155,7 +157,7 @@ struct Kv8 {
   using Weight = uint8_t;
   static constexpr int kParts = 1;
   static constexpr bool kShifts = !kSignedCodes;  // keys go into products as key + 128
-  static constexpr float kWeightTop = kMostWeight;
+  static constexpr bool kLessWeights = kSignedWeights;
   template <int>
   static B key(const Element* line) {
     return kShifts ? flip(line_of(line), 0x80) : line_of(line);
@@ -171,7 +173,11 @@ struct Kv8 {
   static I score(I acc, B key, X query) { return dot8(acc, key, query); }
   static I weigh(I acc, B value, X weight) { return dot_weights(acc, value, weight); }
   static void store_numbers(Number* p, I a) { store_i8(p, a); }
-  static void store_weights(Weight* p, I a) { store_u8(p, a); }
+  static void store_weights(Weight* p, I a) { store_weight_bytes(p, a); }
+  static X ones() {
+    static constexpr int8_t kFour[4] = {1, 1, 1, 1};
+    return repeat4(kFour);
+  }
   // What a score has too much of, taken away: below 2^22.
   static float shift(const Number* query, int64_t n) {
     int32_t total = 0;

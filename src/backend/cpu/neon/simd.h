@@ -28,7 +28,7 @@ inline constexpr int kHalvesTogether = 2;
 inline constexpr bool kSignedCodes = true;
 inline constexpr int kAttendTile = 4;
 inline constexpr int kAttendWide = 1;
-inline constexpr float kMostWeight = 127.0F;  // sdot takes signed ones
+inline constexpr bool kSignedWeights = true;  // sdot takes weight - 128
 
 #define PROSA_EACH(type, expression)                 \
   type r;                                            \
@@ -76,10 +76,12 @@ inline void store_i8(int8_t* p, I a) {
   const int16x8_t high = vcombine_s16(vqmovn_s32(a.v[2]), vqmovn_s32(a.v[3]));
   vst1q_s8(p, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));
 }
-inline void store_u8(uint8_t* p, I a) {
+// 0 to 255, as signed bytes less 128.
+inline void store_weight_bytes(uint8_t* p, I a) {
   const uint16x8_t low = vcombine_u16(vqmovun_s32(a.v[0]), vqmovun_s32(a.v[1]));
   const uint16x8_t high = vcombine_u16(vqmovun_s32(a.v[2]), vqmovun_s32(a.v[3]));
-  vst1q_u8(p, vcombine_u8(vqmovn_u16(low), vqmovn_u16(high)));
+  const uint8x16_t whole = vcombine_u8(vqmovn_u16(low), vqmovn_u16(high));
+  vst1q_u8(p, veorq_u8(whole, vdupq_n_u8(0x80)));
 }
 inline void store_i16(int16_t* p, I a) {
   vst1q_s16(p, vcombine_s16(vqmovn_s32(a.v[0]), vqmovn_s32(a.v[1])));

@@ -28,7 +28,7 @@ inline constexpr int kHalvesTogether = 2;
 inline constexpr bool kSignedCodes = false;
 inline constexpr int kAttendTile = 4;
 inline constexpr int kAttendWide = 1;
-inline constexpr float kMostWeight = 255.0F;
+inline constexpr bool kSignedWeights = false;
 
 #define PROSA_EACH(type, expression)                  \
   type r;                                             \
@@ -83,7 +83,7 @@ inline int32_t sum(I a) {
 inline void store_i8(int8_t* p, I a) {
   for (int j = 0; j < 16; ++j) p[j] = static_cast<int8_t>(a.v[j] < -128 ? -128 : a.v[j] > 127 ? 127 : a.v[j]);
 }
-inline void store_u8(uint8_t* p, I a) {
+inline void store_weight_bytes(uint8_t* p, I a) {
   for (int j = 0; j < 16; ++j) p[j] = static_cast<uint8_t>(a.v[j] < 0 ? 0 : a.v[j] > 255 ? 255 : a.v[j]);
 }
 inline void store_i16(int16_t* p, I a) {
