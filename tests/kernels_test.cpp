@@ -3,6 +3,7 @@
 // The backend as a whole is tested in backend_test.cpp; here a wrong kernel shows by name.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -16,6 +17,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/attend_parts.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/state.h"
 #include "backend/cpu/workspace.h"
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
@@ -631,6 +633,38 @@ TEST_P(KernelsTest, StoredKeysAndValues) {
     for (const std::set<int64_t>& places : {key_places, value_places}) {
       ASSERT_GE(*places.begin(), 0);
       ASSERT_LT(*places.rbegin(), kKvSpan * kv.head_dim);
+    }
+  }
+}
+
+// Every number of the positions asked for, and nothing of those behind.
+TEST(KvShapeTest, CopiesOfBlocks) {
+  ModelConfig config;
+  config.layer_types = {LayerType::full_attention, LayerType::linear_attention, LayerType::full_attention};
+  config.num_key_value_heads = 2;
+  config.head_dim = 48;
+  for (const int bits : {8, 16}) {
+    const KvShape shape(config, bits);
+    KvBlock block(shape.block_bytes);
+    for (int64_t i = 0; i < shape.block_bytes; ++i) block.data[i] = std::byte{static_cast<uint8_t>(1 + i % 251)};
+    for (int64_t positions = 0; positions <= kKvSpan; ++positions) {
+      std::vector<std::byte> expected(static_cast<size_t>(shape.block_bytes));
+      const auto copied = [&](int64_t at, int64_t bytes) {
+        std::copy_n(block.data.data() + at, bytes, expected.begin() + at);
+      };
+      for (int64_t part = 0; part < 2 * 2 * 2; ++part) {
+        const int64_t begin = part * shape.head.head_bytes();
+        for (int64_t slot = 0; slot < positions; ++slot) {
+          copied(begin + shape.head.scale_at(slot), 4);
+          for (int64_t d = 0; d < config.head_dim; ++d) {
+            const int64_t at = part % 4 < 2 ? shape.head.key_at(slot, d) : shape.head.value_at(slot, d);
+            copied(begin + at * bits / 8, bits / 8);
+          }
+        }
+      }
+      const auto copy = shape.copy_of(block, positions);
+      ASSERT_EQ(copy->filled, positions);
+      ASSERT_TRUE(std::ranges::equal(copy->data.span(), expected)) << bits << " bits, " << positions << " positions";
     }
   }
 }

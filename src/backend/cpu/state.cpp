@@ -46,22 +46,31 @@ KvShape::KvShape(const ModelConfig& config, int kv_bits)
       head{config.head_dim, kv_bits},
       block_bytes(count_of(config, LayerType::full_attention) * 2 * kv_heads * head.head_bytes()) {}
 
-// Whole groups of interleaved positions lie together, and so do the scales; the rest is copied number by number.
+// What lies behind may be written by others meanwhile: whole groups of interleaved positions lie together, of the last
+// one only runs.
 std::shared_ptr<KvBlock> KvShape::copy_of(const KvBlock& block, int64_t positions) const {
   auto copy = std::make_shared<KvBlock>(block_bytes);
   const int64_t bytes = head.number_bytes();
+  const int64_t together = head.together();
+  const int64_t whole_keys = positions / kKvBlock * kKvBlock;
+  const int64_t whole_values = positions / kKvStep * kKvStep;
+  const int64_t pairs = positions / together * together;  // or fours
   for (int64_t part = 0; part * head.head_bytes() < block_bytes; ++part) {
     const std::byte* from = block.data.data() + part * head.head_bytes();
     std::byte* to = copy->data.data() + part * head.head_bytes();
-    const bool keys = part % (2 * kv_heads) < kv_heads;
-    const int64_t group = keys ? kKvBlock : kKvStep;
-    const int64_t whole = positions / group * group;
-    std::copy_n(from, whole * head.head_dim * bytes, to);
-    for (int64_t slot = whole; slot < positions; ++slot) {
-      for (int64_t d = 0; d < head.head_dim; ++d) {
-        const int64_t at = (keys ? head.key_at(slot, d) : head.value_at(slot, d)) * bytes;
-        std::copy_n(from + at, bytes, to + at);
-      }
+    const auto copy_run = [&](int64_t at, int64_t numbers) {
+      std::copy_n(from + at * bytes, numbers * bytes, to + at * bytes);
+    };
+    if (part % (2 * kv_heads) < kv_heads) {
+      copy_run(0, whole_keys * head.head_dim);
+      for (int64_t d = 0; d < head.head_dim && whole_keys < positions; d += together)
+        copy_run(head.key_at(whole_keys, d), (positions - whole_keys) * together);
+    } else {
+      copy_run(0, whole_values * head.head_dim);
+      for (int64_t d = 0; d < head.head_dim && whole_values < pairs; d += kKvBlock)
+        copy_run(head.value_at(whole_values, d), (pairs - whole_values) * kKvBlock);
+      for (int64_t d = 0; d < head.head_dim && pairs < positions; ++d)
+        copy_run(head.value_at(pairs, d), positions - pairs);
     }
     std::copy_n(from + head.scale_at(0), head.scale_at(positions) - head.scale_at(0), to + head.scale_at(0));
   }
