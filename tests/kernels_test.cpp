@@ -420,24 +420,41 @@ void check_joined(const Kernels& kernels, const AttendArgs& all) {
 // Vectors of 16 dimensions that the 8-bit form mixes with each other.
 int64_t mixed_vectors(int64_t dim) { return std::min<int64_t>(16, dim / 16 & -(dim / 16)); }
 
-// A query as the 8-bit form sees it: times a Hadamard matrix over its vectors, in 127 steps either way. Not divided by
-// that matrix's square, the number of vectors.
+// Lane by lane, count vectors from x on, times a Hadamard matrix.
+std::vector<double> times_hadamard(const double* x, int64_t count) {
+  std::vector<double> sums(static_cast<size_t>(16 * count));
+  for (int64_t row = 0; row < count; ++row) {
+    for (int64_t i = 0; i < count; ++i) {
+      const double sign = std::popcount(static_cast<uint64_t>(row & i)) % 2 == 1 ? -1 : 1;
+      for (int64_t lane = 0; lane < 16; ++lane) sums[static_cast<size_t>(16 * row + lane)] += sign * x[16 * i + lane];
+    }
+  }
+  return sums;
+}
+
+// A query as the 8-bit form sees it: mixed, in 127 steps either way. mixing() times as long, squared.
 std::vector<double> mixed_bytes(const float* x, int64_t dim) {
   const int64_t count = mixed_vectors(dim);
-  std::vector<double> mixed(static_cast<size_t>(dim));
+  std::vector<double> mixed;
   double peak = 0;
-  for (int64_t d = 0; d < dim; ++d) {
-    const int64_t row = d / 16 % count;
-    double& sum = mixed[static_cast<size_t>(d)];
-    for (int64_t i = 0; i < count; ++i) {
-      const bool minus = std::popcount(static_cast<uint64_t>(row & i)) % 2 == 1;
-      const double term = x[d / (16 * count) * 16 * count + 16 * i + d % 16];
-      sum += minus ? -term : term;
+  for (int64_t first = 0; first < dim; first += 16 * count) {
+    const std::vector<double> across =
+        times_hadamard(std::vector<double>(x + first, x + first + 16 * count).data(), count);
+    std::vector<double> along;
+    for (int64_t lane = 0; lane < 16; ++lane) {
+      for (int64_t i = 0; i < count; ++i) along.push_back(across[static_cast<size_t>(16 * i + lane)]);
     }
-    peak = std::max(peak, std::abs(sum));
+    for (const double sum : times_hadamard(along.data(), count)) mixed.push_back(sum);
   }
+  for (const double m : mixed) peak = std::max(peak, std::abs(m));
   for (double& m : mixed) m = std::nearbyint(m * 127 / peak) * peak / 127;
   return mixed;
+}
+
+// What the product of two mixed vectors is too large by.
+double mixing(const KvLayout& kv) {
+  const auto count = static_cast<double>(mixed_vectors(kv.head_dim));
+  return kv.bits == 8 ? count * count : 1;
 }
 
 // The numbers of a stored key or value.
@@ -505,11 +522,10 @@ void check_attention_of(const Kernels& kernels, const KvLayout& kv, int64_t rows
   for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
     std::vector<double> query(queries[r], queries[r] + dim);
     if (kv.bits == 8) query = mixed_bytes(queries[r], dim);
-    const double mixed = kv.bits == 8 ? static_cast<double>(mixed_vectors(dim)) : 1;
     std::vector<double> weight;
     double total = 0;
     for (size_t p = 0; p < static_cast<size_t>(limits[r]); ++p) {
-      weight.push_back(std::exp(std::inner_product(query.begin(), query.end(), key_of[p].begin(), 0.0) / mixed));
+      weight.push_back(std::exp(std::inner_product(query.begin(), query.end(), key_of[p].begin(), 0.0) / mixing(kv)));
       total += weight.back();
     }
     for (size_t d = 0; d < static_cast<size_t>(dim); ++d) {
@@ -535,6 +551,36 @@ TEST_P(KernelsTest, Attention) {
     for (const int bits : {8, 16}) {
       for (const int64_t rows : {8, 9, 43, 96}) check_attention_of(kernels, {dim, bits}, rows);
     }
+  }
+}
+
+// Keys as trained models have them: one dimension is much larger than all others, and alike at all positions, so that
+// it changes no weight. What it costs the others in 8 bits is what is left of it after mixing.
+TEST_P(KernelsTest, AttentionBesideALargeDimension) {
+  const KvLayout kv{256, 8};
+  const int64_t dim = kv.head_dim, positions = 128;
+  std::vector<std::byte> block(static_cast<size_t>(2 * kv.head_bytes()));
+  std::vector<float> k = random_floats(positions * dim, 1), v = random_floats(positions * dim, 2);
+  const std::vector<float> q = random_floats(dim, 3, -0.5F, 0.5F);
+  for (int64_t p = 0; p < positions; ++p) {
+    k[static_cast<size_t>(p * dim + 17)] = 40;
+    kernels.store_key(k.data() + p * dim, kv, p, block.data());
+    kernels.store_value(v.data() + p * dim, kv, p, block.data() + kv.head_bytes());
+  }
+  std::vector<float> out(static_cast<size_t>(dim)), scratch(static_cast<size_t>(attend_scratch_floats(dim)));
+  const std::byte* table = block.data();
+  const float* query = q.data();
+  float* sums = out.data();
+  kernels.attend({&query, &sums, &positions, 1, &table, 0, kv.head_bytes(), kv, scratch.data()});
+  std::vector<double> weights;
+  for (int64_t p = 0; p < positions; ++p)
+    weights.push_back(std::exp(std::inner_product(q.begin(), q.end(), k.begin() + p * dim, 0.0)));
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (int64_t d = 0; d < dim; ++d) {
+    double expected = 0;
+    for (int64_t p = 0; p < positions; ++p)
+      expected += weights[static_cast<size_t>(p)] / total * v[static_cast<size_t>(p * dim + d)];
+    ASSERT_NEAR(out[static_cast<size_t>(d)], expected, 0.02);
   }
 }
 
@@ -627,8 +673,7 @@ TEST_P(KernelsTest, StoredKeysAndValues) {
       }
       const double product = std::inner_product(key.begin(), key.end(), mixed.begin(), 0.0);
       const double expected = std::inner_product(x.begin(), x.end(), x.begin(), 0.0);
-      ASSERT_NEAR(product / (kv.bits == 8 ? static_cast<double>(mixed_vectors(kv.head_dim)) : 1), expected,
-                  0.01 * expected);
+      ASSERT_NEAR(product / mixing(kv), expected, 0.01 * expected);
     }
     for (const std::set<int64_t>& places : {key_places, value_places}) {
       ASSERT_GE(*places.begin(), 0);

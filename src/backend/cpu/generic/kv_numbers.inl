@@ -3,22 +3,22 @@
 // Included inside an ISA's namespace. In both, a vector is integers times one scale, and so are a query and the softmax
 // weights of a step. Kv16: pairs of 16 bits; a key and a query are scaled to a length of 2^15, so that by the
 // inequality of Cauchy and Schwarz neither a score nor any part of its sum leaves 32 bits. Kv8: fours of bytes;
-// whatever is in them, 32 bits hold the sums. Keys and queries are mixed first: a Hadamard matrix over the vectors of
-// 16 dimensions leaves their products as they are and spreads a dimension that is much larger than the others, on which
-// the scale of all would depend. Invariant: sums are exact.
+// whatever is in them, 32 bits hold the sums. Keys and queries are mixed first: a Hadamard matrix leaves their products
+// as they are and spreads a dimension that is much larger than the others, on which the scale of all would depend.
+// Invariant: sums are exact.
 
 inline constexpr float kInt16Top = 32767.0F;
 inline constexpr float kInt8Top = 127.0F;
 inline constexpr int64_t kMixed = 16;  // vectors of 16 dimensions that are mixed at most
 
-// Of n dimensions, those that are mixed together: the vectors' largest power of two.
+// Of n dimensions, the vectors of 16 that are mixed with each other: the largest power of two.
 constexpr int64_t mixed_vectors(int64_t n) {
   const int64_t vectors = n / 16;
   return std::min(kMixed, vectors & -vectors);
 }
 
-// count vectors from x on, times a Hadamard matrix (of entries +-1: sqrt(count) times as long).
-inline void mix(const float* x, int64_t count, F (&mixed)[kMixed]) {
+// Lane by lane, count vectors times a Hadamard matrix of entries +-1.
+inline void mix_vectors(const float* x, int64_t count, F (&mixed)[kMixed]) {
   for (int64_t i = 0; i < count; ++i) mixed[i] = load(x + 16 * i);
   for (int64_t half = 1; half < count; half *= 2) {
     for (int64_t first = 0; first < count; first += 2 * half) {
@@ -30,6 +30,19 @@ inline void mix(const float* x, int64_t count, F (&mixed)[kMixed]) {
       }
     }
   }
+}
+
+// The same twice, with the lanes as vectors in between: 16 vectors are then mixed altogether, fewer in 16 lanes less
+// thoroughly. count times as long, and in an order of its own, which is that of all keys and queries.
+inline void mix(const float* x, int64_t count, F (&mixed)[kMixed]) {
+  alignas(64) float across[16 * kMixed];
+  alignas(64) float along[16 * kMixed];
+  mix_vectors(x, count, mixed);
+  for (int64_t i = 0; i < count; ++i) store(across + 16 * i, mixed[i]);
+  for (int64_t lane = 0; lane < 16; ++lane) {
+    for (int64_t i = 0; i < count; ++i) along[lane * count + i] = across[16 * i + lane];
+  }
+  mix_vectors(along, count, mixed);
 }
 
 // Calls use(first dimension, 16 numbers) for a mixed key or query as integers up to 127; returns their scale.
@@ -189,7 +202,8 @@ struct Kv8 {
   // The scale takes the mixing of both sides back.
   static float query_numbers(const float* x, int64_t n, Number* out) {
     const float scale = mixed_numbers(x, n, [&](int64_t d, I a) { store_numbers(out + d, a); });
-    return scale / static_cast<float>(mixed_vectors(n));
+    const int64_t count = mixed_vectors(n);
+    return scale / static_cast<float>(count * count);
   }
   static float weight_inverse(float, float peak) { return kWeightTop / peak; }
 };
