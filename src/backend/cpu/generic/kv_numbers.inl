@@ -58,7 +58,7 @@ inline float mixed_numbers(const float* x, int64_t n, Use use) {
   const float size = highest(peak);
   const F inverse = set1(size > 0 ? kInt8Top / size : 0.0F);
   for (int64_t first = 0; first < n; first += 16 * count) {
-    mix(x + first, count, mixed);
+    if (16 * count < n) mix(x + first, count, mixed);  // else that is what stands there
     for (int64_t i = 0; i < count; ++i) use(first + 16 * i, round(mixed[i] * inverse));
   }
   return size / kInt8Top;
