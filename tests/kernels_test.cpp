@@ -554,8 +554,8 @@ TEST_P(KernelsTest, Attention) {
   }
 }
 
-// Keys as trained models have them: one dimension is much larger than all others, and alike at all positions, so that
-// it changes no weight. What it costs the others in 8 bits is what is left of it after mixing.
+// Keys as trained models may have them: one dimension is much larger than all others, and alike at all positions, so
+// that it changes no weight. What it costs the others in 8 bits is what is left of it after mixing.
 TEST_P(KernelsTest, AttentionBesideALargeDimension) {
   const KvLayout kv{256, 8};
   const int64_t dim = kv.head_dim, positions = 128;

@@ -42,7 +42,7 @@ struct KvBlock {
 struct KvShape {
   KvShape(const ModelConfig& config, int kv_bits);
   int64_t kv_heads;
-  KvLayout head;
+  KvLayout head;        // of one head's keys or values
   int64_t block_bytes;  // of all layers; 0 for a model without attention layers
   [[nodiscard]] size_t blocks_for(int64_t positions) const {
     return block_bytes == 0 ? 0 : static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan);
