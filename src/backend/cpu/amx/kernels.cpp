@@ -51,6 +51,8 @@ namespace amx {
 #include "backend/cpu/amx/attend8.inl"
 #include "backend/cpu/amx/linear.inl"
 
+#include "backend/cpu/amx/linear_few.inl"
+
 template <int Bits, int64_t Columns>
 void linear_groups(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                    bool add_to) {
@@ -69,6 +71,7 @@ void linear_groups(const PackedMatrix& w, Range tiles, const Activations& x, int
 template <int Bits>
 void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                  bool add_to) {
+  if (takes_few(w, x, tokens)) return few_linear<Bits>(tiles, {w, x, tokens, y, ldy, add_to});
   switch (w.group_size) {
     case 32: linear_groups<Bits, 32>(w, tiles, x, tokens, y, ldy, add_to); break;
     case 64: linear_groups<Bits, 64>(w, tiles, x, tokens, y, ldy, add_to); break;
