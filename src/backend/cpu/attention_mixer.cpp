@@ -46,17 +46,27 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
 }
 
 // Rotary embedding of the first rotary_dim dims: pairs (i, i + rotary_dim / 2) turn by position * theta^(-2i /
-// rotary_dim).
-void Forward::rotate(float* head, int64_t position) const {
+// rotary_dim). All heads of all layers turn alike, so a row's sines and cosines are found once in a pass.
+void Forward::find_turns(const Pass& pass, int64_t row) {
   const auto half = static_cast<int64_t>(frequency_.size());
+  const auto position = static_cast<double>(pass.position(row));
+  float* const turns = work_.turns.data() + row * 2 * half;
   for (int64_t i = 0; i < half; ++i) {
-    const double angle = static_cast<double>(position) * frequency_[static_cast<size_t>(i)];
-    const auto cosine = static_cast<float>(std::cos(angle));
-    const auto sine = static_cast<float>(std::sin(angle));
+    const double angle = position * frequency_[static_cast<size_t>(i)];
+    turns[i] = static_cast<float>(std::cos(angle));
+    turns[half + i] = static_cast<float>(std::sin(angle));
+  }
+}
+
+void Forward::rotate(float* head, int64_t row) const {
+  const auto half = static_cast<int64_t>(frequency_.size());
+  const float* const cosine = work_.turns.data() + row * 2 * half;
+  const float* const sine = cosine + half;
+  for (int64_t i = 0; i < half; ++i) {
     const float low = head[i];
     const float high = head[i + half];
-    head[i] = low * cosine - high * sine;
-    head[i + half] = high * cosine + low * sine;
+    head[i] = low * cosine[i] - high * sine[i];
+    head[i + half] = high * cosine[i] + low * sine[i];
   }
 }
 
@@ -64,7 +74,7 @@ void Forward::query_head(const Pass& pass, const PackedAttention& weights, int64
   const int64_t dim = config_.head_dim;
   float* q = work_.query.data() + row * work_.query_width + head * 2 * dim;
   kernels_.rms_norm(q, weights.q_norm.data(), dim, config_.rms_norm_eps, q);
-  rotate(q, pass.position(row));
+  rotate(q, row);
   const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
   for (int64_t i = 0; i < dim; ++i) q[i] *= scale;
 }
@@ -77,7 +87,7 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
   const int64_t slot = position % kKvSpan;
   float* k = work_.key.data() + row * work_.kv_width + kv_head * dim;
   kernels_.rms_norm(k, weights.k_norm.data(), dim, config_.rms_norm_eps, k);
-  rotate(k, position);
+  rotate(k, row);
   std::byte* block = cache.data(position);
   kernels_.store_key(k, cache.layout(), slot, block + cache.keys_at(attention_index, kv_head));
   const float* v = work_.value.data() + row * work_.kv_width + kv_head * dim;
