@@ -1,5 +1,5 @@
 // The kernels for processors with a tile unit for int8 (AMX: Sapphire Rapids and later): those of avx512/, but for the
-// products of many tokens with quantized weights (linear.inl) and the attention of many query rows (attend*.inl).
+// products of many tokens with quantized weights (linear*.inl) and the attention of many query rows (attend*.inl).
 //
 // Invariant: bit for bit the results of avx512/.
 #include "backend/cpu/kernels.h"
