@@ -32,7 +32,7 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
     const int64_t row = item / (heads + kv_heads);
     const int64_t head = item % (heads + kv_heads);
     if (head < heads)
-      query_head(pass, weights, row, head);
+      query_head(weights, row, head);
     else
       append_kv(pass, weights, attention_index, row, head - heads);
   }
@@ -70,7 +70,7 @@ void Forward::rotate(float* head, int64_t row) const {
   }
 }
 
-void Forward::query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head) {
+void Forward::query_head(const PackedAttention& weights, int64_t row, int64_t head) {
   const int64_t dim = config_.head_dim;
   float* q = work_.query.data() + row * work_.query_width + head * 2 * dim;
   kernels_.rms_norm(q, weights.q_norm.data(), dim, config_.rms_norm_eps, q);

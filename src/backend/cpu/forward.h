@@ -101,7 +101,7 @@ class Forward {
   // attention_mixer's parts
   void find_turns(const Pass& pass, int64_t row);
   void rotate(float* head, int64_t row) const;
-  void query_head(const Pass& pass, const PackedAttention& weights, int64_t row, int64_t head);
+  void query_head(const PackedAttention& weights, int64_t row, int64_t head);
   void append_kv(const Pass& pass, const PackedAttention& weights, size_t attention_index, int64_t row,
                  int64_t kv_head);
   struct AttendPlan {
