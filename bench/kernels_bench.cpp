@@ -29,6 +29,7 @@ namespace {
 constexpr int64_t kHidden = 1024, kWide = 3584, kHeadDim = 128, kAttendDim = 256;
 constexpr int kGroup = 64;
 constexpr int64_t kBlock = 256;       // tokens of one pass of prefill
+constexpr int64_t kTurn = 20;         // and of a short turn
 constexpr int64_t kPositions = 2048;  // of the key cache
 
 std::vector<float> random_floats(int64_t count, uint32_t seed, float low = -1, float high = 1) {
@@ -306,7 +307,7 @@ const bool registered = [] {
   for (const std::string& isa : available_isas()) {
     const Kernels& kernels = choose_kernels(isa);
     for (const int bits : {2, 3, 4, 5, 6, 8, 0}) {
-      for (const int64_t tokens : {int64_t{1}, kBlock}) {
+      for (const int64_t tokens : {int64_t{1}, kTurn, kBlock}) {
         const std::string form = bits == 0 ? "bf16" : fmt::format("{}bit", bits);
         add(fmt::format("linear/{}/{}/tokens:{}", isa, form, tokens),
             [&kernels, bits, tokens](benchmark::State& state) { bench_linear(state, kernels, bits, tokens, 2); });

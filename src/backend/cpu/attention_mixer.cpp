@@ -46,21 +46,22 @@ void Forward::attention_mixer(int worker, const Pass& pass, const PackedLayer& l
 }
 
 // Rotary embedding of the first rotary_dim dims: pairs (i, i + rotary_dim / 2) turn by position * theta^(-2i /
-// rotary_dim). All heads of all layers turn alike, so a row's sines and cosines are found once in a pass.
-void Forward::find_turns(const Pass& pass, int64_t row) {
+// rotary_dim). They are those of all heads and layers, so a row's are computed once in a pass.
+void Forward::fill_rotary(const Pass& pass, int64_t row) {
   const auto half = static_cast<int64_t>(frequency_.size());
   const auto position = static_cast<double>(pass.position(row));
-  float* const turns = work_.turns.data() + row * 2 * half;
+  float* const cosine = work_.rotary.data() + row * 2 * half;
+  float* const sine = cosine + half;
   for (int64_t i = 0; i < half; ++i) {
     const double angle = position * frequency_[static_cast<size_t>(i)];
-    turns[i] = static_cast<float>(std::cos(angle));
-    turns[half + i] = static_cast<float>(std::sin(angle));
+    cosine[i] = static_cast<float>(std::cos(angle));
+    sine[i] = static_cast<float>(std::sin(angle));
   }
 }
 
 void Forward::rotate(float* head, int64_t row) const {
   const auto half = static_cast<int64_t>(frequency_.size());
-  const float* const cosine = work_.turns.data() + row * 2 * half;
+  const float* const cosine = work_.rotary.data() + row * 2 * half;
   const float* const sine = cosine + half;
   for (int64_t i = 0; i < half; ++i) {
     const float low = head[i];

@@ -111,7 +111,7 @@ void Forward::embed(int worker, const Pass& pass) {
   const Range mine = share(pass.rows(), worker, pool_.size());
   for (int64_t row = mine.begin; row < mine.end; ++row) {
     unpack_row(model_.embed, pass.tokens[static_cast<size_t>(row)], work_.hidden.data() + row * work_.hidden_width);
-    find_turns(pass, row);
+    fill_rotary(pass, row);
   }
   if (worker == 0) clock_.lap(Stage::embed);
 }

@@ -99,7 +99,7 @@ class Forward {
   void gates(const Pass& pass, const PackedDeltaNet& weights, int64_t head);
   void delta_rule(int worker, const Pass& pass, size_t delta_index, int64_t key_head, int64_t head);
   // attention_mixer's parts
-  void find_turns(const Pass& pass, int64_t row);
+  void fill_rotary(const Pass& pass, int64_t row);
   void rotate(float* head, int64_t row) const;
   void query_head(const PackedAttention& weights, int64_t row, int64_t head);
   void append_kv(const Pass& pass, const PackedAttention& weights, size_t attention_index, int64_t row,

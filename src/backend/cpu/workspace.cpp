@@ -106,7 +106,7 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
       hidden(rows * hidden_width, "activations"),
       mixed(rows * mixed_width, "activations"),
       z(rows * value_width, "activations"),
-      turns(rows * model.config.rotary_dim, "activations") {
+      rotary(rows * model.config.rotary_dim, "activations") {
   const ModelConfig& config = model.config;
   // A stage's parts lie one behind the other from the beginning of the common memory.
   struct Part {
@@ -149,7 +149,7 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
 
 int64_t Workspace::byte_size() const {
   int64_t total = shared.byte_size() + inner.byte_size() + parts.byte_size();
-  for (const auto* buffer : {&hidden, &mixed, &z, &turns, &stage}) total += buffer->byte_size();
+  for (const auto* buffer : {&hidden, &mixed, &z, &rotary, &stage}) total += buffer->byte_size();
   for (const InputRows& rows : own) total += rows.byte_size();
   for (const auto* buffers : {&scratch, &channels}) {
     for (const auto& floats : *buffers) total += floats.byte_size();

@@ -72,8 +72,8 @@ struct Workspace {
   AlignedBuffer<float> hidden;  // [rows, hidden]: the residual stream; its padding stays zero
   AlignedBuffer<float> mixed;   // [rows, mixed]: the mixer's output before out_proj
   AlignedBuffer<float> z;  // [rows, value_width]: of Gated DeltaNet; in `stage` the 0.8B's would touch a huge page more
-  AlignedBuffer<float> turns;  // [rows, rotary_dim]: cosines, then sines, of a row's position
-  AlignedBuffer<float> stage;  // of what follows: Gated DeltaNet, or gated attention, or the MLP
+  AlignedBuffer<float> rotary;  // [rows, rotary_dim]: cosines, then sines, of the row's position
+  AlignedBuffer<float> stage;   // of what follows: Gated DeltaNet, or gated attention, or the MLP
 
   std::span<float> qkv;  // [rows, conv_width]: before the convolution
   std::span<float> b;    // [rows, head_width]: beta after the sigmoid

@@ -22,7 +22,8 @@ struct alignas(64) FewScratch {
 template <int Bits, int Tokens, int Tasks>
 class FewUnits {
  public:
-  static constexpr int64_t kHeader = 2 * kTileRows * 2;  // scales and biases of a group, bf16
+  // PackedMatrix's header_bytes(), half_bytes() and group_bytes(), known to the compiler.
+  static constexpr int64_t kHeader = 2 * kTileRows * 2;
   static constexpr int64_t kHalf = kTileColumns / 32 * Bits * kVector;
   static constexpr int64_t kGroup = kHeader + kHalves * kHalf;
   static constexpr int kVectors = kTileColumns / 4;          // of a group's codes
@@ -140,15 +141,15 @@ class FewUnits {
   const int64_t groups_;
   const int64_t ldq_;
   const int64_t ldg_;
-  const int8_t* const high_;
-  const int8_t* const low_;
-  const float* x_scales_;  // of the group to be added next
-  const float* x_sums_;
-  const uint8_t* scales_;
-  const uint8_t* planes_;   // of the group to be unpacked next
-  const int64_t to_later_;  // from there to what is asked for
+  const int8_t* const high_;  // [tokens, ldq]
+  const int8_t* const low_;   // [tokens, ldq]
+  const float* x_scales_;     // [groups, ldg], from the group on that is added next
+  const float* x_sums_;       // [groups, ldg], the same
+  const uint8_t* scales_;     // of that group: [32 rows] scales, [32 rows] biases, from this half's on
+  const uint8_t* planes_;     // of the group to be unpacked next
+  const int64_t to_later_;    // from there to what is asked for
   FewScratch& scratch_;
-  F kept_[Tasks * Tokens];
+  F kept_[Tasks * Tokens];  // [tokens], 16 rows each
 };
 
 // A function of its own: its registers are full.
