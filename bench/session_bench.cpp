@@ -94,7 +94,7 @@ void measure_turns(const prosa::Model& model, int64_t near, int64_t far) {
        fmt::format("{:.2f} ({:.2f} to {:.2f})", median(ratios), quantile(ratios, 0.25), quantile(ratios, 0.75)));
 }
 
-/// Checkpoints, restores and rewinds behind `depth` tokens.
+/// StateStore, restores and rewinds behind `depth` tokens.
 void measure_at(const prosa::Model& model, int64_t depth) {
   const int64_t vocab = model.info().vocab_size;
   prosa::Session session(model);

@@ -13,7 +13,7 @@ namespace {
 void print(std::string_view when, const prosa::MemoryFootprint& memory) {
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
   std::cout << when << ": weights " << mib(memory.weights) << ", kv " << mib(memory.kv) << ", state "
-            << mib(memory.state) << ", checkpoints " << mib(memory.checkpoints) << ", scratch " << mib(memory.scratch)
+            << mib(memory.state) << ", checkpoints " << mib(memory.stored_states) << ", scratch " << mib(memory.scratch)
             << " = " << mib(memory.total()) << " MiB\n";
 }
 

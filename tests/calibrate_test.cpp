@@ -1,7 +1,7 @@
 // Calibrated quantization: each part against what it claims, and whole plans on the tiny model.
 //
 // How much a method helps a trained model is measured, not tested: docs/quantization.md.
-#include "calibrate/calibrate.h"
+#include "tools/calibrate/calibrate.h"
 
 #include <gtest/gtest.h>
 
@@ -11,22 +11,22 @@
 
 #include "backend/reference/reference.h"
 #include "base/bf16.h"
-#include "calibrate/allocation.h"
-#include "calibrate/descent.h"
-#include "calibrate/divergence.h"
-#include "calibrate/error_feedback.h"
-#include "calibrate/factor.h"
-#include "calibrate/folding.h"
-#include "calibrate/group_search.h"
-#include "calibrate/layer_pass.h"
-#include "calibrate/mixed.h"
-#include "calibrate/moments.h"
-#include "calibrate/openness.h"
-#include "calibrate/products.h"
-#include "calibrate/row_codes.h"
-#include "calibrate/sensitivity.h"
 #include "checkpoint/quantize.h"
 #include "convert_fixture.h"
+#include "tools/calibrate/allocation.h"
+#include "tools/calibrate/descent.h"
+#include "tools/calibrate/divergence.h"
+#include "tools/calibrate/error_feedback.h"
+#include "tools/calibrate/factor.h"
+#include "tools/calibrate/folding.h"
+#include "tools/calibrate/group_search.h"
+#include "tools/calibrate/layer_pass.h"
+#include "tools/calibrate/mixed.h"
+#include "tools/calibrate/moments.h"
+#include "tools/calibrate/openness.h"
+#include "tools/calibrate/products.h"
+#include "tools/calibrate/row_codes.h"
+#include "tools/calibrate/sensitivity.h"
 
 namespace prosa::calibrate {
 namespace {

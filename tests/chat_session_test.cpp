@@ -285,8 +285,8 @@ TEST_F(CountedChat, UnloadMayKeepStates) {
   play("Good day.", messages);
   engine->unload(Unload::keep);
   EXPECT_FALSE(engine->is_loaded());
-  EXPECT_GT(engine->memory().checkpoints, 0);
-  EXPECT_EQ(engine->memory().total(), engine->memory().checkpoints);
+  EXPECT_GT(engine->memory().stored_states, 0);
+  EXPECT_EQ(engine->memory().total(), engine->memory().stored_states);
   EXPECT_EQ(code_of([&] { play("No.", messages); }), ErrorCode::not_loaded);
   engine->load();
   EXPECT_EQ(computed(play("Good day.", messages)), generation_prompt());
@@ -532,7 +532,7 @@ double memory_in_use_mib() {
 TEST_F(TinySessions, TwoThousandTurns) {
   std::mt19937 random(17);
   LoadOptions load = options();
-  load.checkpoint_bytes = 8 << 20;
+  load.state_store_bytes = 8 << 20;
   std::optional<Chat> chat = fresh(load);
   Chat cold = fresh(load);
   Messages history;
@@ -584,7 +584,7 @@ TEST_F(TinySessions, TwoThousandTurns) {
     }
     const size_t heard = random() % 3 == 0 && !warm.text.empty() ? 1 : 0;
     history.push_back(assistant(heard > 0 ? chat->heard(heard) : warm.text));
-    ASSERT_LE(chat->memory_footprint().checkpoints, load.checkpoint_bytes);
+    ASSERT_LE(chat->memory_footprint().stored_states, load.state_store_bytes);
     if (turn == turns / 2) after_warm_up = memory_in_use_mib();
   }
   EXPECT_LT(memory_in_use_mib(), after_warm_up + 16);

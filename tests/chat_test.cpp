@@ -547,9 +547,9 @@ TEST_F(TinyChat, InfoMemoryTokensAndPrompt) {
   const MemoryFootprint before = chat.memory_footprint();
   EXPECT_GT(before.kv, 0);
   EXPECT_GT(before.state, 0);
-  EXPECT_EQ(before.checkpoints, 0);
+  EXPECT_EQ(before.stored_states, 0);
   chat.generate(hello(), sampling());
-  EXPECT_GT(chat.memory_footprint().checkpoints, 0);
+  EXPECT_GT(chat.memory_footprint().stored_states, 0);
   EXPECT_EQ(chat.tokenize("<|im_end|>").size(), 1U);
   EXPECT_EQ(chat.render_prompt(hello()),
             "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");

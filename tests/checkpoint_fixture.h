@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/safetensors.h"
-#include "checkpoint/safetensors_writer.h"
+#include "format/safetensors.h"
+#include "format/safetensors_writer.h"
 #include "prosa/error.h"
 #include "temp_folder.h"
 

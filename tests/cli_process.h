@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/safetensors_writer.h"
 #include "checkpoint/synth.h"
+#include "format/safetensors_writer.h"
 #include "temp_folder.h"
 
 namespace prosa::test {

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "checkpoint_fixture.h"
-#include "eval/corpus.h"
-#include "eval/json_schema.h"
-#include "eval/logits_file.h"
-#include "eval/strict_json.h"
 #include "eval_fixture.h"
 #include "temp_folder.h"
+#include "tools/eval/corpus.h"
+#include "tools/eval/json_schema.h"
+#include "tools/eval/logits_file.h"
+#include "tools/eval/strict_json.h"
 
 namespace prosa::eval {
 namespace {

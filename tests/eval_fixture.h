@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "eval/evaluate.h"
 #include "golden.h"
 #include "prosa/error.h"
+#include "tools/eval/evaluate.h"
 
 namespace prosa::eval {
 

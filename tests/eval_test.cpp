@@ -10,10 +10,10 @@
 #include <random>
 #include <vector>
 
-#include "eval/evaluate.h"
-#include "eval/row_scores.h"
 #include "eval_fixture.h"
 #include "fake_backend.h"
+#include "tools/eval/evaluate.h"
+#include "tools/eval/row_scores.h"
 
 namespace prosa::eval {
 namespace {

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/safetensors.h"
+#include "format/safetensors.h"
 
 namespace prosa::test {
 

@@ -15,7 +15,7 @@
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/names.h"
-#include "checkpoint/safetensors.h"
+#include "format/safetensors.h"
 
 namespace prosa::checkpoint {
 namespace {

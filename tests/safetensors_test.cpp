@@ -2,7 +2,7 @@
 //
 // Every malformed file here must end in a prosa::Error that names the file; the mutation test adds thousands more and
 // is meant to run under AddressSanitizer too.
-#include "checkpoint/safetensors.h"
+#include "format/safetensors.h"
 
 #include <gtest/gtest.h>
 

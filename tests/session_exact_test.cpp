@@ -13,11 +13,11 @@
 #include <random>
 
 #include "prosa/session.h"
-#include "session/session.h"
+#include "runtime/session.h"
 #include "temp_folder.h"
 #include "test_models.h"
 
-namespace prosa::session {
+namespace prosa::runtime {
 namespace {
 
 using backend::Backend;
@@ -52,7 +52,7 @@ class SessionExact : public testing::TestWithParam<Subject> {
     return backend::make_backend(GetParam().backend, test::load_model(model),
                                  {.threads = 2, .isa = GetParam().isa, .kv_bits = kv_bits, .max_prefill_chunk = 64});
   }
-  static std::shared_ptr<Checkpoints> store() { return std::make_shared<Checkpoints>(int64_t{1} << 28); }
+  static std::shared_ptr<StateStore> store() { return std::make_shared<StateStore>(int64_t{1} << 28); }
 
   Ids random_ids(size_t count) {
     Ids ids(count);
@@ -371,7 +371,7 @@ TEST_P(SessionFileTest, AFullDiskLeavesTheOldFile) {
 
 TEST(SessionFile, IsPrivate) {
   const std::shared_ptr<Backend> backend = backend::make_reference_backend(test::load_model("tiny-hf"), {.threads = 1});
-  Session session(backend, 20, std::make_shared<Checkpoints>(0));
+  Session session(backend, 20, std::make_shared<StateStore>(0));
   const TempFolder folder;
   EXPECT_EQ(test::error_code([&] { session.save(folder.path() / "empty", 1, {}); }), ErrorCode::invalid_argument);
   session.sync({Ids{1, 2, 3}});
@@ -395,7 +395,7 @@ TEST(PublicSession, SessionsOfAModelShareWhatTheyBeginWith) {
   second.mark();
   second.decode(11);
   EXPECT_EQ(second.rewind(8).computed, 2) << "the mark has no logits: from the cut before it";
-  EXPECT_GT(second.memory_footprint().checkpoints, 0);
+  EXPECT_GT(second.memory_footprint().stored_states, 0);
   second.reset();
   EXPECT_EQ(first.sync(one, std::vector<int64_t>{6}).computed, 0) << "what a session holds itself stays";
   EXPECT_EQ(second.sync(two).computed, 8);
@@ -427,4 +427,4 @@ TEST(PublicSession, OutlivesItsModelAndComesBackFromAFile) {
 }
 
 }  // namespace
-}  // namespace prosa::session
+}  // namespace prosa::runtime

@@ -1,5 +1,5 @@
 // The session: the three ways to a token list, checkpoints and their budget, and that nothing wrong is ever reused.
-#include "session/session.h"
+#include "runtime/session.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "fake_backend.h"
 
-namespace prosa::session {
+namespace prosa::runtime {
 namespace {
 
 using test::FakeBackend;
@@ -52,7 +52,7 @@ class SessionTest : public testing::Test {
   static std::vector<float> copy(std::span<const float> values) { return {values.begin(), values.end()}; }
 
   std::shared_ptr<FakeBackend> backend = std::make_shared<FakeBackend>(100);
-  std::shared_ptr<Checkpoints> checkpoints = std::make_shared<Checkpoints>(10'000);
+  std::shared_ptr<StateStore> checkpoints = std::make_shared<StateStore>(10'000);
   Session session{backend, 60, checkpoints};
 };
 
@@ -106,13 +106,13 @@ TEST_F(SessionTest, MarkKeepsTheCurrentPosition) {
   session.decode(10);
   session.mark();
   session.mark();  // the same place twice is one checkpoint
-  EXPECT_EQ(session.checkpoints().size(), 1U);
+  EXPECT_EQ(session.store().size(), 1U);
   session.decode(11);
   EXPECT_EQ(sync(range(0, 11) + range(30, 2)).reused, 11);
 }
 
 TEST_F(SessionTest, AReplyIsNeverReadFromItsBeginning) {
-  const auto roomy = std::make_shared<Checkpoints>(100'000);
+  const auto roomy = std::make_shared<StateStore>(100'000);
   Session reply(backend, 300, roomy);
   reply.keep_reply_marks();
   reply.sync({range(0, 10)});
@@ -128,11 +128,11 @@ TEST_F(SessionTest, AReplyIsNeverReadFromItsBeginning) {
   }
   EXPECT_TRUE(roomy->on_the_way(reply.tokens(), 9).empty()) << "passing marks are no place to come back to";
 
-  Session poor(backend, 300, std::make_shared<Checkpoints>(3'500));  // a quarter of it holds none
+  Session poor(backend, 300, std::make_shared<StateStore>(3'500));  // a quarter of it holds none
   poor.keep_reply_marks();
   poor.sync({range(0, 10)});
   for (int32_t token = 10; token < 90; ++token) poor.decode(token);
-  EXPECT_EQ(poor.checkpoints().size(), 0U);
+  EXPECT_EQ(poor.store().size(), 0U);
 }
 
 TEST_F(SessionTest, IgnoresCutsThatAreBehindOrOutside) {
@@ -140,7 +140,7 @@ TEST_F(SessionTest, IgnoresCutsThatAreBehindOrOutside) {
   const SyncReport report = sync(range(0, 20), {0, 5, 10, 20, 500});
   EXPECT_EQ(report.reused, 10);
   EXPECT_THAT(backend->prefills, ElementsAre(10, 10));
-  EXPECT_EQ(session.checkpoints().size(), 1U);  // at 10, where it stood
+  EXPECT_EQ(session.store().size(), 1U);  // at 10, where it stood
 }
 
 TEST_F(SessionTest, ACancelledPrefillIsNeverReused) {
@@ -184,14 +184,14 @@ TEST_F(SessionTest, ResetForgetsEverything) {
   sync(range(0, 10), {5});
   session.reset();
   EXPECT_EQ(session.position(), 0);
-  EXPECT_EQ(session.memory().checkpoints, 0);
+  EXPECT_EQ(session.memory().stored_states, 0);
   EXPECT_EQ(sync(range(0, 10)).path, SyncPath::rebuilt);
 }
 
 TEST_F(SessionTest, NoMemoryForACheckpointIsNoError) {
   backend->out_of_memory = true;
   EXPECT_EQ(sync(range(0, 10), {5}).computed, 10);
-  EXPECT_EQ(session.checkpoints().size(), 0U);
+  EXPECT_EQ(session.store().size(), 0U);
 }
 
 TEST_F(SessionTest, AStepWithoutMemoryTakesThatOfTheCheckpoints) {
@@ -216,10 +216,10 @@ TEST_F(SessionTest, StaysWithinTheBudget) {
   for (int32_t conversation = 0; conversation < 12; ++conversation) {
     const std::vector<int32_t> tokens = system + range(10 + conversation, 20);
     sync(tokens, {5, 10, 15, 20});
-    EXPECT_LE(session.memory().checkpoints, 10'000);
-    EXPECT_GE(session.memory().checkpoints, 1'000);
+    EXPECT_LE(session.memory().stored_states, 10'000);
+    EXPECT_GE(session.memory().stored_states, 1'000);
   }
-  EXPECT_EQ(session.checkpoints().size(), 9U);
+  EXPECT_EQ(session.store().size(), 9U);
   EXPECT_EQ(sync(system + range(21, 15) + range(90, 3)).reused, 20);  // the latest conversation is whole
   EXPECT_EQ(sync(system + range(90, 3)).reused, 5);                   // and the shared beginning is kept
   EXPECT_EQ(sync(system + range(10, 20)).reused, 5);                  // the oldest is gone
@@ -239,21 +239,21 @@ TEST_F(SessionTest, AColdLongHistoryKeepsAFewCheckpoints) {
   const std::vector<int64_t> cuts = {5, 10, 15, 20, 25, 30, 35, 40, 45};
   sync(range(0, 50), cuts);
   EXPECT_THAT(backend->prefills, ElementsAre(5, 5, 5, 5, 5, 5, 5, 5, 5, 5));  // paused everywhere
-  EXPECT_EQ(session.checkpoints().size(), 5U);                                // the first and the last four
+  EXPECT_EQ(session.store().size(), 5U);                                      // the first and the last four
   EXPECT_EQ(sync(range(0, 47) + range(90, 1)).reused, 45);
   EXPECT_EQ(sync(range(0, 29) + range(90, 1)).reused, 5);
 }
 
 TEST(Session, ASnapshotAboveTheBudgetIsNotKept) {
   const auto backend = std::make_shared<FakeBackend>(100, 5000);
-  Session session(backend, 60, std::make_shared<Checkpoints>(4000));
+  Session session(backend, 60, std::make_shared<StateStore>(4000));
   session.sync({range(0, 10), std::vector<int64_t>{5}});
-  EXPECT_EQ(session.checkpoints().size(), 0U);
+  EXPECT_EQ(session.store().size(), 0U);
 }
 
 TEST(Session, RandomWalksAlwaysEndWhereTheyShould) {
   const auto backend = std::make_shared<FakeBackend>(4);
-  Session session(backend, 40, std::make_shared<Checkpoints>(6000));
+  Session session(backend, 40, std::make_shared<StateStore>(6000));
   std::mt19937 random(7);
   std::vector<int32_t> tokens;
   for (int round = 0; round < 3000; ++round) {
@@ -298,8 +298,8 @@ std::unique_ptr<BlockSnapshot> with_blocks(int64_t position, std::vector<int> id
   return std::make_unique<BlockSnapshot>(position, std::move(ids));
 }
 
-TEST(Checkpoints, SharedBlocksCountOnce) {
-  Checkpoints store(10'000);
+TEST(StateStore, SharedBlocksCountOnce) {
+  StateStore store(10'000);
   EXPECT_TRUE(store.add(range(0, 5), with_blocks(5, {1})));
   EXPECT_EQ(store.byte_size(), 100 + 20 + 1000);
   EXPECT_TRUE(store.add(range(0, 9), with_blocks(9, {1, 2})));
@@ -313,8 +313,8 @@ TEST(Checkpoints, SharedBlocksCountOnce) {
   EXPECT_EQ(store.byte_size(), 0);
 }
 
-TEST(Checkpoints, WhatIsGivenOutOutlivesItsPlace) {
-  Checkpoints store(2'500);
+TEST(StateStore, WhatIsGivenOutOutlivesItsPlace) {
+  StateStore store(2'500);
   store.add(range(0, 5), with_blocks(5, {1}));
   const auto held = store.find(range(0, 8), 7);
   ASSERT_NE(held, nullptr);
@@ -325,8 +325,8 @@ TEST(Checkpoints, WhatIsGivenOutOutlivesItsPlace) {
   EXPECT_EQ(held->snapshot->position(), 5);
 }
 
-TEST(Checkpoints, ASlotHoldsTheNewestAndAnythingAskedForStays) {
-  Checkpoints store(100'000);
+TEST(StateStore, ASlotHoldsTheNewestAndAnythingAskedForStays) {
+  StateStore store(100'000);
   store.add(range(0, 5), with_blocks(5, {}), {1, 0});
   store.add(range(0, 6), with_blocks(6, {}), {1, 1});
   store.add(range(0, 7), with_blocks(7, {}), {1, 0});
@@ -343,8 +343,8 @@ TEST(Checkpoints, ASlotHoldsTheNewestAndAnythingAskedForStays) {
 }
 
 // Random lists with much in common: what is found is the longest prefix there is, by an obvious search.
-TEST(Checkpoints, FindsTheLongestPrefix) {
-  Checkpoints store(1 << 20);
+TEST(StateStore, FindsTheLongestPrefix) {
+  StateStore store(1 << 20);
   std::mt19937 random(9);
   std::vector<std::vector<int32_t>> kept;
   const auto list = [&] {
@@ -374,23 +374,23 @@ TEST(SessionOnTheReferenceBackend, AWarmTurnHasTheBitsOfAColdOne) {
   const std::vector<int32_t> first = range(20, 24);
   const std::vector<int32_t> second = range(20, 18) + range(300, 30);
 
-  Session warm(backend, 100, std::make_shared<Checkpoints>(1 << 28));
+  Session warm(backend, 100, std::make_shared<StateStore>(1 << 28));
   warm.sync({first, std::vector<int64_t>{7, 18}});
   for (int32_t token = 400; token < 410; ++token) warm.decode(token);
   const SyncReport report = warm.sync({second, std::vector<int64_t>{7, 18, 40}});
   EXPECT_EQ(report.path, SyncPath::restored);
   EXPECT_EQ(report.reused, 18);
 
-  Session cold(backend, 100, std::make_shared<Checkpoints>(1 << 28));
+  Session cold(backend, 100, std::make_shared<StateStore>(1 << 28));
   EXPECT_EQ(cold.sync({second, std::vector<int64_t>{7, 18, 40}}).reused, 0);
   EXPECT_EQ(copy(warm.logits()), copy(cold.logits()));
   warm.decode(5);
   cold.decode(5);
   EXPECT_EQ(copy(warm.logits()), copy(cold.logits()));
-  EXPECT_GT(warm.memory().checkpoints, 0);
+  EXPECT_GT(warm.memory().stored_states, 0);
   EXPECT_GT(warm.memory().state, 0);
   EXPECT_GT(warm.memory().kv, 0);
 }
 
 }  // namespace
-}  // namespace prosa::session
+}  // namespace prosa::runtime

@@ -19,8 +19,8 @@
 
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/safetensors_writer.h"
 #include "checkpoint/synth.h"
+#include "format/safetensors_writer.h"
 #include "golden.h"
 #include "model/weights.h"
 #include "prosa/error.h"

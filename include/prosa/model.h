@@ -36,7 +36,7 @@ struct LoadOptions {
   /// memory of a token of context, and slower in long conversations. Both stay within the bounds of docs/numerics.md.
   int kv_bits = 8;
   int64_t context = 4096;                               // tokens a conversation may hold; KV memory grows with them
-  int64_t checkpoint_bytes = int64_t{512} << 20;        // host memory for states that later prompts may come back to
+  int64_t state_store_bytes = int64_t{512} << 20;       // host memory for states that later prompts may come back to
   ContextPolicy context_policy = ContextPolicy::error;  // Chat only
   std::string cache_dir = {};                 // Chat only: a folder that keeps system prompts across restarts; "": none
   int64_t cache_bytes = int64_t{1} << 30;     // of that folder; what was unused for longest goes first
@@ -70,11 +70,11 @@ struct ModelInfo {
 /// Bytes held in memory, by what they are for. Weights read through a mapped file count as weights.
 struct MemoryFootprint {
   int64_t weights = 0;
-  int64_t kv = 0;           // key/value caches of all live states
-  int64_t state = 0;        // recurrent and conv states of all live states
-  int64_t checkpoints = 0;  // snapshots kept for reuse
-  int64_t scratch = 0;      // activations, logits
-  [[nodiscard]] int64_t total() const { return weights + kv + state + checkpoints + scratch; }
+  int64_t kv = 0;             // key/value caches of all live states
+  int64_t state = 0;          // recurrent and conv states of all live states
+  int64_t stored_states = 0;  // snapshots kept for reuse
+  int64_t scratch = 0;        // activations, logits
+  [[nodiscard]] int64_t total() const { return weights + kv + state + stored_states + scratch; }
 };
 
 /// Where a sequence stands. Movable; a copy costs and has a name. Empty until Model::new_state().

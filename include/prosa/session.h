@@ -60,7 +60,7 @@ class Session {
   void decode(int32_t token);
   /// Back to the first `position` tokens: the longest checkpoint among them, then one prefill of the rest. The bits are
   /// those of that prefill. Of a reply, decode() keeps the last six states that stand at multiples of 16 tokens (fewer
-  /// where they would take more than a quarter of LoadOptions::checkpoint_bytes), so that the prefill is short.
+  /// where they would take more than a quarter of LoadOptions::state_store_bytes), so that the prefill is short.
   /// Error(invalid_argument) beyond position().
   SyncReport rewind(int64_t position);
   /// Keeps a checkpoint here, so that coming back costs nothing. Memory that runs out is no error: only speed is lost.

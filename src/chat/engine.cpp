@@ -44,11 +44,11 @@ std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, Thinkin
   std::vector<int32_t> thinking_end = tokenizer.encode(thinking_end_text());
   const std::shared_ptr<backend::Backend> backend = model.backend;
   const int64_t context = model.context;
-  auto checkpoints = std::make_shared<session::Checkpoints>(model.checkpoint_bytes);
+  auto store = std::make_shared<runtime::StateStore>(model.state_store_bytes);
   // A session does not move: it is made in its place.
   return std::shared_ptr<Loaded>(new Loaded{std::move(model), std::move(tokenizer), thinking_default,
                                             std::move(channel_tokens), std::move(end_tokens), std::move(thinking_end),
-                                            checkpoints, session::Session(backend, context, checkpoints)});
+                                            store, runtime::Session(backend, context, store)});
 }
 
 std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& options) {
@@ -89,13 +89,13 @@ void Engine::load() {
 void Engine::load_leased() {
   if (is_loaded()) return;
   std::shared_ptr<Loaded> fresh = loader_();
-  const session::FileIdentity identity{fresh->model.fingerprint, std::string(fresh->model.backend->snapshot_layout())};
+  const runtime::FileIdentity identity{fresh->model.fingerprint, std::string(fresh->model.backend->snapshot_layout())};
   if (!options_.cache_dir.empty()) {
-    cache_ = std::make_unique<session::DiskCache>(options_.cache_dir, options_.cache_bytes, identity);
+    cache_ = std::make_unique<runtime::DiskCache>(options_.cache_dir, options_.cache_bytes, identity);
   }
   const bool same_model = fresh->model.fingerprint == fingerprint_;
   if (kept_ && same_model) {
-    fresh->checkpoints = kept_;
+    fresh->store = kept_;
     fresh->session.share(kept_);
   }
   if (!parked_.empty() && same_model) {
@@ -143,7 +143,7 @@ void Engine::unload_leased(Unload states, const std::string& park_path, bool idl
     const std::lock_guard lock(mutex_);
     loaded_.reset();
     if (states != Unload::keep) kept_.reset();
-    if (states == Unload::keep && old) kept_ = old->checkpoints;
+    if (states == Unload::keep && old) kept_ = old->store;
     idle_ = idle;
   }
   cache_.reset();
@@ -230,7 +230,7 @@ PromptPlan Engine::plan(const Loaded& loaded, std::span<const Message> messages,
 
 void Engine::fetch_system(Loaded& loaded, const PromptPlan& plan) {
   if (!cache_) return;
-  cache_->fetch(loaded.session.checkpoints(), *loaded.model.backend,
+  cache_->fetch(loaded.session.store(), *loaded.model.backend,
                 std::span(plan.tokens).first(static_cast<size_t>(plan.system_end)));
 }
 
@@ -238,7 +238,7 @@ void Engine::end_reply(const ReplyStats& stats, const PromptPlan& plan, LastRepl
   try {
     last_ = std::move(last);
     if (const auto loaded = held(); loaded && cache_ && prefilled) {
-      cache_->keep(loaded->session.checkpoints(), std::span(plan.tokens).first(static_cast<size_t>(plan.system_end)));
+      cache_->keep(loaded->session.store(), std::span(plan.tokens).first(static_cast<size_t>(plan.system_end)));
     }
   } catch (const std::exception&) {  // no memory, no disk
   }
@@ -274,7 +274,7 @@ void Engine::read_ahead(Loaded& loaded, std::span<const Message> history, std::s
       plan_hearing(loaded.tokenizer, loaded.thinking_default, messages, transcript, tools, sampling);
   if (hearing.tokens.empty()) return;
   fetch_system(loaded, whole);
-  session::Session& session = loaded.session;
+  runtime::Session& session = loaded.session;
   const std::span<const int32_t> tokens(hearing.tokens);
   // Pauses where every prompt with this turn pauses: the bits stay those of a cold run. Of transcripts, the last two
   // are kept for as long as the turn lasts.
@@ -362,7 +362,7 @@ bool Engine::is_loaded() const noexcept { return held() != nullptr; }
 
 MemoryFootprint Engine::memory() const {
   std::shared_ptr<Loaded> now;
-  std::shared_ptr<session::Checkpoints> kept;
+  std::shared_ptr<runtime::StateStore> kept;
   {
     const std::lock_guard lock(mutex_);
     now = loaded_;
@@ -370,7 +370,7 @@ MemoryFootprint Engine::memory() const {
   }
   MemoryFootprint footprint;
   if (!now) {
-    if (kept) footprint.checkpoints = kept->byte_size();
+    if (kept) footprint.stored_states = kept->byte_size();
     return footprint;
   }
   footprint = now->session.memory();

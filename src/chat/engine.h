@@ -19,10 +19,10 @@
 #include "chat/channels.h"
 #include "chat/prompt_plan.h"
 #include "chat/template.h"
-#include "model/load.h"
 #include "prosa/chat.h"
-#include "session/disk_cache.h"
-#include "session/session.h"
+#include "runtime/disk_cache.h"
+#include "runtime/load.h"
+#include "runtime/session.h"
 #include "tokenizer/tokenizer.h"
 
 namespace prosa::chat {
@@ -33,10 +33,10 @@ struct Loaded {
   Tokenizer tokenizer;
   ThinkingDefault thinking_default;
   ChannelTokens channel_tokens;
-  std::vector<int32_t> end_tokens;                    // sorted; a reply ends with any of them
-  std::vector<int32_t> thinking_end;                  // closes a think block
-  std::shared_ptr<session::Checkpoints> checkpoints;  // the session's
-  session::Session session;
+  std::vector<int32_t> end_tokens;             // sorted; a reply ends with any of them
+  std::vector<int32_t> thinking_end;           // closes a think block
+  std::shared_ptr<runtime::StateStore> store;  // the session's
+  runtime::Session session;
 };
 
 /// Error(bad_tokenizer) when the tokenizer cannot belong to the model.
@@ -126,14 +126,14 @@ class Engine {
   // Touched under the lease only.
   LastReply last_;
   Forgetting forgetting_;
-  std::unique_ptr<session::DiskCache> cache_;
+  std::unique_ptr<runtime::DiskCache> cache_;
   std::string parked_;        // the file of Unload::park
   uint64_t fingerprint_ = 0;  // of the model unloaded with Unload::keep or park
 
   mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<Loaded> loaded_;
-  std::shared_ptr<session::Checkpoints> kept_;  // of Unload::keep, while nothing is loaded
-  bool idle_ = false;                           // unloaded by idleness
+  std::shared_ptr<runtime::StateStore> kept_;  // of Unload::keep, while nothing is loaded
+  bool idle_ = false;                          // unloaded by idleness
   std::chrono::steady_clock::time_point used_;
   ModelInfo info_;  // stays after unload()
   ReplyStats stats_;

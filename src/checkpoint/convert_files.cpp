@@ -9,7 +9,7 @@
 #include "checkpoint/config_json.h"
 #include "checkpoint/json_file.h"
 #include "checkpoint/names.h"
-#include "checkpoint/safetensors_writer.h"
+#include "format/safetensors_writer.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {

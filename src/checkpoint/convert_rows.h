@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "checkpoint/convert_tensors.h"
-#include "checkpoint/safetensors_writer.h"
+#include "format/safetensors_writer.h"
 
 namespace prosa::checkpoint {
 

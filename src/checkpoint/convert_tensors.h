@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "checkpoint/convert.h"
-#include "checkpoint/safetensors_writer.h"
+#include "format/safetensors_writer.h"
 #include "model/weights.h"
 
 namespace prosa::checkpoint {

@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "checkpoint/safetensors.h"
+#include "format/safetensors.h"
 
 namespace prosa::checkpoint {
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/json_file.h"
-#include "checkpoint/safetensors_writer.h"
+#include "format/safetensors_writer.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {

@@ -12,7 +12,7 @@
 #include "base/parallel.h"
 #include "checkpoint/config_json.h"
 #include "checkpoint/quantize.h"
-#include "checkpoint/safetensors_writer.h"
+#include "format/safetensors_writer.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {

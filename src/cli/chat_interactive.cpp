@@ -173,7 +173,7 @@ class InteractiveChat {
     const auto bytes = [](int64_t count) { return human_bytes(static_cast<double>(count)); };
     stream_output(fmt::format("memory    {}: weights {}, KV {}, state {}, checkpoints {}, scratch {}\n",
                               bytes(memory.total()), bytes(memory.weights), bytes(memory.kv), bytes(memory.state),
-                              bytes(memory.checkpoints), bytes(memory.scratch)));
+                              bytes(memory.stored_states), bytes(memory.scratch)));
   }
 
   /// False: there was no reply, and nothing has changed.

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "model/footprint.h"
+#include "runtime/footprint.h"
 
 namespace prosa::cli {
 namespace {

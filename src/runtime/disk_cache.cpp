@@ -1,0 +1,88 @@
+// Names are hashes of model, layout and tokens; the tokens inside decide. A file's time says when it was used.
+#include "runtime/disk_cache.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "prosa/error.h"
+
+namespace prosa::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kSuffix = ".prosa-session";
+
+}  // namespace
+
+DiskCache::DiskCache(fs::path folder, int64_t byte_limit, FileIdentity identity)
+    : folder_(std::move(folder)), byte_limit_(byte_limit), identity_(std::move(identity)) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error || !fs::is_directory(folder_)) {
+    throw Error(ErrorCode::io, "can't make the cache folder: " + error.message(), folder_.string());
+  }
+}
+
+fs::path DiskCache::path_of(std::span<const int32_t> tokens) const {
+  const uint64_t seed = XXH3_64bits_withSeed(identity_.layout.data(), identity_.layout.size(), identity_.model);
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(tokens.data(), tokens.size_bytes(), seed);
+  return folder_ / fmt::format("{:016x}{:016x}{}", hash.high64, hash.low64, kSuffix);
+}
+
+void DiskCache::fetch(StateStore& checkpoints, backend::Backend& backend, std::span<const int32_t> tokens) {
+  if (tokens.empty() || checkpoints.holds(tokens)) return;
+  const fs::path path = path_of(tokens);
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return;
+  try {
+    SessionFile file = read_session_file(path, identity_, backend);
+    if (!std::ranges::equal(file.tokens, tokens)) return;
+    checkpoints.add(tokens, std::move(file.snapshot));
+    fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::bad_session) fs::remove(path, ignored);
+  }
+}
+
+void DiskCache::keep(StateStore& checkpoints, std::span<const int32_t> tokens) {
+  if (tokens.empty()) return;
+  const fs::path path = path_of(tokens);
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return;
+  const auto checkpoint = checkpoints.find(tokens, static_cast<int64_t>(tokens.size()));
+  if (!checkpoint || checkpoint->tokens.size() != tokens.size()) return;
+  try {
+    write_session_file(path, identity_, {.tokens = tokens, .snapshot = *checkpoint->snapshot});
+    trim(path);
+  } catch (const Error&) {  // a full disk is no reason to fail a reply
+  }
+}
+
+void DiskCache::trim(const fs::path& newest) {
+  struct File {
+    fs::path path;
+    fs::file_time_type used;
+    int64_t bytes;
+  };
+  std::vector<File> files;
+  int64_t total = 0;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_, error)) {
+    if (!entry.path().string().ends_with(kSuffix)) continue;
+    files.push_back({entry.path(), entry.last_write_time(error), static_cast<int64_t>(entry.file_size(error))});
+    total += files.back().bytes;
+  }
+  std::ranges::sort(files, {}, &File::used);
+  for (const File& file : files) {
+    if (total <= byte_limit_) return;
+    if (file.path == newest && file.bytes <= byte_limit_) continue;
+    if (fs::remove(file.path, error)) total -= file.bytes;
+  }
+}
+
+}  // namespace prosa::runtime

@@ -1,0 +1,124 @@
+// The reference's mixers and MLP with products of float32 matrices.
+#include "tools/calibrate/layer_pass.h"
+
+#include "backend/reference/layers.h"
+#include "base/check.h"
+#include "base/mmap.h"
+#include "checkpoint/checkpoint.h"
+#include "tools/calibrate/products.h"
+
+namespace prosa::calibrate {
+
+namespace reference = backend::reference;
+
+std::vector<NamedMatrix> Half::matrices() const {
+  std::vector<NamedMatrix> all = first;
+  all.push_back(last);
+  return all;
+}
+
+std::array<Half, 2> halves_of(const LayerWeights& file, size_t index, const checkpoint::ConvertPlan* plan) {
+  const std::string prefix = "language_model.model.layers." + std::to_string(index) + ".";
+  const auto layer = std::make_shared<LayerWeights>(file);
+  const auto fold = [&](const char* module, std::vector<float>& values) {
+    if (plan != nullptr) plan->fold(prefix + module + ".weight", values, 0, std::ssize(values));
+  };
+  fold("input_layernorm", layer->input_norm);
+  fold("post_attention_layernorm", layer->post_attention_norm);
+  if (layer->delta) fold("linear_attn.norm", layer->delta->norm);
+  const auto named = [&](const char* module, const Matrix& matrix) {
+    return NamedMatrix{prefix + module + ".weight", &matrix, plan};
+  };
+  Half mixer{layer, true, {}, {}};
+  if (layer->delta) {
+    mixer.first = {named("linear_attn.in_proj_qkv", layer->delta->in_proj_qkv),
+                   named("linear_attn.in_proj_z", layer->delta->in_proj_z),
+                   named("linear_attn.in_proj_b", layer->delta->in_proj_b),
+                   named("linear_attn.in_proj_a", layer->delta->in_proj_a)};
+    mixer.last = named("linear_attn.out_proj", layer->delta->out_proj);
+  } else {
+    PROSA_CHECK(layer->attention.has_value());
+    mixer.first = {named("self_attn.q_proj", layer->attention->q_proj),
+                   named("self_attn.k_proj", layer->attention->k_proj),
+                   named("self_attn.v_proj", layer->attention->v_proj)};
+    mixer.last = named("self_attn.o_proj", layer->attention->o_proj);
+  }
+  Half mlp{layer, false, {}, named("mlp.down_proj", layer->mlp.down_proj)};
+  mlp.first = {named("mlp.gate_proj", layer->mlp.gate_proj), named("mlp.up_proj", layer->mlp.up_proj)};
+  return {std::move(mixer), std::move(mlp)};
+}
+
+std::vector<float> read_rows(const NamedMatrix& named, int64_t begin, int64_t end) {
+  const Matrix& matrix = *named.matrix;
+  std::vector<float> values(static_cast<size_t>((end - begin) * matrix.cols));
+  for (int64_t row = begin; row < end; ++row)
+    checkpoint::dequantize_row(matrix, row, values.data() + (row - begin) * matrix.cols);
+  if (named.plan != nullptr) named.plan->fold(named.name, values, begin, matrix.cols);
+  if (!matrix.quantized()) {  // mapped pages that were read count as memory until they are given back
+    release_pages({matrix.data, static_cast<size_t>(matrix.byte_size())});
+  }
+  return values;
+}
+
+FloatMatrices read_half(const Half& half) {
+  FloatMatrices values;
+  for (const NamedMatrix& named : half.matrices())
+    values.emplace(named.matrix, read_rows(named, 0, named.matrix->rows));
+  return values;
+}
+
+std::vector<float> half_input(const ModelConfig& config, const Half& half, std::span<const float> x) {
+  return reference::rms_norm_rows(x, half.norm(), config.rms_norm_eps);
+}
+
+std::vector<float> half_inside(const ModelConfig& config, const Half& half, const FloatMatrices& values,
+                               std::span<const float> input, ThreadPool& pool) {
+  const auto tokens = static_cast<int64_t>(input.size()) / config.hidden_size;
+  std::vector<float> inside;
+  const auto product = [&](const Matrix& w, std::span<const float> x) {
+    if (&w == half.last.matrix) {
+      inside.assign(x.begin(), x.end());
+      return std::vector<float>();  // the end: what it would be goes nowhere
+    }
+    std::vector<float> y(static_cast<size_t>(tokens * w.rows));
+    multiply({x.data(), tokens, w.cols, w.cols}, {values.at(&w).data(), w.rows, w.cols, w.cols}, Into::assign, y.data(),
+             w.rows, pool);
+    return y;
+  };
+  if (half.mixer) {
+    const LayerType type = half.layer->delta ? LayerType::linear_attention : LayerType::full_attention;
+    reference::LayerState state = reference::make_layer_state(config, type, tokens);
+    (void)reference::run_mixer(config, *half.layer, state, 0, input, pool, product);
+  } else {
+    (void)reference::run_mlp(half.layer->mlp, input, product);
+  }
+  return inside;
+}
+
+void half_output(const Half& half, const FloatMatrices& values, std::span<const float> inside, std::span<float> x,
+                 ThreadPool& pool) {
+  const Matrix& w = *half.last.matrix;
+  multiply({inside.data(), std::ssize(x) / w.rows, w.cols, w.cols}, {values.at(&w).data(), w.rows, w.cols, w.cols},
+           Into::add, x.data(), w.rows, pool);
+}
+
+void pass_half(const ModelConfig& config, const Half& half, const FloatMatrices& values, std::span<float> x,
+               ThreadPool& pool) {
+  half_output(half, values, half_inside(config, half, values, half_input(config, half, x), pool), x, pool);
+}
+
+std::vector<std::vector<float>> final_states(const Weights& weights, const checkpoint::ConvertPlan* plan,
+                                             std::vector<std::vector<float>> hidden, ThreadPool& pool,
+                                             const std::function<void(double)>& tell) {
+  for (size_t index = 0; index < weights.layers.size(); ++index) {
+    tell(static_cast<double>(index) / static_cast<double>(weights.layers.size()));
+    for (const Half& half : halves_of(weights.layers[index], index, plan)) {
+      const FloatMatrices values = read_half(half);
+      for (auto& x : hidden) pass_half(weights.config, half, values, x, pool);
+    }
+  }
+  for (auto& x : hidden) x = reference::rms_norm_rows(x, weights.norm, weights.config.rms_norm_eps);
+  return hidden;
+}
+
+}  // namespace prosa::calibrate

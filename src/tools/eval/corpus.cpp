@@ -1,0 +1,117 @@
+// Reading, checking, encoding.
+#include "tools/eval/corpus.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/mmap.h"
+#include "base/utf8.h"
+#include "chat/message_json.h"
+#include "prosa/error.h"
+
+namespace prosa::eval {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr const char* kLineRemedy =
+    R"(write {"text": "..."}, {"messages": [{"role": "user", "content": "..."}]} or {"ids": [1, 2]})";
+
+std::vector<int32_t> ids_of(const ordered_json& ids, const std::string& where) {
+  if (!ids.is_array()) throw Error(ErrorCode::invalid_argument, "\"ids\" is no array", where, kLineRemedy);
+  std::vector<int32_t> tokens;
+  for (const ordered_json& id : ids) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > std::numeric_limits<int32_t>::max()) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("{} is not a token id", id.dump()), where);
+    }
+    tokens.push_back(id.get<int32_t>());
+  }
+  return tokens;
+}
+
+std::vector<int32_t> tokens_of(const ordered_json& line, const std::string& where, TextEncoder& encoder) {
+  if (const auto text = line.find("text"); text != line.end()) {
+    if (!text->is_string()) throw Error(ErrorCode::invalid_argument, "\"text\" is no string", where, kLineRemedy);
+    return encoder.encode(text->get_ref<const std::string&>());
+  }
+  if (const auto ids = line.find("ids"); ids != line.end()) return ids_of(*ids, where);
+  const auto messages = line.find("messages");
+  if (messages == line.end() || !messages->is_array()) {
+    throw Error(ErrorCode::invalid_argument, "has no \"text\", \"messages\" or \"ids\"", where, kLineRemedy);
+  }
+  try {
+    return encoder.encode_messages(*messages);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_template) throw;
+    throw Error(error.code(), error.message(), where, error.remedy());
+  }
+}
+
+}  // namespace
+
+std::vector<int32_t> TextEncoder::encode(std::string_view text) {
+  if (!tokenizer_) tokenizer_ = Tokenizer::load(folder_);
+  return tokenizer_->encode(text);
+}
+
+std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) {
+  if (!thinking_default_) thinking_default_ = chat::read_thinking_default(folder_);
+  chat::TemplateOptions options;
+  options.thinking_default = *thinking_default_;
+  options.add_generation_prompt = false;
+  return encode(chat::render(messages, ordered_json(), options));
+}
+
+std::string read_text(const std::filesystem::path& path) {
+  const MappedFile file = MappedFile::open(path);
+  std::string text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  for (size_t at = 0; at < text.size();) {
+    at += utf8::ascii_prefix(std::string_view(text).substr(at));
+    if (at == text.size()) break;
+    const utf8::Step step = utf8::step(text, at);
+    if (!step.valid) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("is not UTF-8: byte {} does not fit", at), path.string(),
+                  "convert the file to UTF-8");
+    }
+    at += step.size;
+  }
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
+    throw Error(ErrorCode::invalid_argument, "is empty", path.string(), "give a file with text");
+  }
+  return text;
+}
+
+void for_each_json_line(const std::filesystem::path& path, std::string_view text,
+                        const std::function<void(const ordered_json& line, const std::string& where)>& each) {
+  int64_t number = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    at = end + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string where = fmt::format("{}:{}", path.string(), number);
+    const ordered_json parsed = chat::parse_json(line, where);
+    if (!parsed.is_object()) throw Error(ErrorCode::invalid_argument, "not a JSON object", where);
+    each(parsed, where);
+  }
+}
+
+Corpus read_corpus(const std::filesystem::path& path, TextEncoder& encoder) {
+  const std::string text = read_text(path);
+  Corpus corpus;
+  corpus.lines = path.extension() == ".jsonl";
+  if (!corpus.lines) {
+    corpus.documents.push_back({encoder.encode(text)});
+    return corpus;
+  }
+  for_each_json_line(path, text, [&](const ordered_json& line, const std::string& where) {
+    corpus.documents.push_back({tokens_of(line, where, encoder)});
+  });
+  return corpus;
+}
+
+}  // namespace prosa::eval

@@ -1,0 +1,59 @@
+// From a file to tokens: plain text as one document, or JSON lines as a document each.
+//
+// Knows files, tokenizer and chat template, no model. A file's name decides: *.jsonl holds lines of {"text"},
+// {"messages"} (rendered as a finished conversation) or {"ids"}; anything else is text. Special tokens in text become
+// their ids, as the official tokenizer does it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "chat/template.h"
+#include "tokenizer/tokenizer.h"
+#include "tools/eval/windows.h"
+
+namespace prosa::eval {
+
+/// A model folder's tokenizer and template, read when first needed: {"ids"} need neither.
+class TextEncoder {
+ public:
+  explicit TextEncoder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  /// Errors: those of Tokenizer::load() and chat::render().
+  std::vector<int32_t> encode(std::string_view text);
+  std::vector<int32_t> encode_messages(const nlohmann::ordered_json& messages);
+
+  /// Null before the first encode().
+  [[nodiscard]] const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
+
+ private:
+  std::filesystem::path folder_;
+  std::optional<Tokenizer> tokenizer_;
+  std::optional<chat::ThinkingDefault> thinking_default_;
+};
+
+struct Corpus {
+  std::vector<Document> documents;
+  bool lines = false;  // JSON lines
+};
+
+/// Errors: not_found, io (a folder), invalid_argument (empty, not UTF-8, not the JSON asked for; names the line),
+/// bad_template, and those of the tokenizer.
+Corpus read_corpus(const std::filesystem::path& path, TextEncoder& encoder);
+
+/// A file's text: UTF-8, not empty. Errors: not_found, io, invalid_argument.
+std::string read_text(const std::filesystem::path& path);
+
+/// Calls each(line, where) for every line that is not blank; each must be a JSON object. Error(invalid_argument).
+void for_each_json_line(const std::filesystem::path& path, std::string_view text,
+                        const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& each);
+
+}  // namespace prosa::eval

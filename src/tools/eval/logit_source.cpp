@@ -1,0 +1,62 @@
+// A loaded model as a source of logits.
+#include "tools/eval/logit_source.h"
+
+#include <algorithm>
+
+#include "prosa/error.h"
+
+namespace prosa::eval {
+namespace {
+
+class BackendSource final : public LogitSource {
+ public:
+  explicit BackendSource(backend::Backend& backend) : backend_(backend) {}
+
+  [[nodiscard]] int64_t vocab() const noexcept override { return backend_.config().vocab_size; }
+  [[nodiscard]] int threads() const noexcept override { return backend_.threads(); }
+
+  void begin(std::span<const Document> /*documents*/, const WindowPlan& plan,
+             const WindowOptions& /*options*/) override {
+    int64_t longest = 1;
+    for (const Window& window : plan.windows) longest = std::max(longest, window.end - window.begin);
+    if (const int64_t most = backend_.config().max_position_embeddings; most > 0 && longest - 1 > most) {
+      throw Error(ErrorCode::context_exceeded,
+                  "a window of " + std::to_string(longest) + " tokens is longer than the model's context of " +
+                      std::to_string(most),
+                  "window", "choose a smaller window");
+    }
+    state_ = backend_.new_state(longest);
+  }
+
+  void begin_window(const Window& /*window*/) override { backend_.reset(*state_); }
+
+  void feed(std::span<const int32_t> tokens, const std::atomic<bool>* cancel) override {
+    prefill(tokens, backend::LogitRows::none, {}, cancel);
+  }
+  void score(std::span<const int32_t> tokens, std::span<float> logits, ThreadPool& /*pool*/,
+             const std::atomic<bool>* cancel) override {
+    prefill(tokens, backend::LogitRows::all, logits, cancel);
+  }
+
+ private:
+  void prefill(std::span<const int32_t> tokens, backend::LogitRows rows, std::span<float> logits,
+               const std::atomic<bool>* cancel) {
+    backend::PrefillRequest request;
+    request.tokens = tokens;
+    request.rows = rows;
+    request.logits = logits;
+    request.cancel = cancel;
+    backend_.prefill(*state_, request);
+  }
+
+  backend::Backend& backend_;
+  std::unique_ptr<backend::State> state_;
+};
+
+}  // namespace
+
+std::unique_ptr<LogitSource> make_backend_source(backend::Backend& backend) {
+  return std::make_unique<BackendSource>(backend);
+}
+
+}  // namespace prosa::eval

@@ -1,0 +1,118 @@
+// Prompts, judging, asking.
+#include "tools/eval/strict_json.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "chat/message_json.h"
+#include "prosa/error.h"
+#include "tools/eval/corpus.h"
+#include "tools/eval/json_schema.h"
+
+namespace prosa::eval {
+namespace {
+
+using nlohmann::ordered_json;
+
+JsonPrompt prompt_of(const ordered_json& line, const std::string& where) {
+  JsonPrompt prompt;
+  const auto text = line.find("prompt");
+  const auto messages = line.find("messages");
+  if ((text == line.end()) == (messages == line.end()) || (text != line.end() && !text->is_string())) {
+    throw Error(ErrorCode::invalid_argument, "has neither a string \"prompt\" nor \"messages\", or both", where,
+                R"(write {"prompt": "... as JSON with the keys a and b", "keys": ["a", "b"]})");
+  }
+  if (text != line.end()) {
+    prompt.messages.push_back({Role::user, text->get<std::string>()});
+  } else {
+    prompt.messages = chat::messages_from_json(*messages);
+  }
+  if (const auto keys = line.find("keys"); keys != line.end()) {
+    const auto is_text = [](const ordered_json& key) { return key.is_string(); };
+    if (!keys->is_array() || !std::ranges::all_of(*keys, is_text)) {
+      throw Error(ErrorCode::invalid_argument, "\"keys\" is no list of names", where);
+    }
+    prompt.keys = keys->get<std::vector<std::string>>();
+  }
+  if (const auto schema = line.find("schema"); schema != line.end()) {
+    check_schema(*schema, where);
+    prompt.schema = *schema;
+  }
+  return prompt;
+}
+
+/// A key that stands twice in one object of valid JSON; empty: none.
+std::string repeated_key(std::string_view text) {
+  std::vector<std::set<std::string>> open;  // keys of the objects around the place
+  std::string repeated;
+  const auto look = [&](int /*depth*/, ordered_json::parse_event_t event, ordered_json& parsed) {
+    using Event = ordered_json::parse_event_t;
+    if (event == Event::object_start) open.emplace_back();
+    if (event == Event::object_end) open.pop_back();
+    if (event == Event::key && !open.back().insert(parsed.get<std::string>()).second && repeated.empty()) {
+      repeated = parsed.get<std::string>();
+    }
+    return true;
+  };
+  [[maybe_unused]] const ordered_json value = ordered_json::parse(text, look, false);
+  return repeated;
+}
+
+std::string key_problem(const ordered_json& value, const std::vector<std::string>& keys) {
+  if (!value.is_object()) return "not an object";
+  for (const std::string& key : keys) {
+    if (!value.contains(key)) return fmt::format("the key '{}' is missing", key);
+  }
+  for (const auto& [key, child] : value.items()) {
+    if (std::ranges::count(keys, key) == 0) return fmt::format("the key '{}' was not asked for", key);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<JsonPrompt> read_json_prompts(const std::filesystem::path& path) {
+  std::vector<JsonPrompt> prompts;
+  for_each_json_line(path, read_text(path), [&](const ordered_json& line, const std::string& where) {
+    prompts.push_back(prompt_of(line, where));
+  });
+  return prompts;
+}
+
+std::string why_not_strict(std::string_view reply, const JsonPrompt& prompt) {
+  if (reply.find_first_not_of(" \t\r\n") == std::string_view::npos) return "empty";
+  if (reply.starts_with("\xEF\xBB\xBF")) return "begins with a byte order mark";
+  ordered_json value;
+  try {
+    value = chat::parse_json(reply, "reply");
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument) throw;
+    return reply.find("```") != std::string_view::npos ? "fenced" : "not one JSON value";
+  }
+  if (const std::string key = repeated_key(reply); !key.empty()) return fmt::format("the key '{}' stands twice", key);
+  if (prompt.keys) {
+    if (std::string problem = key_problem(value, *prompt.keys); !problem.empty()) return problem;
+  }
+  return prompt.schema ? schema_violation(value, *prompt.schema) : std::string();
+}
+
+std::vector<JsonAnswer> answer_prompts(Chat& chat, const std::vector<JsonPrompt>& prompts, int max_tokens,
+                                       const std::function<void(int64_t done, const JsonAnswer&)>& progress) {
+  SamplingConfig greedy;
+  greedy.temperature = 0;
+  greedy.repetition_penalty = 1;
+  greedy.max_tokens = max_tokens;
+  std::vector<JsonAnswer> answers;
+  for (const JsonPrompt& prompt : prompts) {
+    // From the same state every time: a prompt's answer does not depend on those before it.
+    chat.reset_state();
+    const Reply reply = chat.generate(prompt.messages, greedy);
+    answers.push_back({reply.text, why_not_strict(reply.text, prompt), reply.stats.finish});
+    if (progress) progress(static_cast<int64_t>(answers.size()), answers.back());
+  }
+  return answers;
+}
+
+}  // namespace prosa::eval

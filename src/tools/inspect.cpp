@@ -1,0 +1,298 @@
+// prosa inspect: what a checkpoint holds and what it will need, without loading a model into memory.
+//
+// Opening a file checks its header and every tensor's place, so inspect is also the quick test of a download.
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/core.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_files.h"
+#include "checkpoint/names.h"
+#include "cli/commands.h"
+#include "cli/download_line.h"
+#include "cli/options.h"
+#include "cli/sizes.h"
+#include "cli/terminal.h"
+#include "format/safetensors_writer.h"
+#include "tools/inspect_formats.h"
+#include "tools/kinds.h"
+
+namespace prosa::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct InspectArguments {
+  std::string model;
+  LoadOptions load;  // offline and revision
+  int64_t context = 4096;
+  bool json = false;
+  bool tensors = false;
+  std::string compare;
+  std::string svg;
+};
+
+/// Tensors and bytes of one kind.
+struct Tally {
+  int64_t count = 0;
+  int64_t bytes = 0;
+};
+
+struct TensorLine {
+  std::string name, type, shape, role;
+  int64_t bytes = 0;
+};
+
+/// What the files hold, whatever the model makes of it.
+struct Contents {
+  std::vector<TensorLine> tensors;     // in file order
+  std::map<std::string, Tally> types;  // by dtype
+  std::map<std::string, Tally> roles;  // text, mtp, vision, ignored
+};
+
+Contents list_contents(const checkpoint::ModelFiles& files) {
+  Contents contents;
+  for (const checkpoint::FileTensor& tensor : files.tensors()) {
+    const checkpoint::TensorEntry& entry = *tensor.entry;
+    const auto role = std::string(to_string(checkpoint::canonical_name(entry.name).role));
+    const auto type = std::string(to_string(entry.type));
+    const auto bytes = static_cast<int64_t>(entry.bytes);
+    for (Tally* tally : {&contents.types[type], &contents.roles[role]}) {
+      ++tally->count;
+      tally->bytes += bytes;
+    }
+    contents.tensors.push_back({entry.name, type, checkpoint::shape_string(entry.shape), role, bytes});
+  }
+  return contents;
+}
+
+/// Every matrix of the main model, a tied head once.
+std::vector<const Matrix*> matrices_of(const Weights& weights) {
+  std::vector<const Matrix*> matrices = {&weights.embed_tokens};
+  for (const LayerWeights& layer : weights.layers) {
+    if (layer.delta) {
+      const DeltaNetWeights& delta = *layer.delta;
+      matrices.insert(matrices.end(),
+                      {&delta.in_proj_qkv, &delta.in_proj_z, &delta.in_proj_b, &delta.in_proj_a, &delta.out_proj});
+    }
+    if (layer.attention) {
+      const AttentionWeights& attention = *layer.attention;
+      matrices.insert(matrices.end(), {&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj});
+    }
+    matrices.insert(matrices.end(), {&layer.mlp.gate_proj, &layer.mlp.up_proj, &layer.mlp.down_proj});
+  }
+  if (weights.lm_head.data != weights.embed_tokens.data) matrices.push_back(&weights.lm_head);
+  return matrices;
+}
+
+std::string format_of(const Matrix& matrix) {
+  if (matrix.quantized()) return fmt::format("{} bit, group {}", matrix.bits, matrix.group_size);
+  switch (matrix.dtype) {
+    case DType::bf16: return "bf16";
+    case DType::f16: return "f16";
+    case DType::f32: return "f32";
+  }
+  return "?";
+}
+
+ordered_json tallies_json(const std::map<std::string, Tally>& tallies) {
+  ordered_json object = ordered_json::object();
+  for (const auto& [name, tally] : tallies) object[name] = {{"tensors", tally.count}, {"bytes", tally.bytes}};
+  return object;
+}
+
+/// Everything that both forms of the report show.
+struct Report {
+  std::string folder;
+  std::shared_ptr<const Weights> weights;
+  StepSizes sizes;
+  int64_t context = 0;
+  Contents contents;
+  std::map<std::string, Tally> formats;  // of the main model's matrices
+  FormatReport bits;
+};
+
+Report make_report(const InspectArguments& arguments) {
+  const auto folder = find_model(arguments.model, arguments.load);
+  Report report;
+  report.folder = folder.string();
+  report.weights = checkpoint::load_weights(folder);
+  report.sizes = step_sizes(*report.weights, arguments.load.kv_bits);
+  report.context = arguments.context;
+  report.contents = list_contents(checkpoint::ModelFiles::open(folder));
+  for (const Matrix* matrix : matrices_of(*report.weights)) {
+    Tally& tally = report.formats[format_of(*matrix)];
+    ++tally.count;
+    tally.bytes += matrix->byte_size();
+  }
+  LoadOptions other = arguments.load;
+  other.revision.clear();  // --revision is MODEL's; the other's may stand in its name
+  report.bits = make_format_report(folder, arguments.compare.empty() ? "" : find_model(arguments.compare, other));
+  return report;
+}
+
+ordered_json config_json(const ModelConfig& config) {
+  const auto attention = std::ranges::count(config.layer_types, LayerType::full_attention);
+  return {{"vocab_size", config.vocab_size},
+          {"hidden_size", config.hidden_size},
+          {"intermediate_size", config.intermediate_size},
+          {"num_layers", config.num_layers},
+          {"num_attention_layers", attention},
+          {"num_attention_heads", config.num_attention_heads},
+          {"num_key_value_heads", config.num_key_value_heads},
+          {"head_dim", config.head_dim},
+          {"rotary_dim", config.rotary_dim},
+          {"linear_num_key_heads", config.linear_num_key_heads},
+          {"linear_num_value_heads", config.linear_num_value_heads},
+          {"linear_key_head_dim", config.linear_key_head_dim},
+          {"linear_value_head_dim", config.linear_value_head_dim},
+          {"linear_conv_kernel_dim", config.linear_conv_kernel_dim},
+          {"tie_word_embeddings", config.tie_word_embeddings},
+          {"max_position_embeddings", config.max_position_embeddings},
+          {"bits", config.quantized ? config.quantization.bits : 0},
+          {"group_size", config.quantized ? config.quantization.group_size : 0}};
+}
+
+void print_json(const Report& report, bool with_tensors) {
+  const Weights& weights = *report.weights;
+  const int64_t kv = report.sizes.kv_bytes_per_token * report.context;
+  ordered_json result = {{"path", report.folder},
+                         {"config", config_json(weights.config)},
+                         {"parameters", weights.parameter_count()},
+                         {"weight_bytes", weights.byte_size()},
+                         {"mtp", weights.mtp.has_value()},
+                         {"matrices", tallies_json(report.formats)},
+                         {"types", tallies_json(report.contents.types)},
+                         {"roles", tallies_json(report.contents.roles)},
+                         {"memory",
+                          {{"context", report.context},
+                           {"weights", weights.byte_size()},
+                           {"state", report.sizes.state_bytes},
+                           {"kv_per_token", report.sizes.kv_bytes_per_token},
+                           {"kv", kv},
+                           {"total", weights.byte_size() + report.sizes.state_bytes + kv}}}};
+  add_format_json(report.bits, with_tensors, result);
+  if (with_tensors) {
+    ordered_json list = ordered_json::array();
+    for (const TensorLine& tensor : report.contents.tensors) {
+      list.push_back({{"name", tensor.name},
+                      {"dtype", tensor.type},
+                      {"shape", ordered_json::parse(tensor.shape)},
+                      {"bytes", tensor.bytes},
+                      {"role", tensor.role}});
+    }
+    result["tensors"] = std::move(list);
+  }
+  print_output(result.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+}
+
+void print_line(const char* label, const std::string& text) { print_output(fmt::format("{:<14}{}\n", label, text)); }
+
+void print_tallies(const char* label, const std::map<std::string, Tally>& tallies) {
+  for (const auto& [name, tally] : tallies) {
+    print_line(label, fmt::format("{:<18}{:>5} tensors{:>12}", name, tally.count,
+                                  human_bytes(static_cast<double>(tally.bytes))));
+    label = "";
+  }
+}
+
+void print_architecture(const Report& report) {
+  const ModelConfig& config = report.weights->config;
+  const auto attention = std::ranges::count(config.layer_types, LayerType::full_attention);
+  print_line("folder", without_controls(report.folder));
+  print_line("layers",
+             fmt::format("{}: {} Gated DeltaNet ({} key and {} value heads of {}), {} gated attention ({} query and "
+                         "{} KV heads of {})",
+                         config.num_layers, config.num_layers - attention, config.linear_num_key_heads,
+                         config.linear_num_value_heads, config.linear_value_head_dim, attention,
+                         config.num_attention_heads, config.num_key_value_heads, config.head_dim));
+  print_line("sizes", fmt::format("hidden {}, intermediate {}, vocabulary {}, head {}", config.hidden_size,
+                                  config.intermediate_size, config.vocab_size,
+                                  config.tie_word_embeddings ? "tied to the embedding" : "of its own"));
+  print_line("parameters", fmt::format("{:.2f} M", static_cast<double>(report.weights->parameter_count()) / 1e6));
+  print_line("MTP head", report.weights->mtp ? "yes" : "no");
+}
+
+void print_memory(const Report& report) {
+  const auto bytes = [](int64_t count) { return human_bytes(static_cast<double>(count)); };
+  const int64_t weights = report.weights->byte_size();
+  const int64_t kv = report.sizes.kv_bytes_per_token * report.context;
+  print_line("memory", fmt::format("{} at {} tokens of context: weights {}, state {}, KV {} ({} a token)",
+                                   bytes(weights + report.sizes.state_bytes + kv), report.context, bytes(weights),
+                                   bytes(report.sizes.state_bytes), bytes(kv), bytes(report.sizes.kv_bytes_per_token)));
+}
+
+void print_tensor(const char* label, const TensorLine& tensor) {
+  print_line(label, fmt::format("{:>10}  {:<5}{:<18}{:<8}{}", human_bytes(static_cast<double>(tensor.bytes)),
+                                tensor.type, tensor.shape, tensor.role, without_controls(tensor.name)));
+}
+
+void print_biggest(const Contents& contents) {
+  constexpr size_t shown = 5;
+  std::vector<TensorLine> sorted = contents.tensors;
+  std::ranges::stable_sort(sorted, std::ranges::greater{}, &TensorLine::bytes);
+  sorted.resize(std::min(shown, sorted.size()));
+  const char* label = "biggest";
+  for (const TensorLine& tensor : sorted) {
+    print_tensor(label, tensor);
+    label = "";
+  }
+}
+
+void run(const InspectArguments& arguments) {
+  const Report report = make_report(arguments);
+  if (!arguments.svg.empty()) {
+    const std::string name = std::filesystem::path(report.folder).filename().string();
+    checkpoint::write_text_file(arguments.svg, kinds_svg(report.bits.kinds, name));
+  }
+  if (arguments.json) return print_json(report, arguments.tensors);
+  print_architecture(report);
+  print_memory(report);
+  print_tallies("matrices", report.formats);
+  print_tallies("in the files", report.contents.roles);
+  print_tallies("types", report.contents.types);
+  print_formats(report.bits, arguments.tensors);
+  if (!arguments.tensors) return print_biggest(report.contents);
+  const char* label = "tensors";
+  for (const TensorLine& tensor : report.contents.tensors) {
+    print_tensor(label, tensor);
+    label = "";
+  }
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto arguments = std::make_shared<InspectArguments>();
+  CLI::App* inspect = app.add_subcommand("inspect", "what a checkpoint holds, and the memory it needs");
+  inspect->add_option("MODEL", arguments->model, model_help);
+  inspect->add_option("--context", arguments->context, "tokens to count the memory for")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+      ->capture_default_str();
+  add_kv_option(*inspect, arguments->load);
+  inspect->add_flag("--tensors", arguments->tensors, "list every tensor");
+  inspect->add_option("--compare", arguments->compare,
+                      "how far the weights lie from this checkpoint of the same model");
+  inspect->add_option("--svg", arguments->svg, "a picture of where the bytes lie, into this file");
+  inspect->add_flag("--json", arguments->json, "one JSON object instead of text");
+  add_hub_options(*inspect, arguments->load);
+  inspect->footer(
+      "Roles: text is the model, mtp its multi-token-prediction head; vision and ignored tensors are not read.\n"
+      "\n"
+      "Examples:\n"
+      "  prosa inspect\n"
+      "  prosa inspect MODEL --tensors | grep conv1d\n"
+      "  prosa inspect MODEL --json --context 32768\n"
+      "  prosa inspect q4 --compare Qwen/Qwen3.5-0.8B");
+  inspect->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace prosa::cli
