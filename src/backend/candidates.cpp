@@ -1,12 +1,16 @@
-// The selection scans. A block's maximum costs a few vector instructions; the elements of a block are looked at one by
-// one only when that maximum beats the threshold so far, which for a vocabulary is rare.
-#include "sampling/select.h"
+// The selection scans and the answer to a Pick, for rows in host memory. A block's maximum costs a few vector
+// instructions; the elements of a block are looked at one by one only when that maximum beats the threshold so far,
+// which for a vocabulary is rare.
+#include "backend/candidates.h"
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
-namespace prosa::sampling {
+#include "base/check.h"
+
+namespace prosa::backend {
 namespace {
 
 constexpr size_t kLanes = 16;
@@ -84,4 +88,4 @@ void select_above(std::span<const float> logits, float bound, std::vector<Candid
       });
 }
 
-}  // namespace prosa::sampling
+}  // namespace prosa::backend
