@@ -11,7 +11,7 @@
 
 namespace prosa::backend::cpu {
 namespace {
-constexpr int64_t kMostParts = 8192;  // rows times spans that workers may leave for each other: 8 MiB for 256 dims
+constexpr int64_t kMaxParts = 8192;  // rows times spans that workers may leave for each other: 8 MiB for 256 dims
 }  // namespace
 
 // h += o_proj(attention(q, k, v) * sigmoid(gate))
@@ -95,46 +95,46 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
   kernels_.store_value(v, cache.layout(), slot, block + cache.values_at(attention_index, kv_head));
 }
 
-// Rows that share a bundle read the cache together. Where whole bundles are fewer than workers, as in decode and in
-// short turns, their spans become work of their own. A prompt's bundles are as large as leaves a piece for everybody.
-Forward::AttendPlan Forward::plan_attention(const Pass& pass) const {
-  const int64_t rows = pass.rows();
+// Rows that share a bundle read the cache together; a bundle never spans two segments. Where whole bundles are fewer
+// than workers, as in decode and in short turns, their spans become work of their own. A prompt's bundles are as large
+// as leaves a piece for everybody.
+Forward::AttendPlan Forward::plan_attention(const Pass& pass, bool coming) const {
   const int64_t kv_heads = config_.num_key_value_heads;
   const int64_t group = config_.num_attention_heads / kv_heads;
   AttendPlan plan;
-  plan.rows = rows * group;
-  for (int64_t row = 0; row < rows; ++row) plan.spans = std::max(plan.spans, pass.position(row) / kAttendSpan + 1);
+  plan.rows = pass.rows() * group;
+  int64_t longest = 0;  // rows of a segment
+  for (const PassSegment& segment : pass.segments()) {
+    const int64_t reach = segment.state->position() + (coming ? segment.done : 0) + segment.count();
+    plan.spans = std::max(plan.spans, (reach - 1) / kAttendSpan + 1);
+    longest = std::max(longest, segment.count() * group);
+  }
   const auto bundle_by = [&](int64_t size) {
-    plan.bundle = size;
-    plan.bundles = pass.prefill ? (plan.rows + size - 1) / size : rows * ((group + size - 1) / size);
+    plan.bundles.clear();
+    for (const PassSegment& segment : pass.segments()) {
+      const int64_t end = (segment.begin + segment.count()) * group;
+      for (int64_t at = segment.begin * group; at < end; at += size)
+        plan.bundles.push_back({at, std::min(at + size, end)});
+    }
   };
-  bundle_by(std::min(pass.prefill ? plan.rows : group, kAttendRows));
-  plan.apart =
-      plan.spans > 1 && plan.bundles * kv_heads < pool_.size() && plan.spans * plan.rows * kv_heads <= kMostParts;
-  if (!pass.prefill) return plan;
+  bundle_by(std::min(longest, kAttendRows));
+  plan.apart = plan.spans > 1 && static_cast<int64_t>(plan.bundles.size()) * kv_heads < pool_.size() &&
+               plan.spans * plan.rows * kv_heads <= kMaxParts;
+  if (longest == group) return plan;
   const int64_t all = plan.rows * kv_heads * (plan.apart ? plan.spans : 1);
   bundle_by(std::min(padded((all + pool_.size() - 1) / pool_.size(), 8), kAttendRows));
   return plan;
 }
 
-// A bundle never spans two sequences.
-Range Forward::bundle_rows(const Pass& pass, const AttendPlan& plan, int64_t index) const {
-  if (pass.prefill) return {index * plan.bundle, std::min((index + 1) * plan.bundle, plan.rows)};
-  const int64_t group = config_.num_attention_heads / config_.num_key_value_heads;
-  const int64_t of_sequence = (group + plan.bundle - 1) / plan.bundle;
-  const int64_t sequence = index / of_sequence;
-  const int64_t first = sequence * group + index % of_sequence * plan.bundle;
-  return {first, std::min(first + plan.bundle, (sequence + 1) * group)};
-}
-
 void Forward::attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index) {
-  const AttendPlan plan = plan_attention(pass);
+  const AttendPlan& plan = attention_;
   const int64_t kv_heads = config_.num_key_value_heads;
+  const auto bundles = static_cast<int64_t>(plan.bundles.size());
   const int64_t pieces = plan.apart ? plan.spans : 1;  // of a bundle
   // In turn, because later rows of a prompt see more.
-  for (int64_t item = worker; item < kv_heads * plan.bundles * pieces && !given_up(); item += pool_.size()) {
+  for (int64_t item = worker; item < kv_heads * bundles * pieces && !given_up(); item += pool_.size()) {
     const int64_t kv_head = item % kv_heads;
-    const Range rows = bundle_rows(pass, plan, item / kv_heads / pieces);
+    const Range rows = plan.bundles[static_cast<size_t>(item / kv_heads / pieces)];
     if (plan.apart) {
       attend_span(worker, pass, attention_index, kv_head, rows, item / kv_heads % pieces);
       continue;

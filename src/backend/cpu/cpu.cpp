@@ -1,13 +1,16 @@
-// The CPU backend: checks the arguments, cuts prompts into passes, keeps the packed model and the threads.
+// The CPU backend: checks the arguments, forms passes of the segments, keeps the packed model and the threads.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
+#include <vector>
 
 #include "backend/backend.h"
 #include "backend/cpu/forward.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/model.h"
 #include "backend/cpu/state.h"
+#include "backend/segments.h"
 #include "base/check.h"
 #include "prosa/error.h"
 
@@ -15,100 +18,105 @@ namespace prosa::backend {
 namespace cpu {
 namespace {
 
-CpuState& own(State& state) {
-  auto* mine = dynamic_cast<CpuState*>(&state);
-  PROSA_CHECK(mine != nullptr);
-  return *mine;
+/// Cuts segments into passes: whole chunks of the delta rule, so that no cut shows; a tentative segment stays whole.
+std::vector<Pass> form_passes(std::span<const Segment> segments, int64_t max_rows) {
+  std::vector<int64_t> done(segments.size());
+  std::vector<Pass> passes;
+  for (bool left = true; left;) {
+    left = false;
+    std::vector<PassSegment> parts;
+    int64_t room = max_rows;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      const Segment& from = segments[i];
+      const auto total = static_cast<int64_t>(from.tokens.size());
+      int64_t count = total - done[i];
+      if (count == 0) continue;
+      if (count > room) count = from.tentative ? 0 : room / kDeltaChunk * kDeltaChunk;
+      left = left || done[i] + count < total;
+      if (count == 0) continue;
+      PassSegment part;
+      part.state = static_cast<CpuState*>(from.state);
+      part.tokens = from.tokens.subspan(static_cast<size_t>(done[i]), static_cast<size_t>(count));
+      part.tentative = from.tentative;
+      part.cancel = from.cancel;
+      part.done = done[i];
+      const int64_t first = total - wanted_rows(from);  // token whose row is the state's row 0
+      part.first_wanted = std::clamp(first - done[i], int64_t{0}, count);
+      part.first_row = std::max(done[i] - first, int64_t{0});
+      parts.push_back(part);
+      done[i] += count;
+      room -= count;
+    }
+    passes.emplace_back(std::move(parts));
+  }
+  return passes;
 }
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const Weights& weights, const BackendOptions& options)
+  CpuBackend(const Weights& weights, const CpuOptions& options, const std::function<void(double)>& progress)
       : kernels_(choose_kernels(options.isa)),
         pool_(options.threads > 0 ? options.threads : physical_cores()),
-        model_(pack_model(weights, pool_, options.progress)),
-        forward_(model_, kernels_, pool_, std::max<int64_t>(options.max_prefill_chunk, 1), options.activation_bits),
+        model_(pack_model(weights, pool_, progress)),
+        forward_(model_, kernels_, pool_, padded(std::max<int64_t>(options.pass_rows, 1), kDeltaChunk),
+                 options.activation_bits),
         kv_bits_(options.kv_bits),
-        layout_(layout_of(options)) {}
+        description_{"cpu", std::string(kernels_.isa), pool_.size(),
+                     fmt::format("{}-bit KV, {}-bit activations", options.kv_bits, options.activation_bits)},
+        // A state is continued as it was begun.
+        layout_(fmt::format("{}, {}", CpuSnapshot::layout, description_.details)) {}
   ~CpuBackend() override { buffers_->close(); }
   CpuBackend(const CpuBackend&) = delete;
   CpuBackend& operator=(const CpuBackend&) = delete;
 
-  [[nodiscard]] std::string_view name() const noexcept override { return "cpu"; }
-  [[nodiscard]] std::string_view isa() const noexcept override { return kernels_.isa; }
-  [[nodiscard]] int threads() const noexcept override { return pool_.size(); }
+  [[nodiscard]] const Description& description() const noexcept override { return description_; }
   [[nodiscard]] const ModelConfig& config() const noexcept override { return model_.config; }
+  [[nodiscard]] int64_t slice_unit() const noexcept override { return kDeltaChunk; }
+  [[nodiscard]] int64_t step_rows() const noexcept override { return forward_.max_rows(); }
 
   [[nodiscard]] std::unique_ptr<State> new_state(int64_t capacity) override {
-    if (capacity < 1)
-      throw Error(ErrorCode::invalid_argument, fmt::format("a context of {} tokens", capacity), "context",
-                  "at least 1");
+    check_capacity(capacity);
     return std::make_unique<CpuState>(model_.config, kv_bits_, capacity, buffers_);
   }
-
   void reset(State& state) override { own(state).reset(); }
 
-  void prefill(State& state, const PrefillRequest& request) override {
+  void run(std::span<Segment> segments) override;
+
+  void candidates(std::span<const RowPick> asks, std::span<Candidates> answers) override {
+    PROSA_CHECK(asks.size() == answers.size());
+    for (const RowPick& ask : asks) check_pick(ask, config());
+    for (size_t i = 0; i < asks.size(); ++i)
+      pick_candidates(row_of(*asks[i].state, asks[i].row), asks[i].pick, answers[i]);
+  }
+  void logits(const State& state, int64_t row, std::span<float> out) override {
+    check_row(state, row);
+    PROSA_CHECK(static_cast<int64_t>(out.size()) == config().vocab_size);
+    std::ranges::copy(row_of(state, row), out.begin());
+  }
+  void set_row(State& state, std::span<const float> logits) override {
+    PROSA_CHECK(static_cast<int64_t>(logits.size()) == config().vocab_size);
     CpuState& mine = own(state);
-    const auto total = static_cast<int64_t>(request.tokens.size());
-    if (total < 1) throw Error(ErrorCode::invalid_argument, "no tokens to feed", "prefill", "give at least one token");
-    check_room(mine, total);
-    check_tokens(request.tokens);
-    mine.make_room(total);
-    const int64_t vocab = model_.config.vocab_size;
-    const int64_t rows = request.rows == LogitRows::none ? 0 : request.rows == LogitRows::last ? 1 : total;
-    PROSA_CHECK(static_cast<int64_t>(request.logits.size()) >= rows * vocab);
-    for (int64_t done = 0; done < total;) {
-      const int64_t count = std::min(forward_.max_rows(), total - done);
-      const bool final = done + count == total;
-      LogitRows wanted = request.rows;
-      std::span<float> logits = request.logits;
-      if (wanted == LogitRows::last && !final) wanted = LogitRows::none;
-      if (wanted == LogitRows::all)
-        logits = logits.subspan(static_cast<size_t>(done * vocab), static_cast<size_t>(count * vocab));
-      if (!forward_.prefill(mine, request.tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(count)), wanted,
-                            logits, request.cancel)) {
-        mine.set_valid(false);
-        throw Error(ErrorCode::cancelled, "the prompt was cancelled", "prefill");
-      }
-      done += count;
-      if (request.progress) request.progress(done, total);
-    }
+    mine.reserve_rows(1);
+    std::ranges::copy(logits, mine.row(0));
+    mine.set_rows(1);
   }
 
-  void decode(State& state, int32_t token, std::span<float> logits) override {
-    State* const states[] = {&state};
-    decode_batch(states, {&token, 1}, logits);
+  void commit(State& state, int64_t n) override {
+    CpuState& mine = own(state);
+    check_commit(state, n);
+    if (mine.pending() == 0) return;
+    if (n > 0 && n < mine.pending()) forward_.replay(mine, n);
+    mine.settle(n);
   }
 
-  void decode_batch(std::span<State* const> states, std::span<const int32_t> tokens, std::span<float> logits) override {
-    PROSA_CHECK(states.size() == tokens.size() && !states.empty());
-    const auto vocab = static_cast<size_t>(model_.config.vocab_size);
-    PROSA_CHECK(logits.size() >= states.size() * vocab);
-    std::vector<CpuState*> mine;
-    for (State* state : states) {
-      mine.push_back(&own(*state));
-      check_room(*mine.back(), 1);
-    }
-    check_tokens(tokens);
-    for (CpuState* state : mine) state->make_room(1);
-    const auto step = static_cast<size_t>(forward_.max_rows());
-    for (size_t at = 0; at < mine.size(); at += step) {
-      const size_t count = std::min(step, mine.size() - at);
-      forward_.decode(std::span(mine).subspan(at, count), tokens.subspan(at, count),
-                      logits.subspan(at * vocab, count * vocab));
-    }
+  [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state, Place /*place*/) override {
+    const CpuState& mine = own(state);
+    check_snapshot(state);
+    return std::make_unique<CpuSnapshot>(mine);
   }
-
-  [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override {
-    const auto* mine = dynamic_cast<const CpuState*>(&state);
-    PROSA_CHECK(mine != nullptr && mine->valid());
-    return std::make_unique<CpuSnapshot>(*mine);
-  }
-
   void restore(State& state, const Snapshot& snapshot) override {
     const auto* mine = dynamic_cast<const CpuSnapshot*>(&snapshot);
-    PROSA_CHECK(mine != nullptr);
+    if (mine == nullptr) throw Error(ErrorCode::invalid_argument, "the snapshot is of another backend", "restore");
     mine->restore(own(state));
   }
 
@@ -123,37 +131,18 @@ class CpuBackend final : public Backend {
   [[nodiscard]] MemoryReport memory() const noexcept override {
     return {model_.byte_size(), forward_.scratch_bytes() + buffers_->byte_size()};
   }
-
   std::vector<StageTime> take_profile() override { return forward_.clock().take(); }
 
  private:
-  // A state is continued as it was begun.
-  static std::string layout_of(const BackendOptions& options) {
-    return fmt::format("{}, {}-bit KV, {}-bit activations", CpuSnapshot::layout, options.kv_bits,
-                       options.activation_bits);
+  [[nodiscard]] const CpuState& own(const State& state) const {
+    const auto* mine = dynamic_cast<const CpuState*>(&state);
+    if (mine != nullptr && mine->made_with(buffers_)) return *mine;
+    throw Error(ErrorCode::invalid_argument, "the state was made by another backend", "state",
+                "use new_state() of the backend it is passed to");
   }
-
-  static void check_room(const CpuState& state, int64_t tokens) {
-    if (!state.valid()) {
-      throw Error(ErrorCode::invalid_argument, "the state was left in pieces by a cancelled prompt", "state",
-                  "reset or restore it");
-    }
-    if (state.position() + tokens > state.capacity()) {
-      throw Error(
-          ErrorCode::context_exceeded,
-          fmt::format("{} tokens after {} do not fit a context of {}", tokens, state.position(), state.capacity()),
-          "context", "shorten the prompt or load with a larger context");
-    }
-  }
-
-  void check_tokens(std::span<const int32_t> tokens) const {
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      if (tokens[i] >= 0 && tokens[i] < model_.config.vocab_size) continue;
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("token id {} at index {} is outside the vocabulary of {}", tokens[i], i,
-                              model_.config.vocab_size),
-                  "token ids", "use the tokenizer that belongs to the model");
-    }
+  [[nodiscard]] CpuState& own(State& state) const { return const_cast<CpuState&>(own(std::as_const(state))); }
+  [[nodiscard]] std::span<const float> row_of(const State& state, int64_t row) const {
+    return {own(state).row(row), static_cast<size_t>(config().vocab_size)};
   }
 
   const Kernels& kernels_;
@@ -161,26 +150,61 @@ class CpuBackend final : public Backend {
   PackedModel model_;
   Forward forward_;
   const int kv_bits_;
+  const Description description_;
   const std::string layout_;
   std::shared_ptr<StateBuffers> buffers_ = std::make_shared<StateBuffers>(CpuState::fixed_elements(model_.config));
 };
+
+void CpuBackend::run(std::span<Segment> segments) {
+  check_segments(segments, config());
+  for (const Segment& segment : segments) static_cast<void>(own(*segment.state));
+  for (const Segment& segment : segments) {
+    static_cast<CpuState*>(segment.state)
+        ->make_room(static_cast<int64_t>(segment.tokens.size()), wanted_rows(segment), segment.tentative);
+  }
+  std::vector<Pass> passes = form_passes(segments, forward_.max_rows());
+  for (const Pass& pass : passes) forward_.reserve(pass);
+
+  const auto cancel = [&](const State* state) {
+    for (Segment& segment : segments) {
+      if (segment.state == state) segment.cancelled = true;
+    }
+    static_cast<CpuState*>(const_cast<State*>(state))->invalidate();
+  };
+  for (Segment& segment : segments) segment.cancelled = false;
+  for (size_t i = 0; i < passes.size(); ++i) {
+    if (!passes[i].segments().empty() && !forward_.run(passes[i])) {
+      for (const PassSegment& part : passes[i].segments()) cancel(part.state);
+    }
+    if (i + 1 == passes.size()) break;
+    // Whoever was cancelled is in no later pass.
+    std::vector<PassSegment> left;
+    for (PassSegment part : passes[i + 1].segments()) {
+      if (part.state->valid() && part.cancel.requested()) cancel(part.state);
+      if (part.state->valid()) left.push_back(part);
+    }
+    passes[i + 1] = Pass(std::move(left));
+  }
+  for (const Segment& segment : segments) {
+    if (!segment.cancelled) static_cast<CpuState*>(segment.state)->set_rows(wanted_rows(segment));
+  }
+}
 
 }  // namespace
 }  // namespace cpu
 
 std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options) {
   PROSA_CHECK(weights != nullptr);
-  if (options.threads < 0 || options.threads > 1024) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("{} threads", options.threads), "threads",
+  const CpuOptions& cpu = options.cpu;
+  if (cpu.threads < 0 || cpu.threads > 1024) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} threads", cpu.threads), "threads",
                 "0 (physical cores) to 1024");
   }
-  if (options.activation_bits != 15 && options.activation_bits != 8) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", options.activation_bits), "activation_bits",
-                "15 or 8");
-  }
-  if (options.kv_bits != 8 && options.kv_bits != 16)
-    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", options.kv_bits), "kv_bits", "8 or 16");
-  return std::make_unique<cpu::CpuBackend>(*weights, options);
+  if (cpu.activation_bits != 15 && cpu.activation_bits != 8)
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", cpu.activation_bits), "activation_bits", "15 or 8");
+  if (cpu.kv_bits != 8 && cpu.kv_bits != 16)
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", cpu.kv_bits), "kv_bits", "8 or 16");
+  return std::make_unique<cpu::CpuBackend>(*weights, cpu, options.progress);
 }
 
 }  // namespace prosa::backend

@@ -68,7 +68,7 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
   }
   for (int64_t head = key_head * served; head < (key_head + 1) * served; ++head) {
     gates(pass, weights, head);
-    delta_rule(worker, pass, delta_index, key_head, head);
+    for (const PassSegment& segment : pass.segments()) delta_rule(worker, segment, delta_index, key_head, head);
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t at = head * value_dim;
       float* const out = work_.mixed.data() + row * work_.mixed_width + at;
@@ -80,41 +80,43 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
   }
 }
 
-// The causal convolution of these channels for all rows, which lie channels_width apart in `out`; the state keeps the
+// The causal convolution of these channels for all rows, which lie channels_width apart in `out`; each state keeps the
 // newest kernel - 1 inputs.
 void Forward::convolve(const Pass& pass, const PackedDeltaNet& weights, size_t delta_index, Range channels,
                        float* out) {
+  for (const PassSegment& segment : pass.segments()) convolve_segment(segment, weights, delta_index, channels, out);
+}
+
+void Forward::convolve_segment(const PassSegment& segment, const PackedDeltaNet& weights, size_t delta_index,
+                               Range channels, float* out) {
   const int64_t dim = config_.conv_dim();  // of the weights and the state
   const int64_t past = config_.linear_conv_kernel_dim - 1;
   const int64_t width = channels.end - channels.begin;
-  const float* const inputs = work_.qkv.data() + channels.begin;
+  const DeltaState& state = segment.state->delta[delta_index];
+  const float* const inputs = work_.qkv.data() + segment.begin * work_.conv_width + channels.begin;
+  const float* const found = state.conv_found.data() + channels.begin;
+  float* const to = out + segment.begin * work_.channels_width;
   std::array<const float*, kMaxConvTaps> taps;  // [past + 1]
-  for (int64_t row = 0; row < pass.rows(); ++row) {
-    const float* state = pass.state(row).delta[delta_index].conv_found.data() + channels.begin;
-    const int64_t time = pass.prefill ? row : 0;  // how many rows of this pass are older and of the same sequence
+  for (int64_t row = 0; row < segment.count(); ++row) {
     for (int64_t tap = 0; tap <= past; ++tap) {
       const int64_t back = past - tap;
       taps[static_cast<size_t>(tap)] =
-          back <= time ? inputs + (row - back) * work_.conv_width : state + (past + time - back) * dim;
+          back <= row ? inputs + (row - back) * work_.conv_width : found + (past + row - back) * dim;
     }
     // Rows are too far apart for the processor to see where the next one will be.
-    const float* ahead = inputs + std::min(row + kRowsAhead, pass.rows() - 1) * work_.conv_width;
+    const float* ahead = inputs + std::min(row + kRowsAhead, segment.count() - 1) * work_.conv_width;
     for (int64_t c = 0; c < width; c += 16) __builtin_prefetch(ahead + c);
     kernels_.conv_silu(weights.conv.data() + channels.begin, dim, taps.data(), past + 1, width,
-                       out + row * work_.channels_width);
+                       to + row * work_.channels_width);
   }
-  const int64_t sequences = pass.prefill ? 1 : pass.rows();
-  const int64_t fed = pass.prefill ? pass.rows() : 1;
-  for (int64_t sequence = 0; sequence < sequences; ++sequence) {
-    const DeltaState& state = pass.state(sequence).delta[delta_index];
-    const float* found = state.conv_found.data() + channels.begin;
-    float* left = state.conv.data() + channels.begin;
-    for (int64_t slot = 0; slot < past; ++slot) {  // slot takes the input `past - slot` tokens before the next one
-      const int64_t row = fed - (past - slot);
-      const float* source = row >= 0 ? inputs + (sequence + row) * work_.conv_width : found + (slot + fed) * dim;
-      std::memmove(left + slot * dim, source, static_cast<size_t>(width) * sizeof(float));
-    }
+  float* const left = state.conv.data() + channels.begin;
+  for (int64_t slot = 0; slot < past; ++slot) {  // slot takes the input `past - slot` tokens before the next one
+    const int64_t row = segment.count() - (past - slot);
+    const float* source = row >= 0 ? inputs + row * work_.conv_width : found + (slot + segment.count()) * dim;
+    std::memmove(left + slot * dim, source, static_cast<size_t>(width) * sizeof(float));
   }
+  for (int64_t row = 0; segment.tentative && row < segment.count(); ++row)
+    std::copy_n(inputs + row * work_.conv_width, width, segment.state->kept.conv(delta_index, row) + channels.begin);
 }
 
 // beta = sigmoid(b), g = -exp(A_log) * softplus(a + dt_bias), in place.
@@ -130,10 +132,12 @@ void Forward::gates(const Pass& pass, const PackedDeltaNet& weights, int64_t hea
   }
 }
 
-void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64_t key_head, int64_t head) {
+void Forward::delta_rule(int worker, const PassSegment& segment, size_t delta_index, int64_t key_head, int64_t head) {
   const int64_t key_dim = config_.linear_key_head_dim;
   const int64_t value_dim = config_.linear_value_head_dim;
   const int64_t served = config_.linear_num_value_heads / config_.linear_num_key_heads;
+  const DeltaState& state = segment.state->delta[delta_index];
+  const int64_t matrix = head * value_dim * key_dim;
   DeltaArgs args;
   args.ld = work_.channels_width;
   args.ld_gate = work_.head_width;
@@ -141,25 +145,72 @@ void Forward::delta_rule(int worker, const Pass& pass, size_t delta_index, int64
   args.key_dim = key_dim;
   args.value_dim = value_dim;
   args.scratch = work_.scratch[static_cast<size_t>(worker)].data();
-  const int64_t step = pass.prefill ? kDeltaChunk : 1;
-  for (int64_t row = 0; row < pass.rows(); row += step) {
+  args.state = state.recurrent.data() + matrix;
+  if (state.moves()) std::copy_n(state.recurrent_found.data() + matrix, value_dim * key_dim, args.state);
+  const int64_t step = segment.stepwise() ? 1 : kDeltaChunk;
+  for (int64_t token = 0; token < segment.count(); token += step) {
+    const int64_t row = segment.begin + token;
     const float* channels = work_.channels[static_cast<size_t>(worker)].data() + row * args.ld;
-    const DeltaState& state = pass.state(row).delta[delta_index];
-    const int64_t matrix = head * value_dim * key_dim;
-    args.state = state.recurrent.data() + matrix;
-    if (state.moves() && (row == 0 || !pass.prefill))
-      std::copy_n(state.recurrent_found.data() + matrix, value_dim * key_dim, args.state);
     args.q = channels;
     args.k = channels + key_dim;
     args.v = channels + 2 * key_dim + (head - key_head * served) * value_dim;
     args.log_decay = work_.a.data() + row * args.ld_gate + head;
     args.beta = work_.b.data() + row * args.ld_gate + head;
     args.out = work_.mixed.data() + row * args.ld_out + head * value_dim;
-    args.tokens = std::min(step, pass.rows() - row);
+    args.tokens = std::min(step, segment.count() - token);
+    if (segment.tentative) keep_inputs(segment, delta_index, token, head, args);
     if (args.tokens == 1)
       kernels_.delta_step(args);
     else
       kernels_.delta_chunk(args);
+  }
+}
+
+// ---- tentative segments
+
+/// What replay() needs of a token for a value head; the keys once for the heads they serve.
+void Forward::keep_inputs(const PassSegment& segment, size_t delta_index, int64_t token, int64_t head,
+                          const DeltaArgs& args) {
+  const int64_t served = config_.linear_num_value_heads / config_.linear_num_key_heads;
+  KeptInputs& kept = segment.state->kept;
+  if (head % served == 0)
+    std::copy_n(args.k, args.key_dim, kept.key(delta_index, token) + head / served * args.key_dim);
+  std::copy_n(args.v, args.value_dim, kept.value(delta_index, token) + head * args.value_dim);
+  kept.log_decay(delta_index, token)[head] = *args.log_decay;
+  kept.beta(delta_index, token)[head] = *args.beta;
+}
+
+void Forward::replay(CpuState& state, int64_t n) const {
+  const int64_t dim = config_.conv_dim();
+  const int64_t past = config_.linear_conv_kernel_dim - 1;
+  const int64_t key_dim = config_.linear_key_head_dim;
+  const int64_t value_dim = config_.linear_value_head_dim;
+  const int64_t served = config_.linear_num_value_heads / config_.linear_num_key_heads;
+  std::vector<float> out(static_cast<size_t>(value_dim));  // what the tokens read: known already
+  for (size_t layer = 0; layer < state.delta.size(); ++layer) {
+    const DeltaState& delta = state.delta[layer];
+    for (int64_t slot = 0; slot < past; ++slot) {  // as in convolve_segment()
+      const int64_t token = n - (past - slot);
+      const float* source = token >= 0 ? state.kept.conv(layer, token) : delta.conv_found.data() + (slot + n) * dim;
+      std::copy_n(source, dim, delta.conv.data() + slot * dim);
+    }
+    for (int64_t head = 0; head < config_.linear_num_value_heads; ++head) {
+      DeltaArgs args;
+      args.state = delta.recurrent.data() + head * value_dim * key_dim;
+      args.key_dim = key_dim;
+      args.value_dim = value_dim;
+      args.tokens = 1;
+      args.out = out.data();
+      std::copy_n(delta.recurrent_found.data() + head * value_dim * key_dim, value_dim * key_dim, args.state);
+      for (int64_t token = 0; token < n; ++token) {
+        args.k = state.kept.key(layer, token) + head / served * key_dim;
+        args.q = args.k;  // any: the state does not depend on it
+        args.v = state.kept.value(layer, token) + head * value_dim;
+        args.log_decay = state.kept.log_decay(layer, token) + head;
+        args.beta = state.kept.beta(layer, token) + head;
+        kernels_.delta_step(args);
+      }
+    }
   }
 }
 

@@ -1,5 +1,4 @@
-// The pass: embedding, layers, MLP, head; prefill and decode. The mixers are in delta_mixer.cpp and
-// attention_mixer.cpp.
+// The pass: embedding, layers, MLP, head. The mixers are in delta_mixer.cpp and attention_mixer.cpp.
 #include "backend/cpu/forward.h"
 
 #include <algorithm>
@@ -58,67 +57,81 @@ Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& p
   }
 }
 
-bool Forward::prefill(CpuState& state, std::span<const int32_t> tokens, LogitRows rows, std::span<float> logits,
-                      const std::atomic<bool>* cancel) {
-  PROSA_CHECK(static_cast<int64_t>(tokens.size()) <= work_.max_rows);
-  CpuState* const states[] = {&state};
-  const Pass pass{states, tokens, true};
-  const int64_t count = pass.rows();
-  cancel_ = cancel;
-  given_up_.store(false, std::memory_order_relaxed);
-  stop_.store(false, std::memory_order_relaxed);
-  reserve_parts(pass);
-  clock_.start();
-  pool_.run([&](int worker) {
-    embed(worker, pass);
-    for (size_t index = 0; index < model_.layers.size(); ++index) {
-      look_for_cancel(worker);
-      pool_.barrier();
-      if (stopped() || !layer(worker, pass, index)) return;
-    }
-    if (rows == LogitRows::last) head(worker, count - 1, 1, logits.data());
-    if (rows == LogitRows::all) head(worker, 0, count, logits.data());
-    if (worker == 0) clock_.lap(Stage::head);
-  });
-  if (stopped() || given_up_.load(std::memory_order_relaxed)) return false;
-  state.advance(count);
-  return true;
+// ---- the rows of a pass
+
+Pass::Pass(std::vector<PassSegment> segments) : segments_(std::move(segments)) {
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    PassSegment& segment = segments_[i];
+    segment.begin = rows();
+    segment_of_.insert(segment_of_.end(), segment.tokens.size(), static_cast<uint32_t>(i));
+    for (int64_t token = segment.first_wanted; token < segment.count(); ++token)
+      wanted_.push_back(segment.begin + token);
+  }
 }
 
-void Forward::decode(std::span<CpuState* const> states, std::span<const int32_t> tokens, std::span<float> logits) {
-  const Pass pass{states, tokens, false};
-  PROSA_CHECK(pass.rows() <= work_.max_rows && states.size() == tokens.size());
-  cancel_ = nullptr;
+bool Pass::contiguous() const {
+  return wanted_.empty() ||
+         (segment_of_[static_cast<size_t>(wanted_.front())] == segment_of_[static_cast<size_t>(wanted_.back())]);
+}
+
+bool Pass::cancellable() const {
+  return std::ranges::all_of(segments_, [](const PassSegment& each) { return each.cancel.possible(); });
+}
+
+bool Pass::cancelled() const {
+  return std::ranges::all_of(segments_, [](const PassSegment& each) { return each.cancel.requested(); });
+}
+
+// ---- the pass
+
+bool Forward::run(const Pass& pass) {
+  PROSA_CHECK(pass.rows() <= work_.max_rows);
+  cancellable_ = pass.cancellable() ? &pass : nullptr;
+  given_up_.store(false, std::memory_order_relaxed);
   stop_.store(false, std::memory_order_relaxed);
-  reserve_parts(pass);
+  attention_ = plan_attention(pass, false);
   clock_.start();
   pool_.run([&](int worker) {
     embed(worker, pass);
     pool_.barrier();
-    for (size_t index = 0; index < model_.layers.size(); ++index) layer(worker, pass, index);
-    head(worker, 0, pass.rows(), logits.data());
+    for (size_t index = 0; index < model_.layers.size(); ++index) {
+      if (!layer(worker, pass, index)) return;
+    }
+    head(worker, pass);
     if (worker == 0) clock_.lap(Stage::head);
   });
-  for (CpuState* state : states) state->advance(1);
+  if (stopped() || given_up_.load(std::memory_order_relaxed)) return false;
+  for (const PassSegment& segment : pass.segments()) {
+    if (segment.tentative)
+      segment.state->await(segment.count());
+    else
+      segment.state->advance(segment.count());
+  }
+  return true;
 }
 
-void Forward::reserve_parts(const Pass& pass) {
-  const AttendPlan plan = plan_attention(pass);
+void Forward::reserve(const Pass& pass) {
+  const AttendPlan plan = plan_attention(pass, true);
   if (plan.apart) work_.parts.reserve(plan.spans, plan.rows * config_.num_key_value_heads, config_.head_dim);
 }
 
 void Forward::embed(int worker, const Pass& pass) {
   const Range mine = share(pass.rows(), worker, pool_.size());
   for (int64_t row = mine.begin; row < mine.end; ++row) {
-    unpack_row(model_.embed, pass.tokens[static_cast<size_t>(row)], work_.hidden.data() + row * work_.hidden_width);
+    unpack_row(model_.embed, pass.token(row), work_.hidden.data() + row * work_.hidden_width);
     fill_rotary(pass, row);
   }
   if (worker == 0) clock_.lap(Stage::embed);
 }
 
 // Enters and leaves with every worker's writes to the residual stream visible to all (a barrier stands before each
-// stage). False: cancelled between mixer and MLP.
+// stage). False: given up, at its beginning or between mixer and MLP.
 bool Forward::layer(int worker, const Pass& pass, size_t index) {
+  if (cancellable_ != nullptr) {
+    look_for_cancel(worker);
+    pool_.barrier();
+    if (stopped()) return false;
+  }
   const PackedLayer& layer = model_.layers[index];
   if (layer.delta)
     delta_mixer(worker, pass, layer, layer.of_kind);
@@ -184,14 +197,43 @@ void Forward::inner_columns(int worker, int64_t rows, const PackedLayer& layer) 
   }
 }
 
-void Forward::head(int worker, int64_t first, int64_t rows, float* logits) {
-  products(worker, rows, config_.hidden_size, normed(model_.norm, first),
-           {{model_.head(), logits, config_.vocab_size}});
+void Forward::head(int worker, const Pass& pass) {
+  const auto rows = static_cast<int64_t>(pass.wanted().size());
+  if (rows == 0) return;
+  const FillRow fill = normed(model_.norm, pass.wanted());
+  const Product product{model_.head(), pass.logits(pass.wanted().front()), config_.vocab_size};
+  const InputRows& input = prepare(worker, rows, config_.hidden_size, fill, {product});
+  if (pass.contiguous()) return multiply(worker, rows, input, {product});
+  scattered_head(worker, pass, input);
 }
 
-Forward::FillRow Forward::normed(const AlignedBuffer<float>& weight, int64_t first) {
-  return [this, &weight, first](int64_t row, float* out) {
-    kernels_.rms_norm(work_.hidden.data() + (first + row) * work_.hidden_width, weight.data(), config_.hidden_size,
+void Forward::scattered_head(int worker, const Pass& pass, const InputRows& input) {
+  const std::span<const int64_t> wanted = pass.wanted();
+  const PackedMatrix& weights = model_.head();
+  const int64_t width = pitch(kInnerColumns);
+  const int64_t parts = (config_.vocab_size + kInnerColumns - 1) / kInnerColumns;
+  float* const columns = work_.scratch[static_cast<size_t>(worker)].data();  // [wanted, width]
+  const uint32_t stage = next_stage(worker);
+  const auto grain = std::max<int64_t>(kGrainBytes / (weights.tile_bytes * (kInnerColumns / kTileRows)), 1);
+  for (Range mine = items_.take(stage, worker, parts, grain); mine.begin < mine.end;
+       mine = items_.take(stage, worker, parts, grain)) {
+    if (given_up()) return;
+    for (int64_t part = mine.begin; part < mine.end; ++part) {
+      const int64_t first = part * kInnerColumns;
+      const int64_t count = std::min(kInnerColumns, config_.vocab_size - first);
+      const Range tiles{first / kTileRows, (first + count + kTileRows - 1) / kTileRows};
+      kernels_.linear(weights.part(tiles), {0, tiles.end - tiles.begin}, input.view(weights.group_size),
+                      static_cast<int64_t>(wanted.size()), columns, width, false);
+      for (size_t i = 0; i < wanted.size(); ++i)
+        std::copy_n(columns + static_cast<int64_t>(i) * width, count, pass.logits(wanted[i]) + first);
+    }
+  }
+}
+
+Forward::FillRow Forward::normed(const AlignedBuffer<float>& weight, std::span<const int64_t> rows) {
+  return [this, &weight, rows](int64_t row, float* out) {
+    if (!rows.empty()) row = rows[static_cast<size_t>(row)];
+    kernels_.rms_norm(work_.hidden.data() + row * work_.hidden_width, weight.data(), config_.hidden_size,
                       config_.rms_norm_eps, out);
   };
 }

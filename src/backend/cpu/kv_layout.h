@@ -36,6 +36,7 @@ struct KvLayout {
   [[nodiscard]] constexpr int64_t scale_at(int64_t slot) const {
     return kKvSpan * head_dim * number_bytes() + 4 * slot;
   }
+  friend constexpr bool operator==(const KvLayout&, const KvLayout&) = default;
 };
 
 }  // namespace prosa::backend::cpu

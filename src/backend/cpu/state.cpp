@@ -29,7 +29,7 @@ int64_t conv_elements(const ModelConfig& config) {
 }
 int64_t recurrent_elements(const ModelConfig& config) { return config.value_dim() * config.linear_key_head_dim; }
 
-std::vector<SharedBlock> listed(const StateBuffer& fixed, const std::vector<std::shared_ptr<KvBlock>>& blocks) {
+std::vector<SharedBlock> listed(const StateBuffer& fixed, const KvBlocks& blocks) {
   std::vector<SharedBlock> list;
   list.reserve(blocks.size() + 1);
   list.push_back({fixed.get(), fixed->byte_size()});
@@ -48,8 +48,8 @@ KvShape::KvShape(const ModelConfig& config, int kv_bits)
 
 // What lies behind may be written by others meanwhile: whole groups of interleaved positions lie together, of the last
 // one only runs.
-std::shared_ptr<KvBlock> KvShape::copy_of(const KvBlock& block, int64_t positions) const {
-  auto copy = std::make_shared<KvBlock>(block_bytes);
+Ref<KvBlock> KvShape::copy_of(const KvBlock& block, int64_t positions) const {
+  Ref<KvBlock> copy(new KvBlock(block_bytes));
   const int64_t bytes = head.number_bytes();
   const int64_t together = head.together();
   const int64_t whole_keys = positions / kKvBlock * kKvBlock;
@@ -92,10 +92,10 @@ void KvCache::make_room(int64_t from, int64_t count) {
     const auto index = static_cast<size_t>(position / kKvSpan);
     const int64_t slot = position % kKvSpan;
     if (index == blocks_.size()) {
-      blocks_.push_back(std::make_shared<KvBlock>(shape_.block_bytes));
+      blocks_.emplace_back(new KvBlock(shape_.block_bytes));
       table_.push_back(blocks_.back()->data.data());
       bytes_ += blocks_.back()->data.byte_size();
-    } else if (blocks_[index]->filled > slot && blocks_[index].use_count() > 1) {
+    } else if (blocks_[index]->filled > slot && !blocks_[index].alone()) {
       blocks_[index] = shape_.copy_of(*blocks_[index], slot);
       table_[index] = blocks_[index]->data.data();
     }
@@ -105,7 +105,7 @@ void KvCache::make_room(int64_t from, int64_t count) {
   }
 }
 
-void KvCache::share(const std::vector<std::shared_ptr<KvBlock>>& blocks, int64_t positions) {
+void KvCache::share(const KvBlocks& blocks, int64_t positions) {
   const size_t count = shape_.blocks_for(positions);
   PROSA_CHECK(count <= blocks.size());
   resize(0);
@@ -130,11 +130,27 @@ int64_t CpuState::fixed_elements(const ModelConfig& config) {
   return count_of(config, LayerType::linear_attention) * (conv_elements(config) + recurrent_elements(config));
 }
 
+KeptInputs::KeptInputs(const ModelConfig& config)
+    : layers_(count_of(config, LayerType::linear_attention)),
+      key_at_(config.conv_dim()),
+      value_at_(key_at_ + config.key_dim()),
+      decay_at_(value_at_ + config.value_dim()),
+      beta_at_(decay_at_ + config.linear_num_value_heads),
+      width_(padded(beta_at_ + config.linear_num_value_heads)) {}
+
+void KeptInputs::reserve(int64_t tokens) {
+  if (rows_.size() < layers_ * tokens * width_)
+    rows_ = AlignedBuffer<float>(layers_ * tokens * width_, "the inputs of a tentative segment", Pages::small);
+  tokens_ = tokens;
+}
+
 CpuState::CpuState(const ModelConfig& config, int kv_bits, int64_t capacity, std::shared_ptr<StateBuffers> buffers)
     : State(capacity),
       delta(static_cast<size_t>(count_of(config, LayerType::linear_attention))),
       kv(config, kv_bits, capacity),
+      kept(config),
       buffers_(std::move(buffers)),
+      vocab_(config.vocab_size),
       fixed_bytes_(fixed_elements(config) * static_cast<int64_t>(sizeof(float))),
       conv_elements_(static_cast<size_t>(conv_elements(config))),
       fixed_(buffers_->make()) {
@@ -154,11 +170,24 @@ void CpuState::point() {
   }
 }
 
-void CpuState::make_room(int64_t tokens) {
+void CpuState::make_room(int64_t tokens, int64_t rows, bool tentative) {
   kv.make_room(position_, tokens);
-  if (fixed_.use_count() == 1 || next_) return;
+  if (tentative) kept.reserve(tokens);
+  reserve_rows(rows);
+  if (next_ || (fixed_.alone() && !tentative)) return;
   next_ = buffers_->take();
   point();
+}
+
+// A prompt's rows may be many megabytes: they are let go where a reply's single ones follow.
+void CpuState::reserve_rows(int64_t rows) {
+  rows_ = 0;
+  const int64_t wanted = rows * vocab_;
+  if (rows == 0 || (row_data_.size() >= wanted && row_data_.size() <= std::max(wanted, kMaxTentative * vocab_))) return;
+  row_bytes_ = 0;
+  row_data_ = {};
+  row_data_ = AlignedBuffer<float>(wanted, "rows of logits", Pages::small);
+  row_bytes_ = row_data_.byte_size();
 }
 
 void CpuState::advance(int64_t tokens) {
@@ -168,15 +197,30 @@ void CpuState::advance(int64_t tokens) {
   point();
 }
 
+void CpuState::settle(int64_t tokens) {
+  pending_ = 0;
+  if (tokens > 0) return advance(tokens);
+  next_.reset();
+  point();
+}
+
+void CpuState::invalidate() {
+  valid_ = false;
+  pending_ = 0;
+  rows_ = 0;
+}
+
 std::vector<SharedBlock> CpuState::shared() const { return listed(fixed_, kv.blocks()); }
 
 void CpuState::reset() {
-  if (fixed_.use_count() > 1) fixed_ = next_ ? std::move(next_) : buffers_->take();
+  if (!fixed_.alone()) fixed_ = next_ ? std::move(next_) : buffers_->take();
   next_.reset();
   std::ranges::fill(fixed_->span(), 0.0F);
   point();
   kv.clear();
   position_ = 0;
+  pending_ = 0;
+  rows_ = 0;
   valid_ = true;
 }
 
@@ -200,7 +244,7 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t positio
   const int64_t fixed = CpuState::fixed_elements(config);
   const std::span<const std::byte> state = read("state", fixed * static_cast<int64_t>(sizeof(float)));
   fixed_ = buffers.take();
-  if (!state.empty()) std::memcpy(fixed_->data(), state.data(), state.size());
+  if (!state.empty()) std::memcpy(fixed_->span().data(), state.data(), state.size());
   for (size_t i = 0; i < shape_.blocks_for(position); ++i) {
     const int64_t end = (static_cast<int64_t>(i) + 1) * kKvSpan;
     if (longer != nullptr && end <= std::min(position, longer->position()) && find("kv." + std::to_string(i)).empty()) {
@@ -208,18 +252,20 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t positio
       continue;
     }
     const auto part = read("kv." + std::to_string(i), shape_.block_bytes);
-    blocks_.push_back(std::make_shared<KvBlock>(shape_.block_bytes));
+    blocks_.emplace_back(new KvBlock(shape_.block_bytes));
     std::memcpy(blocks_.back()->data.data(), part.data(), part.size());
     blocks_.back()->filled = std::min(kKvSpan, position - static_cast<int64_t>(i) * kKvSpan);
   }
 }
 
 std::vector<SnapshotPart> CpuSnapshot::parts() const {
-  std::vector<SnapshotPart> parts{{"state", sizeof(float), std::as_bytes(fixed_->span()), fixed_}};
+  std::vector<SnapshotPart> parts{
+      {"state", PartType::f32, std::as_bytes(fixed_->span()), std::make_shared<StateBuffer>(fixed_)}};
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const int64_t used = std::min(kKvSpan, position_ - static_cast<int64_t>(i) * kKvSpan);
-    const std::shared_ptr<const KvBlock> block = used == kKvSpan ? blocks_[i] : shape_.copy_of(*blocks_[i], used);
-    parts.push_back({"kv." + std::to_string(i), 1, block->data.span(), block});
+    const auto block = std::make_shared<Ref<KvBlock>>(used == kKvSpan ? blocks_[i] : shape_.copy_of(*blocks_[i], used));
+    // Integers and the float32 scales of their vectors: bytes, to whoever does not know the layout.
+    parts.push_back({"kv." + std::to_string(i), PartType::u8, (*block)->data.span(), block});
   }
   return parts;
 }
@@ -233,18 +279,23 @@ int64_t CpuSnapshot::byte_size() const noexcept {
 std::vector<SharedBlock> CpuSnapshot::shared() const { return listed(fixed_, blocks_); }
 
 void CpuSnapshot::restore(CpuState& state) const {
+  if (state.fixed_->size() != fixed_->size() || state.kv.shape() != shape_) {
+    throw Error(ErrorCode::invalid_argument, "the snapshot is of another model or of other KV bits", "restore",
+                "restore snapshots of the same model and options only");
+  }
   if (state.capacity() < position_) {
     throw Error(ErrorCode::context_exceeded,
-                "a checkpoint at " + std::to_string(position_) + " tokens does not fit a state for " +
+                "a snapshot at " + std::to_string(position_) + " tokens does not fit a state for " +
                     std::to_string(state.capacity()),
                 "restore", "use a larger context");
   }
-  PROSA_CHECK(state.fixed_->size() == fixed_->size());
   state.next_.reset();
   state.fixed_ = fixed_;
   state.point();
   state.kv.share(blocks_, position_);
   state.position_ = position_;
+  state.pending_ = 0;
+  state.rows_ = 0;
   state.valid_ = true;
 }
 

@@ -3,28 +3,36 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
+#include <utility>
 
 #include "prosa/error.h"
 
 namespace prosa::backend::cpu {
 
-// Goes back when its last holder lets go; holders may outlive the backend.
-StateBuffer StateBuffers::shared(AlignedBuffer<float> buffer) {
-  return {new AlignedBuffer<float>(std::move(buffer)), [pool = shared_from_this()](AlignedBuffer<float>* done) {
-            pool->give_back(std::move(*done));
-            delete done;
-          }};
+// Its last holder lets go; holders may outlive the backend.
+void StateFloats::retire() noexcept {
+  pool_->give_back(std::move(floats_));
+  delete this;
 }
 
-StateBuffer StateBuffers::make() { return shared(AlignedBuffer<float>(floats_, "the recurrent state")); }
+StateBuffer StateBuffers::wrapped(AlignedBuffer<float> buffer) {
+  return StateBuffer(new StateFloats(std::move(buffer), shared_from_this()));
+}
+
+StateBuffer StateBuffers::make() { return wrapped(AlignedBuffer<float>(floats_, "the recurrent state")); }
 
 StateBuffer StateBuffers::take() {
   AlignedBuffer<float> buffer;
   {
     const std::lock_guard lock(mutex_);
-    if (!thread_.joinable()) {
-      ready_.reserve(kMost);
-      thread_ = std::jthread([this](const std::stop_token& over) { refill(over); });
+    if (!started_) {
+      started_ = true;
+      ready_.reserve(kMaxIdle);
+      try {
+        thread_ = std::jthread([this](const std::stop_token& over) { refill(over); });
+      } catch (const std::system_error&) {  // only speed is lost
+      }
     }
     if (!ready_.empty()) {
       buffer = std::move(ready_.back());
@@ -36,7 +44,7 @@ StateBuffer StateBuffers::take() {
     }
   }
   if (buffer.size() == 0) buffer = AlignedBuffer<float>(floats_, "a recurrent state", Pages::resident);
-  return shared(std::move(buffer));  // without the lock: what fails here gives back
+  return wrapped(std::move(buffer));
 }
 
 void StateBuffers::give_back(AlignedBuffer<float> buffer) noexcept {

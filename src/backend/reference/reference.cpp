@@ -1,7 +1,8 @@
 // The reference backend: the layers of layers.h behind the Backend interface.
 //
-// Prefill and decode are the same code (decode is a prefill of one token) and all sums are per token, so every cut of a
-// prompt gives the same bits: that is what makes it an oracle. A State belongs to the Backend that made it.
+// One token and many go through the same code and all sums are per token, so every cut of a prompt gives the same bits:
+// that is what makes it an oracle. Segments run one after the other. A tentative segment keeps a copy of what it
+// changes, and commit() feeds the kept tokens again. A State belongs to the Backend that made it.
 #include "backend/reference/reference.h"
 
 #include <fmt/format.h>
@@ -9,11 +10,13 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <new>
 #include <utility>
 
 #include "backend/backend.h"
 #include "backend/reference/layers.h"
+#include "backend/segments.h"
 #include "base/check.h"
 #include "checkpoint/checkpoint.h"
 #include "prosa/error.h"
@@ -60,17 +63,38 @@ class ReferenceState final : public State {
         bytes_(fixed_bytes(config) + capacity * kv_bytes_per_token(config)) {}
 
   [[nodiscard]] int64_t byte_size() const noexcept override { return bytes_; }
-  void invalidate() noexcept { valid_ = false; }
+  [[nodiscard]] int64_t row_bytes() const noexcept override { return row_bytes_; }
+  void invalidate() noexcept {
+    valid_ = false;
+    pending_ = 0;
+    set_rows({}, 1);
+  }
   void settle(int64_t position) noexcept {
     position_ = position;
+    pending_ = 0;
     valid_ = true;
+  }
+  void await(int64_t tokens) noexcept { pending_ = tokens; }
+  void set_rows(std::vector<float> values, size_t vocab) noexcept {
+    rows = std::move(values);
+    rows_ = static_cast<int64_t>(rows.size() / vocab);
+    row_bytes_ = static_cast<int64_t>(rows.size() * sizeof(float));
   }
 
   const Backend* owner;
   std::vector<LayerState> layers;  // [num_layers]
+  std::vector<float> rows;         // [rows(), vocab]
+
+  // Of a tentative segment: what it was fed, and conv and recurrent as they were before it.
+  struct Before {
+    std::vector<float> conv, recurrent;  // as in LayerState
+  };
+  std::vector<int32_t> tried;
+  std::vector<Before> before;  // [num_layers]
 
  private:
   int64_t bytes_;
+  std::atomic<int64_t> row_bytes_ = 0;
 };
 
 class ReferenceSnapshot final : public Snapshot {
@@ -81,6 +105,8 @@ class ReferenceSnapshot final : public Snapshot {
   };
 
   ReferenceSnapshot(int64_t position, std::vector<Layer> saved) : Snapshot(position), layers(std::move(saved)) {}
+
+  [[nodiscard]] Place place() const noexcept override { return Place::host; }
 
   [[nodiscard]] int64_t byte_size() const noexcept override {
     size_t values = 0;
@@ -96,7 +122,7 @@ class ReferenceSnapshot final : public Snapshot {
       const std::string number = "." + std::to_string(i);
       for (const auto& [name, values] : {std::pair{"keys", &layer.keys}, std::pair{"values", &layer.values},
                                          std::pair{"conv", &layer.conv}, std::pair{"recurrent", &layer.recurrent}}) {
-        if (!values->empty()) parts.push_back({name + number, sizeof(float), std::as_bytes(std::span(*values))});
+        if (!values->empty()) parts.push_back({name + number, PartType::f32, std::as_bytes(std::span(*values))});
       }
     }
     return parts;
@@ -107,25 +133,27 @@ class ReferenceSnapshot final : public Snapshot {
 
 class ReferenceBackend final : public Backend {
  public:
-  ReferenceBackend(std::shared_ptr<const Weights> weights, const BackendOptions& options)
+  ReferenceBackend(std::shared_ptr<const Weights> weights, const ReferenceOptions& options)
       : weights_(std::move(weights)),
         pool_(options.threads > 0 ? options.threads : physical_cores()),
-        chunk_(std::max<int64_t>(1, options.max_prefill_chunk)) {
+        description_{"reference", "float32", pool_.size(), "float32 throughout"} {
     PROSA_CHECK(weights_ != nullptr);
   }
 
-  [[nodiscard]] std::string_view name() const noexcept override { return "reference"; }
-  [[nodiscard]] std::string_view isa() const noexcept override { return "portable"; }
-  [[nodiscard]] int threads() const noexcept override { return pool_.size(); }
+  [[nodiscard]] const Description& description() const noexcept override { return description_; }
   [[nodiscard]] const ModelConfig& config() const noexcept override { return weights_->config; }
+  [[nodiscard]] int64_t slice_unit() const noexcept override { return 1; }
+  [[nodiscard]] int64_t step_rows() const noexcept override { return 128; }
   [[nodiscard]] MemoryReport memory() const noexcept override { return {weights_->byte_size(), 0}; }
 
   [[nodiscard]] std::unique_ptr<State> new_state(int64_t capacity) override;
   void reset(State& state) override;
-  void prefill(State& state, const PrefillRequest& request) override;
-  void decode(State& state, int32_t token, std::span<float> logits) override;
-  void decode_batch(std::span<State* const> states, std::span<const int32_t> tokens, std::span<float> logits) override;
-  [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state) override;
+  void run(std::span<Segment> segments) override;
+  void candidates(std::span<const RowPick> asks, std::span<Candidates> answers) override;
+  void logits(const State& state, int64_t row, std::span<float> out) override;
+  void set_row(State& state, std::span<const float> logits) override;
+  void commit(State& state, int64_t n) override;
+  [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state, Place place) override;
   void restore(State& state, const Snapshot& snapshot) override;
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return "reference 1"; }
   [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find,
@@ -136,44 +164,27 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] ReferenceState& own(State& state) const {
     return const_cast<ReferenceState&>(own(std::as_const(state)));
   }
-  void check_ready(const State& state, std::span<const int32_t> tokens) const;
-  std::vector<float> forward(ReferenceState& state, std::span<const int32_t> tokens, const std::atomic<bool>* cancel);
+  [[nodiscard]] std::span<const float> row_of(const State& state, int64_t row) const;
+  void run_segment(Segment& segment);
+  bool forward(ReferenceState& state, std::span<const int32_t> tokens, const Cancel& cancel, std::vector<float>& x);
 
   std::shared_ptr<const Weights> weights_;
+  std::mutex computing_;  // held while the pool is used
   ThreadPool pool_;
-  int64_t chunk_;
+  const Description description_;
 };
 
 const ReferenceState& ReferenceBackend::own(const State& state) const {
   const auto* mine = dynamic_cast<const ReferenceState*>(&state);
   if (mine == nullptr || mine->owner != this) {
-    throw Error(ErrorCode::invalid_argument, "this state was made by another backend", "reference",
+    throw Error(ErrorCode::invalid_argument, "the state was made by another backend", "state",
                 "use new_state() of the backend it is passed to");
   }
   return *mine;
 }
 
-/// Everything that can be wrong with a call, before anything is touched.
-void ReferenceBackend::check_ready(const State& state, std::span<const int32_t> tokens) const {
-  if (!own(state).valid()) {
-    throw Error(ErrorCode::invalid_argument, "the state is unusable after a cancelled or failed prefill", "reference",
-                "reset() it or restore() a snapshot first");
-  }
-  if (tokens.empty()) throw Error(ErrorCode::invalid_argument, "no tokens to feed", "reference", "pass at least one");
-  check_tokens(config(), tokens);
-  if (static_cast<int64_t>(tokens.size()) > state.capacity() - state.position()) {
-    throw Error(
-        ErrorCode::context_exceeded,
-        fmt::format("{} tokens do not fit: {} of {} are used", tokens.size(), state.position(), state.capacity()),
-        "reference", "shorten the prompt or ask for a larger context");
-  }
-}
-
 std::unique_ptr<State> ReferenceBackend::new_state(int64_t capacity) {
-  if (capacity <= 0) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("a state of {} tokens", capacity), "capacity",
-                "ask for at least one token");
-  }
+  check_capacity(capacity);
   const int64_t fixed = fixed_bytes(config());
   const int64_t per_token = std::max<int64_t>(1, kv_bytes_per_token(config()));
   const bool countable = capacity <= (std::numeric_limits<int64_t>::max() / 2 - fixed) / per_token;
@@ -194,86 +205,116 @@ void ReferenceBackend::reset(State& state) {
     std::ranges::fill(layer.conv, 0.0F);
     std::ranges::fill(layer.recurrent, 0.0F);
   }
+  mine.set_rows({}, 1);
   mine.settle(0);
 }
 
-/// All layers over `tokens`; the state's arrays move on, its position is the caller's to settle.
-/// -> [n, hidden] before the final norm
-std::vector<float> ReferenceBackend::forward(ReferenceState& state, std::span<const int32_t> tokens,
-                                             const std::atomic<bool>* cancel) {
-  std::vector<float> x = embed(*weights_, tokens);
+/// All layers over `tokens`; the state's arrays move on, its position is the caller's to settle. x becomes [n, hidden]
+/// before the final norm. False: cancelled.
+bool ReferenceBackend::forward(ReferenceState& state, std::span<const int32_t> tokens, const Cancel& cancel,
+                               std::vector<float>& x) {
+  x = embed(*weights_, tokens);
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
-    if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
-      throw Error(ErrorCode::cancelled, "prefill was cancelled", "reference");
-    }
+    if (cancel.requested()) return false;
     run_layer(config(), weights_->layers[i], state.layers[i], state.position(), x, pool_);
   }
-  return x;
+  return true;
 }
 
-void ReferenceBackend::prefill(State& state, const PrefillRequest& request) {
-  check_ready(state, request.tokens);
-  ReferenceState& mine = own(state);
-  const auto total = static_cast<int64_t>(request.tokens.size());
+void ReferenceBackend::run(std::span<Segment> segments) {
+  check_segments(segments, config());
+  for (const Segment& segment : segments) static_cast<void>(own(*segment.state));
+  const std::lock_guard lock(computing_);
+  for (Segment& segment : segments) run_segment(segment);
+}
+
+void ReferenceBackend::run_segment(Segment& segment) {
+  constexpr int64_t kChunk = 128;  // between two looks at the cancel: bounds the activations
+  ReferenceState& mine = own(*segment.state);
+  const auto total = static_cast<int64_t>(segment.tokens.size());
   const auto hidden = static_cast<size_t>(config().hidden_size);
   const auto vocab = static_cast<size_t>(config().vocab_size);
-  const size_t rows = request.rows == LogitRows::none ? 0 : request.rows == LogitRows::last ? 1 : request.tokens.size();
-  if (request.logits.size() < rows * vocab) {
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("room for {} logits, {} needed", request.logits.size(), rows * vocab), "logits",
-                "pass [rows, vocab_size] values");
+  const int64_t begin = mine.position();
+  segment.cancelled = false;
+  mine.tried.clear();
+  mine.before.clear();
+  if (segment.tentative) {
+    mine.tried.assign(segment.tokens.begin(), segment.tokens.end());
+    for (const LayerState& layer : mine.layers) mine.before.push_back({layer.conv, layer.recurrent});
   }
-
   mine.invalidate();  // until all tokens are through
-  int64_t position = mine.position();
+  std::vector<float> rows;
   for (int64_t done = 0; done < total;) {
-    const int64_t n = std::min(chunk_, total - done);
-    const std::vector<float> x = forward(mine, request.tokens.subspan(done, n), request.cancel);
-    const bool last_chunk = done + n == total;
-    if (request.rows == LogitRows::all || (request.rows == LogitRows::last && last_chunk)) {
-      const size_t wanted = request.rows == LogitRows::all ? static_cast<size_t>(n) : 1;
-      const std::span<const float> tail = std::span(x).last(wanted * hidden);
-      const std::vector<float> logits =
-          linear(weights_->lm_head, rms_norm_rows(tail, weights_->norm, config().rms_norm_eps), pool_);
-      const size_t at = request.rows == LogitRows::all ? static_cast<size_t>(done) * vocab : 0;
-      std::ranges::copy(logits, request.logits.begin() + static_cast<std::ptrdiff_t>(at));
+    const int64_t n = std::min(kChunk, total - done);
+    std::vector<float> x;
+    if (!forward(mine, segment.tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(n)), segment.cancel, x)) {
+      segment.cancelled = true;
+      mine.invalidate();
+      return;
     }
     done += n;
-    position += n;
-    mine.settle(position);
-    if (!last_chunk) mine.invalidate();
-    if (request.progress) request.progress(done, total);
-  }
-}
-
-void ReferenceBackend::decode(State& state, int32_t token, std::span<float> logits) {
-  prefill(state, {.tokens = {&token, 1}, .rows = LogitRows::last, .logits = logits});
-}
-
-void ReferenceBackend::decode_batch(std::span<State* const> states, std::span<const int32_t> tokens,
-                                    std::span<float> logits) {
-  const auto vocab = static_cast<size_t>(config().vocab_size);
-  if (states.size() != tokens.size() || logits.size() < states.size() * vocab) {
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("{} states, {} tokens and room for {} logits", states.size(), tokens.size(), logits.size()),
-                "decode_batch", "pass one token and vocab_size logits for each state");
-  }
-  for (size_t i = 0; i < states.size(); ++i) {
-    check_ready(*states[i], tokens.subspan(i, 1));
-    if (std::ranges::count(states, states[i]) > 1) {
-      throw Error(ErrorCode::invalid_argument, "the same state twice in one batch", "decode_batch",
-                  "pass each state once");
+    const int64_t first = std::max(total - wanted_rows(segment), done - n);  // token of the first row wanted of these
+    if (first < done) {
+      const std::span<const float> tail = std::span(x).last(static_cast<size_t>(done - first) * hidden);
+      const std::vector<float> logits =
+          linear(weights_->lm_head, rms_norm_rows(tail, weights_->norm, config().rms_norm_eps), pool_);
+      rows.insert(rows.end(), logits.begin(), logits.end());
     }
+    mine.settle(begin + done);
   }
-  for (size_t i = 0; i < states.size(); ++i) decode(*states[i], tokens[i], logits.subspan(i * vocab, vocab));
+  if (segment.tentative) {
+    mine.settle(begin);
+    mine.await(total);
+  }
+  mine.set_rows(std::move(rows), vocab);
 }
 
-std::unique_ptr<Snapshot> ReferenceBackend::snapshot(const State& state) {
-  const ReferenceState& mine = own(state);
-  if (!mine.valid()) {
-    throw Error(ErrorCode::invalid_argument, "no snapshot of a state after a cancelled or failed prefill", "reference",
-                "reset() it first");
+void ReferenceBackend::commit(State& state, int64_t n) {
+  ReferenceState& mine = own(state);
+  check_commit(state, n);
+  const int64_t pending = mine.pending();
+  if (pending == 0) return;
+  const int64_t begin = mine.position();
+  mine.settle(begin);
+  if (n < pending) {
+    for (size_t i = 0; i < mine.layers.size(); ++i) {
+      mine.layers[i].conv = mine.before[i].conv;
+      mine.layers[i].recurrent = mine.before[i].recurrent;
+    }
+    const std::lock_guard lock(computing_);
+    std::vector<float> ignored;
+    if (n > 0) forward(mine, std::span(mine.tried).first(static_cast<size_t>(n)), {}, ignored);
   }
+  mine.settle(begin + n);
+  mine.before.clear();
+}
+
+std::span<const float> ReferenceBackend::row_of(const State& state, int64_t row) const {
+  const auto vocab = static_cast<size_t>(config().vocab_size);
+  return std::span(own(state).rows).subspan(static_cast<size_t>(row) * vocab, vocab);
+}
+
+void ReferenceBackend::candidates(std::span<const RowPick> asks, std::span<Candidates> answers) {
+  PROSA_CHECK(asks.size() == answers.size());
+  for (const RowPick& ask : asks) check_pick(ask, config());
+  for (size_t i = 0; i < asks.size(); ++i)
+    pick_candidates(row_of(*asks[i].state, asks[i].row), asks[i].pick, answers[i]);
+}
+
+void ReferenceBackend::logits(const State& state, int64_t row, std::span<float> out) {
+  check_row(state, row);
+  PROSA_CHECK(static_cast<int64_t>(out.size()) == config().vocab_size);
+  std::ranges::copy(row_of(state, row), out.begin());
+}
+
+void ReferenceBackend::set_row(State& state, std::span<const float> logits) {
+  PROSA_CHECK(static_cast<int64_t>(logits.size()) == config().vocab_size);
+  own(state).set_rows({logits.begin(), logits.end()}, logits.size());
+}
+
+std::unique_ptr<Snapshot> ReferenceBackend::snapshot(const State& state, Place /*place*/) {
+  const ReferenceState& mine = own(state);
+  check_snapshot(state);
   std::vector<ReferenceSnapshot::Layer> layers;
   layers.reserve(mine.layers.size());
   const int64_t used = mine.position() * config().kv_dim();
@@ -315,6 +356,7 @@ void ReferenceBackend::restore(State& state, const Snapshot& snapshot) {
     std::ranges::copy(from.keys, to.keys.data());
     std::ranges::copy(from.values, to.values.data());
   }
+  mine.set_rows({}, 1);
   mine.settle(snapshot.position());
 }
 
@@ -404,7 +446,7 @@ std::vector<float> mtp_logits(const Weights& weights, std::span<const int32_t> t
 }  // namespace reference
 
 std::unique_ptr<Backend> make_reference_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options) {
-  return std::make_unique<reference::ReferenceBackend>(std::move(weights), options);
+  return std::make_unique<reference::ReferenceBackend>(std::move(weights), options.reference);
 }
 
 }  // namespace prosa::backend
