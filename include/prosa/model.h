@@ -1,7 +1,9 @@
 // A loaded checkpoint with tensor input and output: token ids in, logits and state out. No text, no sampling.
 //
-// Chat (chat.h) is the conversation on top. MODEL names are folders or hub names; "" is the embedded model.
-// Thread safety: Model is a handle; one call at a time per model (a second thread gets Error(busy)); cancel-free.
+// Chat (chat.h) is the conversation on top. MODEL names are folders or hub names; "" is the embedded model. One Model
+// serves any number of Chats, Sessions and States, whose steps are computed together.
+// Thread safety: Model is a handle that may be copied and used from any threads; one call at a time on a State (a
+// second thread gets Error(busy)).
 #pragma once
 
 #include <atomic>
@@ -36,7 +38,7 @@ struct LoadOptions {
   /// memory of a token of context, and slower in long conversations. Both stay within the bounds of docs/numerics.md.
   int kv_bits = 8;
   int64_t context = 4096;                               // tokens a conversation may hold; KV memory grows with them
-  int64_t state_store_bytes = int64_t{512} << 20;       // host memory for states that later prompts may come back to
+  int64_t state_store_bytes = int64_t{512} << 20;       // memory for states that later prompts may come back to
   ContextPolicy context_policy = ContextPolicy::error;  // Chat only
   std::string cache_dir = {};                 // Chat only: a folder that keeps system prompts across restarts; "": none
   int64_t cache_bytes = int64_t{1} << 30;     // of that folder; what was unused for longest goes first
@@ -95,7 +97,8 @@ class State {
   std::unique_ptr<Impl> impl_;
 };
 
-class Session;  // session.h
+class Session;    // session.h
+class ModelCore;  // internal
 
 /// Row-major float32 logits [rows, vocab].
 struct Logits {
@@ -107,15 +110,13 @@ struct Logits {
   }
 };
 
+/// A loaded model. Copies are handles of the same one; the weights are freed with the last handle, Chat, Session and
+/// State of it.
 class Model {
  public:
   /// `name`: a folder, a hub name (owner/name[:subfolder][@revision]), or "" for the embedded model. Errors: not_found,
   /// bad_checkpoint, shape_mismatch, unsupported, io, out_of_memory; those of pull() when it has to be downloaded.
   static Model from_pretrained(const std::string& name = {}, const LoadOptions& options = {});
-
-  ~Model();
-  Model(Model&&) noexcept;
-  Model& operator=(Model&&) noexcept;
 
   [[nodiscard]] ModelInfo info() const;
   [[nodiscard]] MemoryFootprint memory_footprint() const;
@@ -131,9 +132,10 @@ class Model {
 
  private:
   friend class Session;
-  struct Impl;
-  explicit Model(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  friend class Chat;
+  explicit Model(std::shared_ptr<ModelCore> core);
+  [[nodiscard]] ModelCore& core() const;  // Error(invalid_argument) after a move
+  std::shared_ptr<ModelCore> core_;
 };
 
 }  // namespace prosa

@@ -1,15 +1,16 @@
 // A conversation as tokens: the caller says where it wants to be, the session finds the cheapest way there.
 //
 // No text and no roles: Chat (chat.h) is the conversation on top. What decides all of it: the recurrent state of these
-// models cannot be cut, it is valid at exactly one position. A session therefore keeps checkpoints {tokens, state}
-// where it is told that others may come back to, and every sync() starts from the longest one that fits. Sessions of
-// one Model share their checkpoints.
+// models cannot be cut, it is valid at exactly one position. A session therefore stores states {tokens, state} where it
+// is told that others may come back to, and every sync() starts from the longest one that fits. All sessions and chats
+// of a Model share the stored states.
 //
 // Exactness: a restored state continues with the very bits it would have had; the same tokens with the same cuts give
 // the same bits, whatever was reused. Other cuts (a prompt fed in other pieces, a reply that was decoded and is now
 // read) agree within the numeric bounds of docs/numerics.md.
 //
-// Thread safety: one call at a time on all sessions of a Model; a second thread gets Error(busy), nothing waits.
+// Thread safety: one call at a time on a Session; a second thread gets Error(busy). Sessions of one Model work side by
+// side, from any threads: their steps are computed together, and change no bit of each other.
 #pragma once
 
 #include <atomic>
@@ -43,14 +44,18 @@ struct SyncReport {
 
 class Session {
  public:
-  /// An empty session of LoadOptions::context tokens. The session may outlive the model. Error(busy, out_of_memory).
+  /// An empty session of LoadOptions::context tokens. The session may outlive the handle. Error(out_of_memory).
   explicit Session(const Model& model);
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
 
+  /// Another session that stands where this one does and goes on with the same bits. It shares the memory of what both
+  /// have in common: it costs the tokens that are new in it. Errors: busy, out_of_memory.
+  [[nodiscard]] Session fork() const;
+
   /// Brings the state to the end of `tokens` [n >= 1], the whole truth. `cuts`: rising positions where prefill pauses
-  /// and a checkpoint is kept (of many the first and the last four); those behind what is reused or outside cost
+  /// and a state is stored (of many the first and the last four); those behind what is reused or outside cost
   /// nothing. `cancel` may be set by any thread: Error(cancelled) within milliseconds; what is reused later stays
   /// right. Errors: invalid_argument, context_exceeded (both before anything is touched), cancelled, out_of_memory,
   /// busy.
@@ -58,14 +63,14 @@ class Session {
                   const std::atomic<bool>* cancel = nullptr);
   /// One token more: a decode step. Errors: invalid_argument (also: nothing was fed yet), context_exceeded, busy.
   void decode(int32_t token);
-  /// Back to the first `position` tokens: the longest checkpoint among them, then one prefill of the rest. The bits are
-  /// those of that prefill. Of a reply, decode() keeps the last six states that stand at multiples of 16 tokens (fewer
-  /// where they would take more than a quarter of LoadOptions::state_store_bytes), so that the prefill is short.
+  /// Back to the first `position` tokens: the longest stored state among them, then one prefill of the rest. The bits
+  /// are those of that prefill. Of a reply, decode() keeps the last six states that stand at multiples of 16 tokens
+  /// (fewer where they would take more than a quarter of LoadOptions::state_store_bytes), so that the prefill is short.
   /// Error(invalid_argument) beyond position().
   SyncReport rewind(int64_t position);
-  /// Keeps a checkpoint here, so that coming back costs nothing. Memory that runs out is no error: only speed is lost.
+  /// Stores the state here, so that coming back costs nothing. Memory that runs out is no error: only speed is lost.
   void mark();
-  /// Forgets the tokens and all checkpoints of the model.
+  /// Forgets the tokens, and the stored states that no other session of the model has used.
   void reset();
 
   /// Logits [vocab] of the last token; empty before the first and after a call that failed. Valid until the next call.
@@ -73,7 +78,7 @@ class Session {
   [[nodiscard]] std::span<const int32_t> tokens() const;
   [[nodiscard]] int64_t position() const;
   [[nodiscard]] int64_t capacity() const;
-  /// kv, state and checkpoints of this session (those of the model are shared), and its logits as scratch.
+  /// kv and state of this session, the stored states of the model, and the session's logits as scratch.
   [[nodiscard]] MemoryFootprint memory_footprint() const;
 
   /// Tokens, KV, state and logits in one file, written beside its name and renamed: the old file survives whatever
@@ -85,6 +90,8 @@ class Session {
 
  private:
   struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  [[nodiscard]] Impl& impl() const;  // Error(invalid_argument) after a move
   std::unique_ptr<Impl> impl_;
 };
 

@@ -48,10 +48,12 @@ struct Pick {
 struct Candidates {
   std::vector<Candidate> best;  // at most k, the best first; fewer where fewer are finite and allowed
   /// Natural logarithm of the sum of exp(logit) over all allowed ids, after the changes: log p(id) = logit - log_sum.
+  /// Within about 1e-6. 0 when not asked for; -inf when `best` is empty; +inf when a logit is.
   double log_sum = 0;
 };
 
-/// The answer to `pick` from a row [vocab] in host memory, which is read, not changed.
+/// The answer to `pick` from a row [vocab] in host memory, which is read, not changed. Its bits, log_sum's too, are the
+/// same on every machine.
 void pick_candidates(std::span<const float> logits, const Pick& pick, Candidates& answer);
 
 /// The best token of a row; id -1 when no logit is above -inf.

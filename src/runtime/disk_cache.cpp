@@ -34,30 +34,30 @@ fs::path DiskCache::path_of(std::span<const int32_t> tokens) const {
   return folder_ / fmt::format("{:016x}{:016x}{}", hash.high64, hash.low64, kSuffix);
 }
 
-void DiskCache::fetch(StateStore& checkpoints, backend::Backend& backend, std::span<const int32_t> tokens) {
-  if (tokens.empty() || checkpoints.holds(tokens)) return;
+void DiskCache::fetch(StateStore& store, backend::Backend& backend, std::span<const int32_t> tokens) {
+  if (tokens.empty() || store.contains(tokens)) return;
   const fs::path path = path_of(tokens);
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return;
   try {
     SessionFile file = read_session_file(path, identity_, backend);
     if (!std::ranges::equal(file.tokens, tokens)) return;
-    checkpoints.add(tokens, std::move(file.snapshot));
+    store.add(tokens, std::move(file.snapshot));
     fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::bad_session) fs::remove(path, ignored);
   }
 }
 
-void DiskCache::keep(StateStore& checkpoints, std::span<const int32_t> tokens) {
+void DiskCache::keep(StateStore& store, std::span<const int32_t> tokens) {
   if (tokens.empty()) return;
   const fs::path path = path_of(tokens);
   std::error_code ignored;
   if (fs::exists(path, ignored)) return;
-  const auto checkpoint = checkpoints.find(tokens, static_cast<int64_t>(tokens.size()));
-  if (!checkpoint || checkpoint->tokens.size() != tokens.size()) return;
+  const auto stored = store.find(tokens, static_cast<int64_t>(tokens.size()));
+  if (!stored || stored->tokens.size() != tokens.size()) return;
   try {
-    write_session_file(path, identity_, {.tokens = tokens, .snapshot = *checkpoint->snapshot});
+    write_session_file(path, identity_, {.tokens = tokens, .snapshot = *stored->snapshot});
     trim(path);
   } catch (const Error&) {  // a full disk is no reason to fail a reply
   }

@@ -19,11 +19,11 @@ class DiskCache {
   /// Makes the folder. Error(io) when it can't: whoever names a folder wants it used.
   DiskCache(std::filesystem::path folder, int64_t byte_limit, FileIdentity identity);
 
-  /// Puts the checkpoint of exactly these tokens into `checkpoints`, if it is on disk and not there yet.
-  void fetch(StateStore& checkpoints, backend::Backend& backend, std::span<const int32_t> tokens);
-  /// Writes the checkpoint of exactly these tokens, if there is one and it is not on disk yet; then removes the files
+  /// Puts the state of exactly these tokens into `store`, if it is on disk and not there yet.
+  void fetch(StateStore& store, backend::Backend& backend, std::span<const int32_t> tokens);
+  /// Writes the state of exactly these tokens, if there is one and it is not on disk yet; then removes the files
   /// unused for longest until the limit is met.
-  void keep(StateStore& checkpoints, std::span<const int32_t> tokens);
+  void keep(StateStore& store, std::span<const int32_t> tokens);
 
  private:
   [[nodiscard]] std::filesystem::path path_of(std::span<const int32_t> tokens) const;

@@ -46,9 +46,9 @@ ModelInfo describe(const std::filesystem::path& folder, const Weights& weights, 
   info.bits = config.quantized ? config.quantization.bits : 0;
   info.group_size = config.quantized ? config.quantization.group_size : 0;
   info.has_mtp = weights.mtp.has_value();
-  info.backend = backend.name();
-  info.isa = backend.isa();
-  info.threads = backend.threads();
+  info.backend = backend.description().name;
+  info.isa = backend.description().kernels;
+  info.threads = backend.description().threads;
   return info;
 }
 
@@ -74,10 +74,11 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
     const std::shared_ptr<const Weights> weights = checkpoint::load_weights(loaded.folder);
     report(kPackingFrom, "packing weights");
     backend::BackendOptions backend_options;
-    backend_options.threads = options.threads;
-    backend_options.isa = options.isa;
-    backend_options.activation_bits = options.activation_bits;
-    backend_options.kv_bits = options.kv_bits;
+    backend_options.cpu.threads = options.threads;
+    backend_options.cpu.isa = options.isa;
+    backend_options.cpu.activation_bits = options.activation_bits;
+    backend_options.cpu.kv_bits = options.kv_bits;
+    backend_options.reference.threads = options.threads;
     backend_options.progress = [&](double fraction) {
       report(kPackingFrom + (1 - kPackingFrom) * std::clamp(fraction, 0.0, 1.0), "packing weights");
     };

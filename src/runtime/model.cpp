@@ -3,6 +3,7 @@
 #include "prosa/model.h"
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 #include <utility>
 
@@ -35,6 +36,7 @@ struct State::Impl {
   std::shared_ptr<ModelCore> core;
   std::unique_ptr<backend::State> state;
   int64_t counted = 0;  // of its bytes, in core->state_bytes
+  std::atomic<bool> busy = false;
 };
 
 State::State() = default;
@@ -48,7 +50,7 @@ int64_t State::byte_size() const { return impl_ ? impl_->state->byte_size() : 0;
 State State::copy() const {
   State twin;
   if (!impl_) return twin;
-  const BusyLease lease(impl_->core->busy, "model");
+  const BusyLease lease(impl_->busy, "state");
   if (!impl_->state->valid()) {
     throw Error(ErrorCode::invalid_argument, "a state whose last call failed cannot be copied", "state");
   }
@@ -59,38 +61,39 @@ State State::copy() const {
   return twin;
 }
 
-Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Model::~Model() = default;
-Model::Model(Model&&) noexcept = default;
-Model& Model::operator=(Model&&) noexcept = default;
+Model::Model(std::shared_ptr<ModelCore> core) : core_(std::move(core)) {}
 
-Model Model::from_pretrained(const std::string& name, const LoadOptions& options) {
-  return Model(std::make_unique<Impl>(Impl{std::make_shared<ModelCore>(load_model(name, options))}));
+ModelCore& Model::core() const {
+  if (!core_) throw Error(ErrorCode::invalid_argument, "the model was moved from", "model");
+  return *core_;
 }
 
-ModelInfo Model::info() const { return impl_->core->loaded.info; }
+Model Model::from_pretrained(const std::string& name, const LoadOptions& options) {
+  return Model(std::make_shared<ModelCore>(load_model(name, options)));
+}
+
+ModelInfo Model::info() const { return core().loaded().info; }
 
 MemoryFootprint Model::memory_footprint() const {
-  const ModelCore& core = *impl_->core;
-  const int64_t count = core.state_count;
-  const int64_t bytes = core.state_bytes;
+  const ModelCore& all = core();
+  const int64_t count = all.state_count;
+  const int64_t bytes = all.state_bytes;
   MemoryFootprint footprint;
   if (count > 0) {
-    const MemoryFootprint one = state_footprint(core.backend().config(), bytes / count);
+    const MemoryFootprint one = state_footprint(all.config(), bytes / count);
     footprint.state = one.state * count;
     footprint.kv = bytes - footprint.state;
   }
-  const backend::MemoryReport report = core.backend().memory();
+  const backend::MemoryReport report = all.backend().memory();
   footprint.weights = report.weights;
   footprint.scratch = report.scratch;
+  footprint.stored_states = all.store()->byte_size();
   return footprint;
 }
 
 State Model::new_state() const {
-  const BusyLease lease(impl_->core->busy, "model");
   State state;
-  state.impl_ =
-      std::make_unique<State::Impl>(impl_->core, impl_->core->backend().new_state(impl_->core->loaded.context));
+  state.impl_ = std::make_unique<State::Impl>(core_, core().backend().new_state(core().loaded().context));
   return state;
 }
 
@@ -129,22 +132,44 @@ void spread_rows(std::vector<float>& values, std::span<const uint8_t> mask, size
   }
 }
 
+/// Feeds `ids`; the rows wanted go to the front of `values`. All rows are had in slices, so that a state never keeps
+/// more of them than a step has.
+void feed(ModelCore& core, backend::State& state, std::span<const int32_t> ids, bool last_only,
+          std::span<float> values) {
+  runtime::Work work;
+  work.state = &state;
+  work.tokens = ids;
+  if (last_only) {
+    core.scheduler().run(work);
+    return core.backend().logits(state, 0, values);
+  }
+  const auto vocab = static_cast<size_t>(core.config().vocab_size);
+  const auto slice = static_cast<size_t>(core.backend().step_rows());
+  work.rows = backend::Rows::all;
+  for (size_t at = 0; at < ids.size(); at += slice) {
+    work.tokens = ids.subspan(at, std::min(slice, ids.size() - at));
+    core.scheduler().run(work);
+    for (size_t row = 0; row < work.tokens.size(); ++row)
+      core.backend().logits(state, static_cast<int64_t>(row), values.subspan((at + row) * vocab, vocab));
+  }
+}
+
 }  // namespace
 
 Logits Model::forward(std::span<const int32_t> input_ids, State& state, std::span<const uint8_t> attention_mask,
                       bool last_only) const {
-  ModelCore& core = *impl_->core;
-  const BusyLease lease(core.busy, "model");
-  if (!state.impl_ || state.impl_->core != impl_->core) {
+  ModelCore& all = core();
+  if (!state.impl_ || state.impl_->core != core_) {
     throw Error(ErrorCode::invalid_argument, state.impl_ ? "belongs to another model" : "is empty", "state",
                 "make it with Model::new_state()");
   }
+  const BusyLease lease(state.impl_->busy, "state");
   backend::State& inner = *state.impl_->state;
   if (!inner.valid()) {
     throw Error(ErrorCode::invalid_argument, "is unusable since a call on it failed", "state", "make a new one");
   }
   Logits logits;
-  logits.vocab = core.backend().config().vocab_size;
+  logits.vocab = all.config().vocab_size;
   const std::vector<int32_t> ids = unmasked(input_ids, attention_mask, logits.vocab);
   const auto count = static_cast<int64_t>(ids.size());
   if (inner.position() + count > inner.capacity()) {
@@ -162,16 +187,7 @@ Logits Model::forward(std::span<const int32_t> input_ids, State& state, std::spa
   }
   if (count == 0) return logits;  // nothing but padding
 
-  const std::span<float> values(logits.values);
-  if (count == 1 && inner.position() > 0) {
-    core.backend().decode(inner, ids.front(), values.first(static_cast<size_t>(logits.vocab)));
-  } else {
-    backend::PrefillRequest request;
-    request.tokens = ids;
-    request.rows = last_only ? backend::LogitRows::last : backend::LogitRows::all;
-    request.logits = values.first(static_cast<size_t>((last_only ? 1 : count) * logits.vocab));
-    core.backend().prefill(inner, request);
-  }
+  feed(all, inner, ids, last_only, logits.values);
   state.impl_->count();
   if (!last_only && count < logits.rows) {
     spread_rows(logits.values, attention_mask, static_cast<size_t>(logits.vocab), ids.size());

@@ -1,10 +1,13 @@
-// The public Session over runtime::Session, with the model's one-call-at-a-time rule around each call.
+// The public Session over runtime::Session, with the one-call-at-a-time rule around each call.
 #include "prosa/session.h"
+
+#include <atomic>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "base/busy.h"
-#include "base/check.h"
 #include "runtime/core.h"
 #include "runtime/session.h"
 
@@ -26,71 +29,101 @@ std::string SyncReport::reason() const {
 }
 
 struct Session::Impl {
-  Impl(std::shared_ptr<ModelCore> shared, std::shared_ptr<runtime::StateStore> store)
-      : core(std::move(shared)), inner(core->loaded.backend, core->loaded.context, std::move(store)) {
-    inner.keep_reply_marks();
-  }
+  explicit Impl(std::shared_ptr<ModelCore> core) : inner(core, core->loaded().context) { inner.keep_reply_marks(); }
+  Impl(const Impl& origin) : inner(origin.inner) {}
 
-  std::shared_ptr<ModelCore> core;
   runtime::Session inner;
+  std::vector<float> row;  // [vocab] of the last token, copied when it is asked for
+  std::atomic<int64_t> row_bytes = 0;
+  std::atomic<bool> busy = false;
 
-  [[nodiscard]] BusyLease lease() const { return {core->busy, "model"}; }
+  [[nodiscard]] BusyLease lease() { return {busy, "session"}; }
 };
 
 Session::Session(const Model& model) {
-  const std::shared_ptr<ModelCore>& core = model.impl_->core;
-  const BusyLease lease(core->busy, "model");
-  auto store = std::static_pointer_cast<runtime::StateStore>(core->shared_by_sessions);
-  if (!store) {
-    store = std::make_shared<runtime::StateStore>(core->loaded.state_store_bytes);
-    core->shared_by_sessions = store;
-  }
-  impl_ = std::make_unique<Impl>(core, std::move(store));
+  if (!model.core_) throw Error(ErrorCode::invalid_argument, "the model was moved from", "model");
+  impl_ = std::make_unique<Impl>(model.core_);
 }
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
+Session::Impl& Session::impl() const {
+  if (!impl_) throw Error(ErrorCode::invalid_argument, "the session was moved from", "session");
+  return *impl_;
+}
+
+Session Session::fork() const {
+  Impl& mine = impl();
+  const BusyLease lease = mine.lease();
+  return Session(std::make_unique<Impl>(mine));
+}
+
 SyncReport Session::sync(std::span<const int32_t> tokens, std::span<const int64_t> cuts,
                          const std::atomic<bool>* cancel) {
-  const BusyLease lease = impl_->lease();
-  return impl_->inner.sync({tokens, cuts, cancel});
+  Impl& mine = impl();
+  const BusyLease lease = mine.lease();
+  mine.row.clear();
+  return mine.inner.sync({tokens, cuts, Cancel(cancel)});
 }
 
 void Session::decode(int32_t token) {
-  const BusyLease lease = impl_->lease();
-  impl_->inner.decode(token);
+  Impl& mine = impl();
+  const BusyLease lease = mine.lease();
+  mine.row.clear();
+  mine.inner.decode(token);
 }
 
 SyncReport Session::rewind(int64_t position) {
-  const BusyLease lease = impl_->lease();
-  return impl_->inner.rewind(position);
+  Impl& mine = impl();
+  const BusyLease lease = mine.lease();
+  mine.row.clear();
+  return mine.inner.rewind(position);
 }
 
 void Session::mark() {
-  const BusyLease lease = impl_->lease();
+  const BusyLease lease = impl().lease();
   impl_->inner.mark();
 }
 
 void Session::reset() {
-  const BusyLease lease = impl_->lease();
-  impl_->inner.reset();
+  Impl& mine = impl();
+  const BusyLease lease = mine.lease();
+  mine.row.clear();
+  mine.inner.reset();
 }
 
-std::span<const float> Session::logits() const { return std::as_const(impl_->inner).logits(); }
-std::span<const int32_t> Session::tokens() const { return impl_->inner.tokens(); }
-int64_t Session::position() const { return impl_->inner.position(); }
-int64_t Session::capacity() const { return impl_->inner.capacity(); }
-MemoryFootprint Session::memory_footprint() const { return impl_->inner.memory(); }
+std::span<const float> Session::logits() const {
+  Impl& mine = impl();
+  if (!mine.inner.has_logits()) return {};
+  if (mine.row.empty()) {
+    mine.row.resize(static_cast<size_t>(mine.inner.backend().config().vocab_size));
+    mine.row_bytes = static_cast<int64_t>(mine.row.size() * sizeof(float));
+    mine.inner.copy_logits(mine.row);
+  }
+  return mine.row;
+}
+
+std::span<const int32_t> Session::tokens() const { return impl().inner.tokens(); }
+int64_t Session::position() const { return impl().inner.position(); }
+int64_t Session::capacity() const { return impl().inner.capacity(); }
+MemoryFootprint Session::memory_footprint() const {
+  MemoryFootprint footprint = impl().inner.memory();
+  footprint.scratch += impl_->row_bytes;
+  return footprint;
+}
 
 void Session::save(const std::string& path) const {
-  const BusyLease lease = impl_->lease();
-  impl_->inner.save(path, impl_->core->loaded.fingerprint, {});
+  const BusyLease lease = impl().lease();
+  impl_->inner.save(path, {});
 }
 
 void Session::load(const std::string& path) {
-  const BusyLease lease = impl_->lease();
-  impl_->inner.load(path, impl_->core->loaded.fingerprint);
+  Impl& mine = impl();
+  const BusyLease lease = mine.lease();
+  mine.row.clear();
+  mine.inner.load(path);
 }
 
 }  // namespace prosa

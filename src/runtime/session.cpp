@@ -1,4 +1,4 @@
-// The three ways to a token list: extend, restore, rebuild; then prefill of what is left, cut where checkpoints stand.
+// The three ways to a token list: extend, restore, rebuild; then prefill of what is left, cut where states are kept.
 #include "runtime/session.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace prosa::runtime {
 
 namespace {
-// Of many cuts, as when a long history is read anew, a checkpoint is kept at the first and at these last ones: copying
+// Of many cuts, as when a long history is read anew, a state is kept at the first and at these last ones: copying
 // the state everywhere would cost time for places that nobody returns to. Prefill pauses at all of them nevertheless,
 // so that the bits do not depend on what was reused.
 constexpr size_t kKeptCuts = 4;
@@ -27,21 +27,34 @@ uint64_t next_id() {
 }
 }  // namespace
 
-Session::Session(std::shared_ptr<backend::Backend> backend, int64_t capacity, std::shared_ptr<StateStore> store)
+Session::Session(std::shared_ptr<ModelCore> core, int64_t capacity)
+    : id_(next_id()), core_(std::move(core)), state_(backend().new_state(capacity)) {}
+
+Session::Session(const Session& origin)
     : id_(next_id()),
-      backend_(std::move(backend)),
-      state_(backend_->new_state(capacity)),
-      logits_(static_cast<size_t>(backend_->config().vocab_size)),
-      store_(std::move(store)) {
-  PROSA_CHECK(store_ != nullptr);
+      core_(origin.core_),
+      state_(backend().new_state(origin.capacity())),
+      reply_marks_(origin.reply_marks_) {
+  if (!origin.usable_ || origin.tokens_.empty()) return;
+  backend().restore(*state_, *backend().snapshot(*origin.state_));
+  tokens_ = origin.tokens_;
+  if (origin.has_logits()) {
+    std::vector<float> row(static_cast<size_t>(backend().config().vocab_size));
+    origin.copy_logits(row);
+    backend().set_row(*state_, row);
+  }
+  count_shared();
 }
 
-Session::~Session() { drop_slots(); }
+Session::~Session() {
+  pause();
+  drop_slots();
+}
 
 void Session::check_token(int32_t token) const {
-  if (token >= 0 && token < backend_->config().vocab_size) return;
+  if (token >= 0 && token < backend().config().vocab_size) return;
   throw Error(ErrorCode::invalid_argument,
-              fmt::format("token id {} is outside [0, {})", token, backend_->config().vocab_size));
+              fmt::format("token id {} is outside [0, {})", token, backend().config().vocab_size));
 }
 
 SyncReport Session::sync(const SyncRequest& request) {
@@ -57,18 +70,18 @@ SyncReport Session::sync(const SyncRequest& request) {
   SyncReport report = rewind_for(tokens, request.logits);
   report.computed = static_cast<int64_t>(tokens.size()) - report.reused;
   int64_t from = report.reused;
-  const auto feed_to = [&](int64_t to, backend::LogitRows rows) {
-    prefill(tokens.subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)), rows, request.cancel);
+  const auto feed_to = [&](int64_t to, backend::Rows rows) {
+    feed(tokens.subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)), rows, request, nullptr);
     from = to;
   };
   const auto end = static_cast<int64_t>(tokens.size());
   for (size_t i = 0; i < request.cuts.size(); ++i) {
     const int64_t cut = request.cuts[i];
     if (cut < from || cut >= end) continue;
-    if (cut > from) feed_to(cut, backend::LogitRows::none);
+    if (cut > from) feed_to(cut, backend::Rows::none);
     if (i == 0 || i + kKeptCuts >= request.cuts.size()) mark();
   }
-  if (from < end) feed_to(end, request.logits ? backend::LogitRows::last : backend::LogitRows::none);
+  if (from < end) feed_to(end, request.logits ? backend::Rows::last : backend::Rows::none);
   count_shared();
   return report;
 }
@@ -78,47 +91,57 @@ int64_t Session::common_with(std::span<const int32_t> tokens) const {
   return static_cast<int64_t>(parting.first - tokens_.begin());
 }
 
-void Session::share(std::shared_ptr<StateStore> store) {
-  PROSA_CHECK(tokens_.empty() && store != nullptr);
-  store_ = std::move(store);
-}
-
-/// Puts the state at the longest known prefix of `tokens` from which their last logits can be had.
+/// Puts the state at the longest known prefix of `tokens` from which their last row can be had.
 SyncReport Session::rewind_for(std::span<const int32_t> tokens, bool logits) {
   const int64_t common = common_with(tokens);
   const bool whole = tokens_.size() == tokens.size();
-  const bool extends = usable_ && state_->valid() && common == position() && (!whole || has_logits_ || !logits);
-  const auto checkpoint = store_->find(tokens, static_cast<int64_t>(tokens.size()) - (logits ? 1 : 0));
-  if (extends && (!checkpoint || checkpoint->snapshot->position() <= position())) {
+  const bool extends = usable_ && state_->valid() && common == position() && (!whole || has_logits() || !logits);
+  const auto stored = store().find(tokens, static_cast<int64_t>(tokens.size()) - (logits ? 1 : 0), id_);
+  if (extends && (!stored || stored->snapshot->position() <= position())) {
     return {tokens_.empty() ? SyncPath::rebuilt : SyncPath::extended, position(), 0, common};
   }
   usable_ = false;  // until the state stands where tokens_ says
-  has_logits_ = false;
-  if (checkpoint) {
-    backend_->restore(*state_, *checkpoint->snapshot);
-    tokens_ = checkpoint->tokens;
+  if (stored) {
+    backend().restore(*state_, *stored->snapshot);
+    tokens_ = stored->tokens;
     PROSA_CHECK(state_->position() == position());
   } else {
-    backend_->reset(*state_);
+    backend().reset(*state_);
     tokens_.clear();
   }
   usable_ = true;
-  return {checkpoint ? SyncPath::restored : SyncPath::rebuilt, position(), 0, common};
+  return {stored ? SyncPath::restored : SyncPath::rebuilt, position(), 0, common};
 }
 
-void Session::prefill(std::span<const int32_t> tokens, backend::LogitRows rows, const std::atomic<bool>* cancel) {
-  backend::PrefillRequest request;
-  request.tokens = tokens;
-  request.rows = rows;
-  if (rows == backend::LogitRows::last) request.logits = logits_;
-  request.cancel = cancel;
+void Session::feed(std::span<const int32_t> tokens, backend::Rows rows, const SyncRequest& request, Stream* stream) {
   usable_ = false;
-  has_logits_ = false;
-  with_memory([&] { backend_->prefill(*state_, request); });
+  Work work;
+  work.state = state_.get();
+  work.tokens = tokens;
+  work.rows = rows;
+  work.priority = request.priority;
+  work.cancel = request.cancel;
+  work.stream = stream;
+  if (!run(work)) throw Error(ErrorCode::cancelled, "the prompt was cancelled", "prefill");
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   PROSA_CHECK(state_->position() == position());
   usable_ = true;
-  has_logits_ = rows == backend::LogitRows::last;
+}
+
+/// A step that finds no memory beside what the store holds has touched nothing: it goes again without the stored
+/// states. Slices that have been fed by then stay fed.
+bool Session::run(const Work& work) {
+  const int64_t begin = state_->position();
+  try {
+    return core_->scheduler().run(work);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_memory || store().size() == 0 || !state_->valid()) throw;
+  }
+  store().clear();
+  count_shared();
+  Work rest = work;
+  rest.tokens = work.tokens.subspan(static_cast<size_t>(state_->position() - begin));
+  return core_->scheduler().run(rest);
 }
 
 void Session::decode(int32_t token) {
@@ -129,18 +152,13 @@ void Session::decode(int32_t token) {
   if (position() >= capacity()) {
     throw Error(ErrorCode::context_exceeded, fmt::format("the context of {} tokens is full", capacity()));
   }
-  usable_ = false;
-  has_logits_ = false;
-  with_memory([&] { backend_->decode(*state_, token, logits_); });
-  tokens_.push_back(token);
-  usable_ = true;
-  has_logits_ = true;
-  if (std::exchange(marked_, false)) count_shared();  // the state has left the memory that the checkpoint holds
+  feed({&token, 1}, backend::Rows::last, {}, &stream_);
+  if (std::exchange(marked_, false)) count_shared();  // the state has left the memory that the stored one holds
   if (reply_marks_ > 0 && position() % kReplyStep == 0)
     mark_in_slot(static_cast<int>(position() / kReplyStep % reply_marks_));
 }
 
-SyncReport Session::rewind(int64_t position, const std::atomic<bool>* cancel) {
+SyncReport Session::rewind(int64_t position, const Cancel& cancel) {
   if (position < 1 || position > this->position()) {
     throw Error(ErrorCode::invalid_argument, fmt::format("is {}, but must be in [1, {}]", position, this->position()),
                 "position");
@@ -149,103 +167,96 @@ SyncReport Session::rewind(int64_t position, const std::atomic<bool>* cancel) {
   return sync({tokens, {}, cancel});
 }
 
-/// A step that finds no memory beside what checkpoints hold has touched nothing: it goes again without them.
-template <typename Step>
-void Session::with_memory(const Step& step) {
-  try {
-    return step();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::out_of_memory || store_->size() == 0) throw;
-  }
-  store_->clear();
-  count_shared();
-  step();
-}
-
-void Session::mark() { keep({}); }
+void Session::mark() { keep({id_}); }
 void Session::mark_in_slot(int number) { keep({id_, number}); }
 
 void Session::keep_reply_marks() {
   const int64_t state = std::max<int64_t>(state_->byte_size(), 1);  // KV is shared, and comes as tokens do
-  reply_marks_ = std::min(kReplyMarks, store_->budget() / 4 / state);
+  reply_marks_ = std::min(kReplyMarks, store().budget() / 4 / state);
 }
 
 void Session::keep(Slot slot) {
-  if (!usable_ || tokens_.empty() || store_->budget() <= 0 || store_->holds(tokens_, slot)) return;
+  if (!usable_ || tokens_.empty() || store().budget() <= 0 || store().touch(tokens_, slot)) return;
   try {
-    store_->add(tokens_, backend_->snapshot(*state_), slot);
+    store().add(tokens_, backend().snapshot(*state_), slot);
     marked_ = true;
   } catch (const std::bad_alloc&) {
-    store_->clear();
+    store().clear();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::out_of_memory) throw;
-    store_->clear();
+    store().clear();
   }
   count_shared();
 }
 
 void Session::reset() {
-  store_->clear();
+  store().forget(id_);
   usable_ = false;
-  has_logits_ = false;
-  backend_->reset(*state_);
+  backend().reset(*state_);
   tokens_.clear();
   usable_ = true;
   count_shared();
 }
 
-std::span<const float> Session::logits() const noexcept {
-  return has_logits_ ? std::span<const float>(logits_) : std::span<const float>();
+backend::Candidates Session::candidates(const backend::Pick& pick) const {
+  PROSA_CHECK(has_logits());
+  const backend::RowPick ask{state_.get(), state_->rows() - 1, pick};
+  backend::Candidates answer;
+  backend().candidates({&ask, 1}, {&answer, 1});
+  return answer;
 }
-std::span<float> Session::logits() noexcept { return has_logits_ ? std::span<float>(logits_) : std::span<float>(); }
+
+void Session::copy_logits(std::span<float> out) const {
+  PROSA_CHECK(has_logits());
+  backend().logits(*state_, state_->rows() - 1, out);
+}
 
 void Session::count_shared() {
   const std::vector<backend::SharedBlock> mine = state_->shared();
-  shared_bytes_ = store_->byte_size() - store_->byte_size_without(mine);
+  shared_bytes_ = store().byte_size() - store().byte_size_without(mine);
 }
 
 MemoryFootprint Session::memory() const {
-  MemoryFootprint footprint = state_footprint(backend_->config(), state_->byte_size());
-  footprint.stored_states = std::max<int64_t>(0, store_->byte_size() - shared_bytes_);
-  footprint.scratch = static_cast<int64_t>(logits_.size() * sizeof(float));
+  MemoryFootprint footprint = state_footprint(backend().config(), state_->byte_size());
+  footprint.stored_states = std::max<int64_t>(0, store().byte_size() - shared_bytes_);
+  footprint.scratch = state_->row_bytes();
   return footprint;
 }
 
 // ---- disk
 
-FileIdentity Session::identity(uint64_t model) const { return {model, std::string(backend_->snapshot_layout())}; }
+FileIdentity Session::identity() const {
+  return {core_->loaded().fingerprint, std::string(backend().snapshot_layout())};
+}
 
-void Session::save(const std::filesystem::path& path, uint64_t model,
-                   const std::map<std::string, std::string>& notes) const {
+void Session::save(const std::filesystem::path& path, const std::map<std::string, std::string>& notes) const {
   if (!usable_ || tokens_.empty()) {
     throw Error(ErrorCode::invalid_argument, "the session holds no tokens to save", path.string(), "sync() first");
   }
-  const auto snapshot = backend_->snapshot(*state_);
+  const auto snapshot = backend().snapshot(*state_);
+  std::vector<float> row(has_logits() ? static_cast<size_t>(backend().config().vocab_size) : 0);
+  if (!row.empty()) copy_logits(row);
   std::vector<const backend::Snapshot*> marks;
-  const auto earlier = store_->on_the_way(tokens_, kSavedMarks);
-  for (const auto& checkpoint : earlier) marks.push_back(checkpoint->snapshot.get());
-  write_session_file(path, identity(model), {tokens_, *snapshot, logits(), marks, notes});
+  const auto earlier = store().on_the_way(tokens_, kSavedMarks);
+  for (const auto& stored : earlier) marks.push_back(stored->snapshot.get());
+  write_session_file(path, identity(), {tokens_, *snapshot, row, marks, notes});
 }
 
-std::map<std::string, std::string> Session::load(const std::filesystem::path& path, uint64_t model) {
-  SessionFile file = read_session_file(path, identity(model), *backend_);
+std::map<std::string, std::string> Session::load(const std::filesystem::path& path) {
+  SessionFile file = read_session_file(path, identity(), backend());
   if (static_cast<int64_t>(file.tokens.size()) > capacity()) {
     throw Error(ErrorCode::context_exceeded,
                 fmt::format("the session has {} tokens, the context holds {}", file.tokens.size(), capacity()),
                 path.string(), "load with a larger LoadOptions::context");
   }
   usable_ = false;
-  has_logits_ = false;
-  backend_->restore(*state_, *file.snapshot);
+  backend().restore(*state_, *file.snapshot);
+  if (!file.logits.empty()) backend().set_row(*state_, file.logits);
   tokens_ = std::move(file.tokens);
   usable_ = true;
-  if (!file.logits.empty()) {
-    logits_ = std::move(file.logits);
-    has_logits_ = true;
-  }
   for (auto& mark : file.marks) {
     const auto length = static_cast<size_t>(mark->position());
-    store_->add(std::span(tokens_).first(length), std::move(mark));
+    store().add(std::span(tokens_).first(length), std::move(mark), {id_});
   }
   count_shared();
   return std::move(file.notes);

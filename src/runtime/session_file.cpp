@@ -121,9 +121,21 @@ std::vector<T> numbers(const SafetensorsFile& file, const std::string& name, Ten
   return values;
 }
 
+TensorType tensor_type(backend::PartType type) {
+  switch (type) {
+    case backend::PartType::f32: return TensorType::f32;
+    case backend::PartType::f16: return TensorType::f16;
+    case backend::PartType::bf16: return TensorType::bf16;
+    case backend::PartType::i16: return TensorType::i16;
+    case backend::PartType::i8: return TensorType::i8;
+    case backend::PartType::u8: return TensorType::u8;
+  }
+  PROSA_CHECK(false);
+  return TensorType::u8;
+}
+
 void add_part(const std::string& prefix, const backend::SnapshotPart& part, std::vector<TensorBytes>& tensors) {
-  const TensorType type = part.element_bytes == 2 ? TensorType::i16 : TensorType::f32;
-  tensors.push_back(tensor(prefix + part.name, type, part.bytes));
+  tensors.push_back(tensor(prefix + part.name, tensor_type(part.type), part.bytes));
 }
 
 std::string mark_prefix(size_t index) { return fmt::format("mark.{}.", index); }

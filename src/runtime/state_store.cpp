@@ -1,4 +1,4 @@
-// Which checkpoints stay, and what they weigh. There are tens to hundreds of entries: scans over them are cheap, over
+// Which stored states stay, and what they weigh. There are tens to hundreds of entries: scans over them are cheap, over
 // their tokens they are not, so a hash decides first.
 #include "runtime/state_store.h"
 
@@ -9,7 +9,7 @@
 namespace prosa::runtime {
 namespace {
 
-constexpr size_t kMostEntries = 1024;  // tiny models: the bytes allow more than a scan should meet
+constexpr size_t kMaxEntries = 1024;  // tiny models: the bytes allow more than a scan should meet
 
 uint64_t mixed(uint64_t hash, int32_t token) {
   hash = (hash ^ static_cast<uint32_t>(token)) * 0x9E3779B97F4A7C15ULL;
@@ -28,66 +28,75 @@ bool begins_with(std::span<const int32_t> tokens, std::span<const int32_t> prefi
 
 }  // namespace
 
-std::shared_ptr<const StoredState> StateStore::find(std::span<const int32_t> tokens, int64_t longest) {
+/// A use by another than the owner makes a state everybody's: what the owner forgets stays for the others.
+void StateStore::use(Entry& entry, uint64_t owner) {
+  entry.used = tick_;
+  if (entry.slot.number == Slot::kKept && owner != entry.slot.owner) entry.slot.owner = 0;
+}
+
+std::shared_ptr<const StoredState> StateStore::find(std::span<const int32_t> tokens, int64_t longest, uint64_t owner) {
   const std::lock_guard lock(mutex_);
   ++tick_;
-  std::shared_ptr<const StoredState> best;
+  Entry* const best = longest < 0 ? nullptr : longest_prefix(tokens, static_cast<size_t>(longest));
+  for (Entry* entry = best; entry != nullptr; entry = entry->before) use(*entry, owner);
+  return best == nullptr ? nullptr : best->state;
+}
+
+StateStore::Entry* StateStore::longest_prefix(std::span<const int32_t> tokens, size_t longest) const {
+  Entry* best = nullptr;
   uint64_t hash = hash_of({});
   size_t hashed = 0;
-  for (Entry& entry : entries_) {  // by position: the last hit is the longest
-    if (entry.length() > tokens.size() || static_cast<int64_t>(entry.length()) > longest) break;
-    while (hashed < entry.length()) hash = mixed(hash, tokens[hashed++]);
-    if (hash != entry.hash || !begins_with(tokens, entry.checkpoint->tokens)) continue;
-    entry.used = tick_;
-    best = entry.checkpoint;
+  for (const auto& entry : entries_) {  // by length: the last hit is the longest
+    if (entry->length() > tokens.size() || entry->length() > longest) break;
+    while (hashed < entry->length()) hash = mixed(hash, tokens[hashed++]);
+    if (hash == entry->hash && begins_with(tokens, entry->tokens())) best = entry.get();
   }
   return best;
 }
 
 std::vector<std::shared_ptr<const StoredState>> StateStore::on_the_way(std::span<const int32_t> tokens,
-                                                                       size_t most) const {
+                                                                       size_t limit) const {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const StoredState>> found;
-  for (const Entry& entry : entries_) {
-    if (entry.length() >= tokens.size()) break;
-    if (entry.slot.owner == 0 && begins_with(tokens, entry.checkpoint->tokens)) found.push_back(entry.checkpoint);
+  if (tokens.empty()) return found;
+  for (const Entry* entry = longest_prefix(tokens, tokens.size() - 1); entry != nullptr && found.size() < limit;
+       entry = entry->before) {
+    if (entry->slot.number == Slot::kKept) found.push_back(entry->state);
   }
-  if (found.size() > most) found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(most));
+  std::ranges::reverse(found);
   return found;
 }
 
-size_t StateStore::index_of(std::span<const int32_t> tokens, uint64_t hash) const {
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    if (entries_[i].hash == hash && entries_[i].length() == tokens.size() &&
-        begins_with(tokens, entries_[i].checkpoint->tokens)) {
-      return i;
-    }
+StateStore::Entry* StateStore::exact(std::span<const int32_t> tokens, uint64_t hash) const {
+  auto entry = std::ranges::lower_bound(entries_, tokens.size(), {}, [](const auto& each) { return each->length(); });
+  for (; entry != entries_.end() && (*entry)->length() == tokens.size(); ++entry) {
+    if ((*entry)->hash == hash && begins_with(tokens, (*entry)->tokens())) return entry->get();
   }
-  return entries_.size();
+  return nullptr;
 }
 
-bool StateStore::holds(std::span<const int32_t> tokens, Slot slot) {
+bool StateStore::contains(std::span<const int32_t> tokens) const {
   const std::lock_guard lock(mutex_);
-  return touch(tokens, hash_of(tokens), slot);
+  return exact(tokens, hash_of(tokens)) != nullptr;
 }
 
-bool StateStore::touch(std::span<const int32_t> tokens, uint64_t hash, Slot slot) {
-  const size_t held = index_of(tokens, hash);
-  if (held == entries_.size()) return false;
-  entries_[held].used = tick_;
-  if (slot.owner == 0) entries_[held].slot = {};  // from now on it stays
+bool StateStore::touch(std::span<const int32_t> tokens, Slot slot) {
+  const std::lock_guard lock(mutex_);
+  Entry* const entry = exact(tokens, hash_of(tokens));
+  if (entry == nullptr) return false;
+  if (slot.number == Slot::kKept && entry->slot.number != Slot::kKept) entry->slot = slot;  // from now on it stays
+  use(*entry, slot.owner);
   return true;
 }
 
 bool StateStore::add(std::span<const int32_t> tokens, std::unique_ptr<const backend::Snapshot> snapshot, Slot slot) {
   PROSA_CHECK(snapshot != nullptr && snapshot->position() == static_cast<int64_t>(tokens.size()));
+  if (touch(tokens, slot)) return false;
   const std::lock_guard lock(mutex_);
   const uint64_t hash = hash_of(tokens);
-  if (touch(tokens, hash, slot)) return false;
-  if (slot.owner != 0) {
-    for (size_t i = entries_.size(); i-- > 0;) {
-      if (entries_[i].slot.owner == slot.owner && entries_[i].slot.number == slot.number) drop(i);
-    }
+  if (exact(tokens, hash) != nullptr) return false;  // somebody was faster
+  if (slot.number != Slot::kKept) {
+    drop_if([&](const Entry& entry) { return entry.slot.owner == slot.owner && entry.slot.number == slot.number; });
   }
   const std::vector<backend::SharedBlock> shared = snapshot->shared();
   const int64_t all = snapshot->byte_size() + static_cast<int64_t>(tokens.size_bytes());
@@ -100,13 +109,25 @@ bool StateStore::add(std::span<const int32_t> tokens, std::unique_ptr<const back
     if (held.holders++ == 0) bytes_ += block.bytes;
     held.bytes = block.bytes;
   }
-  while (!entries_.empty() && (bytes_ > budget_ || entries_.size() >= kMostEntries)) drop(least_useful());
+  while (!entries_.empty() && (bytes_ > budget_ || entries_.size() >= kMaxEntries)) drop(least_useful());
 
-  auto checkpoint = std::make_shared<StoredState>(StoredState{{tokens.begin(), tokens.end()}, std::move(snapshot)});
-  const auto place = std::upper_bound(entries_.begin(), entries_.end(), tokens.size(),
-                                      [](size_t size, const Entry& other) { return size < other.length(); });
-  entries_.insert(place, Entry{std::move(checkpoint), hash, slot, tick_, own});
+  auto state = std::make_shared<StoredState>(StoredState{{tokens.begin(), tokens.end()}, std::move(snapshot)});
+  insert(std::make_unique<Entry>(Entry{std::move(state), hash, slot, tick_, own}));
   return true;
+}
+
+/// Puts an entry into the order and the tree.
+void StateStore::insert(std::unique_ptr<Entry> entry) {
+  entry->before = longest_prefix(entry->tokens(), entry->length());
+  for (const auto& other : entries_) {  // those between which and their `before` it stands
+    if (other->length() > entry->length() && other->before == entry->before &&
+        begins_with(other->tokens(), entry->tokens())) {
+      other->before = entry.get();
+    }
+  }
+  const auto place =
+      std::ranges::upper_bound(entries_, entry->length(), {}, [](const auto& each) { return each->length(); });
+  entries_.insert(place, std::move(entry));
 }
 
 /// Of the entries unused for longest, the one whose loss costs least: the fewest tokens after the entry before it. The
@@ -114,17 +135,14 @@ bool StateStore::add(std::span<const int32_t> tokens, std::unique_ptr<const back
 /// out in its middle.
 size_t StateStore::least_useful() const {
   PROSA_CHECK(!entries_.empty());
-  uint64_t oldest = entries_.front().used;
-  for (const Entry& entry : entries_) oldest = std::min(oldest, entry.used);
+  uint64_t oldest = entries_.front()->used;
+  for (const auto& entry : entries_) oldest = std::min(oldest, entry->used);
   size_t best = entries_.size();
   size_t best_loss = 0;
   for (size_t i = 0; i < entries_.size(); ++i) {
-    if (entries_[i].used != oldest) continue;
-    size_t before = 0;
-    for (size_t j = 0; j < i; ++j) {
-      if (begins_with(entries_[i].checkpoint->tokens, entries_[j].checkpoint->tokens)) before = entries_[j].length();
-    }
-    const size_t loss = before == 0 ? SIZE_MAX : entries_[i].length() - before;
+    const Entry& entry = *entries_[i];
+    if (entry.used != oldest) continue;
+    const size_t loss = entry.before == nullptr ? SIZE_MAX : entry.length() - entry.before->length();
     if (best == entries_.size() || loss < best_loss) {
       best = i;
       best_loss = loss;
@@ -134,22 +152,35 @@ size_t StateStore::least_useful() const {
 }
 
 void StateStore::drop(size_t index) {
-  const Entry& entry = entries_[index];
-  bytes_ -= entry.own_bytes;
-  for (const backend::SharedBlock& block : entry.checkpoint->snapshot->shared()) {
+  const std::unique_ptr<Entry> entry = std::move(entries_[index]);
+  entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(index));
+  for (const auto& other : entries_) {
+    if (other->before == entry.get()) other->before = entry->before;
+  }
+  bytes_ -= entry->own_bytes;
+  for (const backend::SharedBlock& block : entry->state->snapshot->shared()) {
     const auto held = blocks_.find(block.id);
     if (--held->second.holders > 0) continue;
     bytes_ -= held->second.bytes;
     blocks_.erase(held);
   }
-  entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+template <typename Condition>
+void StateStore::drop_if(Condition condition) {
+  for (size_t i = entries_.size(); i-- > 0;) {
+    if (condition(*entries_[i])) drop(i);
+  }
 }
 
 void StateStore::drop_slots(uint64_t owner) {
   const std::lock_guard lock(mutex_);
-  for (size_t i = entries_.size(); i-- > 0;) {
-    if (entries_[i].slot.owner == owner && owner != 0) drop(i);
-  }
+  drop_if([&](const Entry& entry) { return entry.slot.owner == owner && entry.slot.number != Slot::kKept; });
+}
+
+void StateStore::forget(uint64_t owner) {
+  const std::lock_guard lock(mutex_);
+  drop_if([&](const Entry& entry) { return owner != 0 && entry.slot.owner == owner; });
 }
 
 void StateStore::clear() {

@@ -12,12 +12,16 @@ class CounterRandom {
  public:
   explicit CounterRandom(uint64_t seed) noexcept : key_(mix(seed + kStep)) {}
 
-  /// In [0, 1), a multiple of 2^-53.
-  double next() noexcept { return static_cast<double>(mix(key_ + ++counter_ * kStep) >> 11) * 0x1p-53; }
+  /// Draw n, counted from 0: in [0, 1), a multiple of 2^-53.
+  [[nodiscard]] double at(uint64_t n) const noexcept {
+    return static_cast<double>(mix(key_ + (n + 1) * kStep) >> 11) * 0x1p-53;
+  }
+  /// One after the other.
+  double next() noexcept { return at(counter_++); }
 
  private:
   static constexpr uint64_t kStep = 0x9E3779B97F4A7C15ULL;
-  static uint64_t mix(uint64_t z) noexcept {
+  static constexpr uint64_t mix(uint64_t z) noexcept {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
     return z ^ (z >> 31);

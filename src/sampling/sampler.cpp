@@ -3,13 +3,19 @@
 #include "sampling/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "prosa/error.h"
 
 namespace prosa::sampling {
+
+using backend::Candidate;
+using backend::LogitChange;
+
 namespace {
 
 // With all tokens allowed, those e^-40 times less likely than the best are left out: even 2^20 of them together weigh
@@ -26,6 +32,13 @@ constexpr std::array<double, 14> kInverseFactorial = [] {
   return value;
 }();
 
+/// `best`: the best candidate, or null when there is none.
+void require_finite(const Candidate* best) {
+  if (best != nullptr && !std::isinf(best->logit)) return;
+  throw Error(ErrorCode::bad_checkpoint, "the model's logits are not finite, so no next token can be chosen", {},
+              "the weights are damaged or do not belong to this config.json");
+}
+
 }  // namespace
 
 double exp_of_nonpositive(double x) noexcept {
@@ -40,98 +53,140 @@ double exp_of_nonpositive(double x) noexcept {
 }
 
 Sampler::Sampler(const SamplingConfig& config, uint64_t seed, std::span<const int32_t> prompt)
-    : config_(config), random_(seed) {
-  const size_t seen = std::min(prompt.size(), kRepetitionWindow);
-  for (const int32_t token : prompt.last(seen)) remember(token);
-}
-
-void Sampler::remember(int32_t token) {
-  window_[window_next_] = token;
-  window_next_ = (window_next_ + 1) % kRepetitionWindow;
-  window_size_ = std::min(window_size_ + 1, kRepetitionWindow);
+    : config_(config), random_(seed), prompt_tail_(std::min(prompt.size(), kRepetitionWindow)) {
+  const auto tail = prompt.last(prompt_tail_);
+  tokens_.assign(tail.begin(), tail.end());
 }
 
 void Sampler::accept(int32_t token) {
-  remember(token);
-  ++reply_counts_[token];
+  tokens_.push_back(token);
+  if (!counts_tokens()) return;
+  const auto at = std::lower_bound(counts_.begin(), counts_.end(), token,
+                                   [](const Count& count, int32_t id) { return count.id < id; });
+  if (at != counts_.end() && at->id == token) {
+    ++at->times;
+  } else {
+    counts_.insert(at, {token, 1});
+  }
 }
 
-void Sampler::apply_penalties(std::span<float> logits) {
-  unpenalized_.clear();
-  const auto in_range = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < logits.size(); };
+void Sampler::rollback(size_t n) {
+  PROSA_CHECK(n <= accepted());
+  for (; n > 0; --n) {
+    const int32_t token = tokens_.back();
+    tokens_.pop_back();
+    if (!counts_tokens()) continue;
+    const auto at = std::lower_bound(counts_.begin(), counts_.end(), token,
+                                     [](const Count& count, int32_t id) { return count.id < id; });
+    if (--at->times == 0) counts_.erase(at);
+  }
+}
+
+/// The penalties as changes of single logits: two lists of rising ids, merged.
+std::span<const LogitChange> Sampler::find_changes() {
+  std::vector<LogitChange>& changes = scratch_.changes;
+  changes.clear();
+  std::array<int32_t, kRepetitionWindow> window{};
+  size_t repeated = 0;
   if (config_.repetition_penalty != 1.0F) {
-    std::array<int32_t, kRepetitionWindow> ids = window_;
-    std::sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(window_size_));
-    for (size_t i = 0; i < window_size_; ++i) {
-      if ((i > 0 && ids[i] == ids[i - 1]) || !in_range(ids[i])) continue;  // once per id
-      float& logit = logits[static_cast<size_t>(ids[i])];
-      unpenalized_.push_back({logit, ids[i]});
-      logit = logit > 0 ? logit / config_.repetition_penalty : logit * config_.repetition_penalty;
-    }
+    const std::span last = std::span(tokens_).last(std::min(tokens_.size(), kRepetitionWindow));
+    std::copy(last.begin(), last.end(), window.begin());
+    const auto end = window.begin() + static_cast<std::ptrdiff_t>(last.size());
+    std::sort(window.begin(), end);
+    repeated = static_cast<size_t>(std::unique(window.begin(), end) - window.begin());
   }
-  if (config_.presence_penalty != 0.0F || config_.frequency_penalty != 0.0F) {
-    for (const auto& [id, count] : reply_counts_) {
-      if (!in_range(id)) continue;
-      unpenalized_.push_back({logits[static_cast<size_t>(id)], id});
-      logits[static_cast<size_t>(id)] -=
-          config_.presence_penalty + config_.frequency_penalty * static_cast<float>(count);
+  size_t next = 0;
+  for (const Count& count : counts_) {
+    for (; next < repeated && window[next] < count.id; ++next) {
+      changes.push_back({window[next], config_.repetition_penalty, 0.0F});
     }
+    LogitChange change{count.id, 1.0F, 0.0F};
+    if (next < repeated && window[next] == count.id) {
+      change.penalty = config_.repetition_penalty;
+      ++next;
+    }
+    change.add = -(config_.presence_penalty + config_.frequency_penalty * static_cast<float>(count.times));
+    changes.push_back(change);
   }
+  for (; next < repeated; ++next) changes.push_back({window[next], config_.repetition_penalty, 0.0F});
+  return changes;
 }
 
-int32_t Sampler::sample(std::span<float> logits) {
-  PROSA_CHECK(!logits.empty());
-  apply_penalties(logits);
-  const int32_t token = choose(logits);
-  // Backwards: an entry that was penalised twice gets its first value back.
-  for (size_t i = unpenalized_.size(); i-- > 0;)
-    logits[static_cast<size_t>(unpenalized_[i].id)] = unpenalized_[i].logit;
-  return token;
+bool Sampler::needs_row() const noexcept {
+  return !is_greedy() && (config_.top_k == 0 || config_.top_k > backend::kMaxCandidates);
 }
 
-int32_t Sampler::choose(std::span<float> logits) {
-  const bool greedy = config_.temperature == 0.0F;
-  const bool limited = !greedy && config_.top_k > 0 && static_cast<size_t>(config_.top_k) < logits.size();
-  if (limited) select_top_k(logits, config_.top_k, candidates_);
-  const Candidate best = !limited              ? select_best(logits)
-                         : candidates_.empty() ? Candidate{0.0F, -1}
-                                               : candidates_.front();
-  if (best.id < 0 || std::isinf(best.logit)) {
-    throw Error(ErrorCode::bad_checkpoint, "the model's logits are not finite, so no next token can be chosen", {},
-                "the weights are damaged or do not belong to this config.json");
-  }
-  if (greedy) return best.id;
+backend::Pick Sampler::pick(std::span<const uint32_t> allowed) {
+  PROSA_CHECK(!needs_row());
+  return {find_changes(), allowed, is_greedy() ? 1 : config_.top_k, false};
+}
 
-  const double temperature = config_.temperature;
-  if (!limited) {
-    const double bound = best.logit - kNegligible * temperature;
-    select_above(logits, static_cast<float>(std::max(bound, -3.0e38)), candidates_);
+int32_t Sampler::choose(const backend::Candidates& answer) {
+  require_finite(answer.best.empty() ? nullptr : &answer.best.front());
+  if (is_greedy()) return answer.best.front().id;
+  scratch_.candidates = answer.best;
+  const double total = weigh(answer.best.front().logit);
+  if (config_.top_p < 1.0F) keep_nucleus_sorted(total);
+  return draw();
+}
+
+int32_t Sampler::sample(std::span<float> row, std::span<const uint32_t> allowed) {
+  PROSA_CHECK(!row.empty());
+  for (const LogitChange& change : find_changes()) {
+    float& logit = row[static_cast<size_t>(change.id)];
+    logit = change.of(logit);
   }
-  weights_.resize(candidates_.size());
-  double total = 0;
-  for (size_t i = 0; i < candidates_.size(); ++i) {
-    weights_[i] = exp_of_nonpositive((static_cast<double>(candidates_[i].logit) - best.logit) / temperature);
-    total += weights_[i];
+  for (size_t id = 0; id < row.size() && !allowed.empty(); ++id) {
+    if ((allowed[id / 32] >> (id % 32) & 1U) == 0) row[id] = -std::numeric_limits<float>::infinity();
   }
+  const bool by_id = needs_row() && (config_.top_k == 0 || static_cast<size_t>(config_.top_k) >= row.size());
+  std::vector<Candidate>& candidates = scratch_.candidates;
+  if (is_greedy() || by_id) {
+    candidates.assign(1, backend::select_best(row));
+    if (candidates.front().id < 0) candidates.clear();
+  } else {
+    backend::select_top_k(row, config_.top_k, candidates);
+  }
+  require_finite(candidates.empty() ? nullptr : &candidates.front());
+  const Candidate best = candidates.front();
+  if (is_greedy()) return best.id;
+
+  if (by_id) {
+    const double bound = best.logit - kNegligible * static_cast<double>(config_.temperature);
+    backend::select_above(row, static_cast<float>(std::max(bound, -3.0e38)), candidates);
+  }
+  const double total = weigh(best.logit);
   if (config_.top_p < 1.0F) {
-    if (limited) {
-      keep_nucleus_sorted(total);
-    } else {
+    if (by_id) {
       keep_nucleus_by_id(total, best.logit);
+    } else {
+      keep_nucleus_sorted(total);
     }
   }
   return draw();
+}
+
+/// Fills the candidates' weights, relative to the best one's; their sum.
+double Sampler::weigh(float best) {
+  const std::vector<Candidate>& candidates = scratch_.candidates;
+  scratch_.weights.resize(candidates.size());
+  double total = 0;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    scratch_.weights[i] = exp_of_nonpositive((static_cast<double>(candidates[i].logit) - best) / config_.temperature);
+    total += scratch_.weights[i];
+  }
+  return total;
 }
 
 /// Leaves the shortest run of best candidates whose weights reach top_p of `total`. Candidates stand best first here.
 void Sampler::keep_nucleus_sorted(double total) {
   const double target = total * config_.top_p;
   double sum = 0;
-  for (size_t i = 0; i < candidates_.size(); ++i) {
-    sum += weights_[i];
+  for (size_t i = 0; i < scratch_.candidates.size(); ++i) {
+    sum += scratch_.weights[i];
     if (sum < target) continue;
-    candidates_.resize(i + 1);
-    weights_.resize(i + 1);
+    scratch_.candidates.resize(i + 1);
+    scratch_.weights.resize(i + 1);
     return;
   }
 }
@@ -141,57 +196,57 @@ void Sampler::keep_nucleus_sorted(double total) {
 void Sampler::keep_nucleus_by_id(double total, float best) {
   constexpr size_t kBuckets = 1024;
   float lowest = best;
-  for (const Candidate& candidate : candidates_) lowest = std::min(lowest, candidate.logit);
+  for (const Candidate& candidate : scratch_.candidates) lowest = std::min(lowest, candidate.logit);
   const double width = std::max((static_cast<double>(best) - lowest) / (kBuckets - 1), 1e-300);
   const auto bucket_of = [&](const Candidate& candidate) {
     return static_cast<size_t>((static_cast<double>(best) - candidate.logit) / width);
   };
   std::array<double, kBuckets> mass{};
-  for (size_t i = 0; i < candidates_.size(); ++i)
-    mass[std::min(bucket_of(candidates_[i]), kBuckets - 1)] += weights_[i];
+  for (size_t i = 0; i < scratch_.candidates.size(); ++i)
+    mass[std::min(bucket_of(scratch_.candidates[i]), kBuckets - 1)] += scratch_.weights[i];
 
   const double target = total * config_.top_p;
   double before = 0;
   size_t edge = 0;
   while (edge + 1 < kBuckets && before + mass[edge] < target) before += mass[edge++];
 
-  edge_.clear();
-  for (const Candidate& candidate : candidates_) {
-    if (std::min(bucket_of(candidate), kBuckets - 1) == edge) edge_.push_back(candidate);
+  scratch_.edge.clear();
+  for (const Candidate& candidate : scratch_.candidates) {
+    if (std::min(bucket_of(candidate), kBuckets - 1) == edge) scratch_.edge.push_back(candidate);
   }
-  if (edge_.empty()) return;  // rounding left the sum a hair below the target: everything is kept
-  std::sort(edge_.begin(), edge_.end(), better);
-  Candidate last = edge_.back();
-  for (const Candidate& candidate : edge_) {
+  if (scratch_.edge.empty()) return;  // rounding left the sum a hair below the target: everything is kept
+  std::sort(scratch_.edge.begin(), scratch_.edge.end(), backend::better);
+  Candidate last = scratch_.edge.back();
+  for (const Candidate& candidate : scratch_.edge) {
     before += exp_of_nonpositive((static_cast<double>(candidate.logit) - best) / config_.temperature);
     if (before < target) continue;
     last = candidate;
     break;
   }
   size_t kept = 0;
-  for (size_t i = 0; i < candidates_.size(); ++i) {
-    if (better(last, candidates_[i])) continue;
-    candidates_[kept] = candidates_[i];
-    weights_[kept++] = weights_[i];
+  for (size_t i = 0; i < scratch_.candidates.size(); ++i) {
+    if (backend::better(last, scratch_.candidates[i])) continue;
+    scratch_.candidates[kept] = scratch_.candidates[i];
+    scratch_.weights[kept++] = scratch_.weights[i];
   }
-  candidates_.resize(kept);
-  weights_.resize(kept);
+  scratch_.candidates.resize(kept);
+  scratch_.weights.resize(kept);
 }
 
-int32_t Sampler::draw() {
+int32_t Sampler::draw() const {
   // The best token's weight is 1, so min_p is a bound on the weight itself.
   double total = 0;
-  for (const double weight : weights_) total += weight >= config_.min_p ? weight : 0.0;
-  const double target = random_.next() * total;
+  for (const double weight : scratch_.weights) total += weight >= config_.min_p ? weight : 0.0;
+  const double target = random_.at(accepted()) * total;
   double sum = 0;
   size_t last = 0;
-  for (size_t i = 0; i < weights_.size(); ++i) {
-    if (weights_[i] < config_.min_p || weights_[i] == 0.0) continue;
-    sum += weights_[i];
+  for (size_t i = 0; i < scratch_.weights.size(); ++i) {
+    if (scratch_.weights[i] < config_.min_p || scratch_.weights[i] == 0.0) continue;
+    sum += scratch_.weights[i];
     last = i;
     if (sum > target) break;
   }
-  return candidates_[last].id;  // `last` also catches a sum that rounding left a hair below the target
+  return scratch_.candidates[last].id;  // `last` also catches a sum that rounding left a hair below the target
 }
 
 }  // namespace prosa::sampling
