@@ -1,5 +1,5 @@
 // What every backend promises, for every backend and instruction set of this machine: agreement with the reference
-// within the bounds of docs/numerics.md, and bits that do not depend on threads, neighbours or snapshots.
+// within the bounds of docs/reference/numerics.md, and bits that do not depend on threads, neighbours or snapshots.
 //
 // Knows backend.h only. Where the reference must be exact (it has one program for prefill and decode), it is asked to
 // be.

@@ -1,6 +1,6 @@
 // Calibrated quantization: each part against what it claims, and whole plans on the tiny model.
 //
-// How much a method helps a trained model is measured, not tested: docs/quantization.md.
+// How much a method helps a trained model is measured, not tested: docs/measurements/quantization.md.
 #include "tools/calibrate/calibrate.h"
 
 #include <gtest/gtest.h>

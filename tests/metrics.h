@@ -1,6 +1,7 @@
 // How far two sets of logits are apart: largest difference, top-1 agreement, mean Kullback-Leibler divergence.
 //
-// The measures of docs/numerics.md, used by every test that compares backends. Rows are [vocab]; sums in double.
+// The measures of docs/reference/numerics.md, used by every test that compares backends. Rows are [vocab]; sums in
+// double.
 #pragma once
 
 #include <algorithm>
@@ -78,12 +79,12 @@ struct Agreement {
   }
 };
 
-/// The bounds of docs/numerics.md for the synthetic models, whose logits are flat. NaN fails them.
+/// The bounds of docs/reference/numerics.md for the synthetic models, whose logits are flat. NaN fails them.
 inline bool within_synthetic_bounds(const Agreement& a) {
   return a.rows > 0 && std::isfinite(a.max_diff) && a.top1() >= 0.93 && a.mean_kl() <= 5e-3;
 }
 
-/// What docs/numerics.md says of 8-bit activations. NaN fails it.
+/// What docs/reference/numerics.md says of 8-bit activations. NaN fails it.
 inline bool within_int8_bounds(const Agreement& a) {
   return a.rows > 0 && std::isfinite(a.max_diff) && a.top1() >= 0.75 && a.mean_kl() <= 5e-2;
 }

@@ -1,8 +1,8 @@
 // The reference backend against the official implementation: every golden folder, logits, hidden states, greedy tokens.
 //
-// The bounds are those of docs/numerics.md: logits within 1e-3 absolute, hidden states within 2e-3 relative to the
-// largest value of the tensor, greedy ids equal. Each test prints what it measured. Properties that hold for every
-// backend are in backend_test.cpp.
+// The bounds are those of docs/reference/numerics.md: logits within 1e-3 absolute, hidden states within 2e-3 relative
+// to the largest value of the tensor, greedy ids equal. Each test prints what it measured. Properties that hold for
+// every backend are in backend_test.cpp.
 #include "backend/reference/reference.h"
 
 #include <gtest/gtest.h>

@@ -86,7 +86,7 @@ def load(folder):
 
 
 def windows_of(count, window, stride):
-    """(begin, end, first scored) as docs/eval.md has it."""
+    """(begin, end, first scored) as docs/reference/eval.md has it."""
     covered, begin = 0, 0
     while begin + 1 < count and covered < count:
         end = min(begin + window, count)

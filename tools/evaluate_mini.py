@@ -4,7 +4,7 @@ Invariant: everything runs at temperature 0, so two runs with one build print th
 
   python3 tools/evaluate_mini.py recall  --program build/prosa --dialogues tests/data/name_recall.jsonl
   python3 tools/evaluate_mini.py sums    --program build/prosa
-  python3 tools/evaluate_mini.py samples --program build/prosa > docs/prosa-mini.md
+  python3 tools/evaluate_mini.py samples --program build/prosa > docs/measurements/prosa-mini.md
 """
 import argparse
 import json
@@ -109,7 +109,7 @@ def sums(program, options):
 def samples(program, options):
     print("# What prosa-mini says\n\nThirty conversations with the embedded demonstration model, unedited, at temperature "
           "0.\nMade by `python3 tools/evaluate_mini.py samples --program build/prosa`. What it is and what it can't do: "
-          "[its card](../models/prosa-mini/README.md).\n")
+          "[its card](../../models/prosa-mini/README.md).\n")
     for number, turns in enumerate(CONVERSATIONS, 1):
         print(f"## {number}\n")
         for user, reply in zip(turns, play(program, turns, GREEDY + options)):

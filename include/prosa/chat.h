@@ -5,7 +5,7 @@
 // to: a voice pipeline speaks `speech` and nothing else.
 //
 // One Chat serves any number of conversations in turn: what they have in common (a system prompt, earlier turns) is
-// found again. How, and what it costs: docs/sessions.md.
+// found again. How, and what it costs: docs/guide/sessions.md.
 //
 // Thread safety: one call at a time per Chat: a second thread gets Error(busy). cancel(), is_loaded(), info(), stats()
 // and memory_footprint() may come from any thread.

@@ -1,7 +1,7 @@
 // Models from a hub (Hugging Face, or what HF_ENDPOINT names): fetching them into the cache that Python's tools share.
 //
 // Loading a model by name (Model, Chat) does this by itself; pull() is for doing it ahead, or with a report. What is
-// already in the cache is used as it is; an interrupted download goes on where it stopped. docs/hub.md.
+// already in the cache is used as it is; an interrupted download goes on where it stopped. docs/reference/hub.md.
 //
 // Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE, and libcurl's https_proxy,
 // no_proxy. Thread safety: pull() may be called from any number of threads and processes; they wait for each other

@@ -31,11 +31,13 @@ struct LoadOptions {
   int threads = 0;              // 0: physical cores
   std::string isa = {};         // "": the best of this machine; "amx", "avx512vnni", "avx2", "i8mm", "neon",
                                 // "portable"
-  /// CPU backend, products with quantized weights: 15-bit activations (15) stay within the bounds of docs/numerics.md;
-  /// 8-bit ones (8), what other runtimes use, read prompts 1.6 times as fast, and are off by what that page says.
+  /// CPU backend, products with quantized weights: 15-bit activations (15) stay within the bounds of
+  /// docs/reference/numerics.md; 8-bit ones (8), what other runtimes use, read prompts 1.6 times as fast, and are off
+  /// by what that page says.
   int activation_bits = 15;
   /// CPU backend, keys and values of attention: integers of 8 bits, with a scale for each vector, or of 16: twice the
-  /// memory of a token of context, and slower in long conversations. Both stay within the bounds of docs/numerics.md.
+  /// memory of a token of context, and slower in long conversations. Both stay within the bounds of
+  /// docs/reference/numerics.md.
   int kv_bits = 8;
   int64_t context = 4096;                               // tokens a conversation may hold; KV memory grows with them
   int64_t state_store_bytes = int64_t{512} << 20;       // memory for states that later prompts may come back to

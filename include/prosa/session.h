@@ -7,7 +7,7 @@
 //
 // Exactness: a restored state continues with the very bits it would have had; the same tokens with the same cuts give
 // the same bits, whatever was reused. Other cuts (a prompt fed in other pieces, a reply that was decoded and is now
-// read) agree within the numeric bounds of docs/numerics.md.
+// read) agree within the numeric bounds of docs/reference/numerics.md.
 //
 // Thread safety: one call at a time on a Session; a second thread gets Error(busy). Sessions of one Model work side by
 // side, from any threads: their steps are computed together, and change no bit of each other.

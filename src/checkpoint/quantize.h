@@ -25,7 +25,7 @@ void unpack_row(const std::byte* words, int bits, std::span<uint8_t> q);
 /// max = -min tell the two apart, by landing on either side of a tie.
 enum class ScaleRule { reciprocal, divided };
 
-/// Quantizes row [cols] by MLX's rule (docs/checkpoints.md). words [cols * bits / 32]; scales, biases
+/// Quantizes row [cols] by MLX's rule (docs/reference/checkpoints.md). words [cols * bits / 32]; scales, biases
 /// [cols / group_size] as bfloat16. The row's values must be finite.
 void quantize_row(std::span<const float> row, int bits, int group_size, std::span<uint32_t> words,
                   std::span<uint16_t> scales, std::span<uint16_t> biases, ScaleRule rule = ScaleRule::reciprocal);

@@ -15,7 +15,7 @@ class App;
 
 namespace prosa::cli {
 
-/// Documented in docs/cli.md; scripts may rely on them.
+/// Documented in docs/reference/cli.md; scripts may rely on them.
 enum ExitCode : int {
   exit_ok = 0,
   exit_unexpected = 1,  // a bug, out of memory

@@ -1,4 +1,4 @@
-// The choice of files. docs/checkpoints.md says what a folder may hold; the order of search here is the same.
+// The choice of files. docs/reference/checkpoints.md says what a folder may hold; the order of search here is the same.
 #include "hub/manifest.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The report as one JSON object. The keys of the first level and of a run that docs/cli.md calls fixed never change;
-// others may be added.
+// The report as one JSON object. The keys of the first level and of a run that docs/reference/cli.md calls fixed never
+// change; others may be added.
 #include "tools/bench.h"
 
 #include <nlohmann/json.hpp>

@@ -248,7 +248,7 @@ void add_eval(CLI::App& app) {
   command->add_flag("--json", arguments->json, "one JSON object instead of a table");
   add_load_options(*command, arguments->load, false);
   command->footer(
-      "Which tokens are scored, and how the numbers are defined: docs/eval.md.\n"
+      "Which tokens are scored, and how the numbers are defined: docs/reference/eval.md.\n"
       "\n"
       "Examples:\n"
       "  prosa eval MODEL --text wiki.test.raw\n"

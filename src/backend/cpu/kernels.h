@@ -16,8 +16,8 @@ namespace prosa::backend::cpu {
 
 /// Inputs of a product for several tokens, in float32 and, for quantized weights, as 15-bit integers by groups of
 /// columns in two int8 planes: x = scale * (128 * high + low), low in [-64, 63]. Without the low plane they are 8-bit
-/// integers, x = scale * high; docs/numerics.md has what that costs. sum = scale * (sum of the integers), the factor of
-/// a weight group's bias.
+/// integers, x = scale * high; docs/reference/numerics.md has what that costs. sum = scale * (sum of the integers), the
+/// factor of a weight group's bias.
 struct Activations {
   const float* x = nullptr;  // [tokens, ldx]; quantized weights do without
   int64_t ldx = 0;

@@ -1,8 +1,8 @@
 // How well a model predicts text, and how far it is from another: windowed perplexity, and KL against a reference.
 //
-// No files, no text and no printing: token ids and logits in, numbers out (docs/eval.md says which tokens count). Only
-// a few rows of logits are held at a time. Invariant: the same numbers for any thread count, with and without a
-// reference.
+// No files, no text and no printing: token ids and logits in, numbers out (docs/reference/eval.md says which tokens
+// count). Only a few rows of logits are held at a time. Invariant: the same numbers for any thread count, with and
+// without a reference.
 #pragma once
 
 #include <atomic>

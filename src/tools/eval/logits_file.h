@@ -1,8 +1,8 @@
 // The logits of a reference in a file, so that a large model runs once and many are held against it.
 //
-// A safetensors file of this layout (docs/eval.md): every scored row as 16-bit steps below its largest logit, which
-// leaves KL within 1e-7 nats of the exact one, and a checksum for each row. Read row by row: nothing of the size of the
-// file is held. A file belongs to its tokens, windows and vocabulary; with others it is refused.
+// A safetensors file of this layout (docs/reference/eval.md): every scored row as 16-bit steps below its largest logit,
+// which leaves KL within 1e-7 nats of the exact one, and a checksum for each row. Read row by row: nothing of the size
+// of the file is held. A file belongs to its tokens, windows and vocabulary; with others it is refused.
 #pragma once
 
 #include <cstdint>
