@@ -5,10 +5,12 @@
 // to: a voice pipeline speaks `speech` and nothing else.
 //
 // One Chat serves any number of conversations in turn: what they have in common (a system prompt, earlier turns) is
-// found again. How, and what it costs: docs/guide/sessions.md.
+// found again. How, and what it costs: docs/guide/sessions.md. Any number of Chats may stand on one Model, from any
+// threads: they share its weights and stored states, their steps are computed together, and each says what it would
+// have said alone.
 //
 // Thread safety: one call at a time per Chat: a second thread gets Error(busy). cancel(), is_loaded(), info(), stats()
-// and memory_footprint() may come from any thread.
+// and memory_footprint() may come from any thread. A Chat that was moved from gives Error(invalid_argument).
 #pragma once
 
 #include <cstddef>
@@ -63,7 +65,7 @@ struct Piece {
   std::optional<ToolCall> call = {};
 };
 
-enum class FinishReason { stop, stop_string, length, tool_calls, cancelled, deadline, context_full };
+enum class FinishReason { stop, stop_string, length, tool_calls, cancelled, deadline, context_full, error };
 std::string_view to_string(FinishReason reason) noexcept;
 
 /// What a reply cost. Times are wall-clock.
@@ -152,6 +154,7 @@ class Turn {
   friend class Chat;
   struct Impl;
   explicit Turn(std::unique_ptr<Impl> impl);
+  [[nodiscard]] Impl& impl() const;  // Error(invalid_argument) after a move
   std::unique_ptr<Impl> impl_;
 };
 
@@ -162,10 +165,26 @@ enum class Unload {
   park,  // the newest conversation goes into a file, and comes back from it at load()
 };
 
+/// What a Chat does besides replying; the fields of LoadOptions with the same names, for a Chat on a Model.
+struct ChatOptions {
+  ContextPolicy context_policy = ContextPolicy::error;
+  std::string cache_dir = {};              // a folder that keeps system prompts across restarts; "": none
+  int64_t cache_bytes = int64_t{1} << 30;  // of that folder; what was unused for longest goes first
+  double idle_unload_seconds = 0;          // unloads (keeping states) when unused for so long; 0: never, at least 0.01
+};
+
 class Chat {
  public:
   /// `name`: a folder, a hub name (owner/name[:subfolder][@revision]), or "" for the embedded model.
   static Chat from_pretrained(const std::string& name = {}, const LoadOptions& options = {});
+  /// On a loaded model, whose weights and stored states it shares: it adds a state and its KV. Errors:
+  /// invalid_argument, bad_tokenizer, not_found (a model without tokenizer files), out_of_memory.
+  explicit Chat(const Model& model, const ChatOptions& options = {});
+  /// Another chat on the same model that stands where this one does: its replies cost the tokens that are new in them.
+  /// Errors: not_loaded, busy, out_of_memory.
+  [[nodiscard]] Chat fork() const;
+  /// The model, for others to share. Error(not_loaded).
+  [[nodiscard]] Model model() const;
 
   ~Chat();
   Chat(Chat&&) noexcept;
@@ -190,9 +209,10 @@ class Chat {
   /// reply yet, or beyond its end), not_loaded, busy.
   std::string heard(size_t characters);
 
-  /// Ends the reply or the load() under way, from any thread: within milliseconds of prefill or one decode step.
+  /// Ends the call under way (a reply, hear(), load()), from any thread: within milliseconds of prefill or one step; no
+  /// effect when there is none.
   void cancel() noexcept;
-  /// Forgets the conversation's cached state (not the model).
+  /// Forgets the conversation's cached state: not the model, nor stored states that other chats of it have used.
   void reset_state();
 
   /// Writes `messages` and the state after them (read ahead as far as any next turn needs it) into one file, which is
@@ -203,10 +223,11 @@ class Chat {
   /// model, backend, version or byte order), not_loaded, busy.
   std::vector<Message> load_session(const std::string& path);
 
-  /// Again after unload(); no effect when loaded. cancel() ends it: Error(cancelled).
+  /// Again after unload(); no effect when loaded. cancel() ends it: Error(cancelled). A Chat on a Model gets
+  /// Error(not_loaded) when nobody holds that model any more.
   void load();
-  /// Frees the weights; the next reply gets Error(not_loaded). `park_path`: the file of Unload::park. Errors: busy, and
-  /// for Unload::park io.
+  /// Frees the weights, unless others hold the model; the next reply gets Error(not_loaded). `park_path`: the file of
+  /// Unload::park. Errors: busy, and for Unload::park io.
   void unload(Unload states = Unload::drop, const std::string& park_path = {});
   [[nodiscard]] bool is_loaded() const noexcept;
   [[nodiscard]] MemoryFootprint memory_footprint() const;
@@ -223,6 +244,7 @@ class Chat {
  private:
   struct Impl;
   explicit Chat(std::shared_ptr<Impl> impl);
+  [[nodiscard]] Impl& impl() const;  // Error(invalid_argument) after a move
   std::shared_ptr<Impl> impl_;
 };
 

@@ -51,26 +51,26 @@ Channel first_channel(std::string_view prompt) {
 std::string_view thinking_end_text() noexcept { return "\n</think>\n\n"; }
 
 ChannelSplitter::ChannelSplitter(ChannelTokens tokens, Channel first, ToolCallParser calls)
-    : tokens_(std::move(tokens)), parser_(std::move(calls)), channel_(first) {
+    : rules_(std::make_shared<const Rules>(Rules{std::move(tokens), std::move(calls)})), channel_(first) {
   PROSA_CHECK(first != Channel::tool_call);
 }
 
 ChannelSplitter::Tag ChannelSplitter::tag_of(int32_t id) const noexcept {
   if (id < 0) return no_tag;
-  if (id == tokens_.think_open) return think_open;
-  if (id == tokens_.think_close) return think_close;
-  if (id == tokens_.call_open) return call_open;
-  if (id == tokens_.call_close) return call_close;
-  return tokens_.is_end(id) ? end_of_reply : no_tag;
+  if (id == rules_->tokens.think_open) return think_open;
+  if (id == rules_->tokens.think_close) return think_close;
+  if (id == rules_->tokens.call_open) return call_open;
+  if (id == rules_->tokens.call_close) return call_close;
+  return rules_->tokens.is_end(id) ? end_of_reply : no_tag;
 }
 
 /// Whether the tag is looked for in the text of the present channel. A thought may talk about calls.
 bool ChannelSplitter::matches_text(Tag tag) const noexcept {
   switch (tag) {
-    case think_open: return !tokens_.think_open && channel_ != Channel::tool_call;
-    case think_close: return !tokens_.think_close && channel_ != Channel::tool_call;
-    case call_open: return !tokens_.call_open && channel_ == Channel::speech;
-    case call_close: return !tokens_.call_close && channel_ != Channel::thought;
+    case think_open: return !rules_->tokens.think_open && channel_ != Channel::tool_call;
+    case think_close: return !rules_->tokens.think_close && channel_ != Channel::tool_call;
+    case call_open: return !rules_->tokens.call_open && channel_ == Channel::speech;
+    case call_close: return !rules_->tokens.call_close && channel_ != Channel::thought;
     default: return false;
   }
 }
@@ -183,7 +183,7 @@ void ChannelSplitter::close_call(bool cut_off, std::vector<Piece>& out) {
     errors_.push_back({"the call is longer than a megabyte", text});
     return;
   }
-  auto result = parser_.parse(text, cut_off);
+  auto result = rules_->parser.parse(text, cut_off);
   if (auto* error = std::get_if<CallError>(&result)) {
     if (cut_off) error->message = "the call is cut off: " + error->message;
     errors_.push_back(std::move(*error));

@@ -12,11 +12,13 @@
 // - White space at the end of a channel's text is held back until more text of that channel follows, else dropped.
 // - Stray closing tags are dropped. A call that is cut off or malformed is a CallError, never speech.
 // - Inside a call everything but </tool_call>, <tool_call> and end tokens is the call's text.
+// A value: a copy shares tags and tools and costs the text it holds.
 // Invariant: every byte pushed becomes part of exactly one of thought, speech, call text or dropped tags and margins.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,6 +73,10 @@ class ChannelSplitter {
 
  private:
   enum Tag : uint8_t { think_open, think_close, call_open, call_close, end_of_reply, no_tag };
+  struct Rules {
+    ChannelTokens tokens;
+    ToolCallParser parser;
+  };
   struct Margin {             // the white space around one channel's text
     bool started = false;     // some text was given out; before that, line breaks are dropped
     bool drop_space = false;  // `held` already separates what comes from what was
@@ -85,8 +91,7 @@ class ChannelSplitter {
   void enter(Channel channel);
   void close_call(bool cut_off, std::vector<Piece>& out);
 
-  ChannelTokens tokens_;
-  ToolCallParser parser_;
+  std::shared_ptr<const Rules> rules_;
   Channel channel_;
   Channel before_call_ = Channel::speech;  // where </tool_call> leads back to
   std::array<Margin, 2> margins_;          // of thought and speech

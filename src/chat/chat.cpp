@@ -26,6 +26,7 @@ std::string_view to_string(FinishReason reason) noexcept {
     case FinishReason::cancelled: return "cancelled";
     case FinishReason::deadline: return "deadline";
     case FinishReason::context_full: return "context_full";
+    case FinishReason::error: return "error";
   }
   return "unknown";
 }
@@ -53,7 +54,7 @@ ReplyStream::ReplyStream(ReplyStream&&) noexcept = default;
 ReplyStream& ReplyStream::operator=(ReplyStream&&) noexcept = default;
 
 ReplyStream::iterator ReplyStream::begin() {
-  PROSA_CHECK(impl_ != nullptr);  // a moved-from stream
+  if (!impl_) throw Error(ErrorCode::invalid_argument, "the stream was moved from", "reply stream");
   if (!impl_->begun) {
     impl_->begun = true;
     impl_->advance();
@@ -62,7 +63,7 @@ ReplyStream::iterator ReplyStream::begin() {
 }
 
 const ReplyStats& ReplyStream::stats() const {
-  PROSA_CHECK(impl_ != nullptr);
+  if (!impl_) throw Error(ErrorCode::invalid_argument, "the stream was moved from", "reply stream");
   return impl_->run->stats();
 }
 
@@ -84,38 +85,75 @@ Chat::~Chat() = default;
 Chat::Chat(Chat&&) noexcept = default;
 Chat& Chat::operator=(Chat&&) noexcept = default;
 
+Chat::Impl& Chat::impl() const {
+  if (!impl_) throw Error(ErrorCode::invalid_argument, "the chat was moved from", "chat");
+  return *impl_;
+}
+
 Chat Chat::from_pretrained(const std::string& name, const LoadOptions& options) {
   chat::EngineOptions engine;
-  engine.context_policy = options.context_policy;
-  engine.cache_dir = options.cache_dir;
-  engine.cache_bytes = options.cache_bytes;
-  engine.idle_unload_seconds = options.idle_unload_seconds;
+  engine.chat = {options.context_policy, options.cache_dir, options.cache_bytes, options.idle_unload_seconds};
   LoadOptions load = options;
-  load.progress = [progress = options.progress, cancel = engine.cancel, name](double fraction, std::string_view what) {
-    if (*cancel) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
+  load.progress = [progress = options.progress, cancel = engine.cancellation, name](double fraction,
+                                                                                    std::string_view what) {
+    if (cancel->requested()) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
     if (progress) progress(fraction, what);
   };
-  load.download = [download = options.download, cancel = engine.cancel, name](const DownloadProgress& progress) {
-    if (*cancel) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
+  load.download = [download = options.download, cancel = engine.cancellation, name](const DownloadProgress& progress) {
+    if (cancel->requested()) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
     if (download) download(progress);
   };
-  const auto loader = [name, load, first = std::make_shared<std::atomic<bool>>(true)]() mutable {
+  const auto loader = [name, load,
+                       first = std::make_shared<std::atomic<bool>>(true)](const chat::KeptStates& kept) mutable {
     if (!first->exchange(false)) load.cancel = nullptr;  // the caller's flag need not outlive from_pretrained()
-    return chat::load_all(name, load);
+    return chat::load_all(name, load, kept);
   };
   auto impl = std::make_shared<Impl>(name, loader, std::move(engine));
   impl->load();
   return Chat(std::move(impl));
 }
 
+namespace {
+
+/// Loads again from whoever still holds the model.
+chat::Engine::Loader loader_on(const std::shared_ptr<ModelCore>& core) {
+  return [held = std::weak_ptr<ModelCore>(core)](const chat::KeptStates&) {
+    const std::shared_ptr<ModelCore> now = held.lock();
+    if (!now) throw Error(ErrorCode::not_loaded, "nobody holds the model any more", "model", "keep a Model of it");
+    return chat::load_on(now);
+  };
+}
+
+}  // namespace
+
+Chat::Chat(const Model& model, const ChatOptions& options) {
+  static_cast<void>(model.core());  // its error
+  chat::EngineOptions engine;
+  engine.chat = options;
+  impl_ = std::make_shared<Impl>(model.info().path, loader_on(model.core_), std::move(engine));
+  impl_->load();
+}
+
+Chat Chat::fork() const {
+  chat::EngineOptions engine;
+  engine.chat = impl().options();
+  auto twin = std::make_shared<Impl>(impl_->name(), loader_on(impl_->loaded()->core), std::move(engine));
+  twin->begin_as(*impl_);
+  return Chat(std::move(twin));
+}
+
+Model Chat::model() const { return Model(impl().loaded()->core); }
+
 ReplyStream Chat::generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
                                   const std::vector<Tool>& tools) {
+  static_cast<void>(impl());  // its error
   return ReplyStream(
       std::make_unique<ReplyStream::Impl>(std::make_unique<chat::ReplyRun>(impl_, messages, sampling, tools)));
 }
 
 Reply Chat::generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
                             const std::vector<Tool>& tools, const std::function<bool(const Piece&)>& on_piece) {
+  static_cast<void>(impl());  // its error
   chat::ReplyRun run(impl_, messages, sampling, tools);
   Reply reply;
   while (const std::optional<Piece> piece = run.next()) {
@@ -159,15 +197,18 @@ Turn::~Turn() = default;
 Turn::Turn(Turn&&) noexcept = default;
 Turn& Turn::operator=(Turn&&) noexcept = default;
 
+Turn::Impl& Turn::impl() const {
+  if (!impl_) throw Error(ErrorCode::invalid_argument, "the turn was moved from", "turn");
+  return *impl_;
+}
+
 SyncReport Turn::hear(std::string_view transcript) {
-  PROSA_CHECK(impl_ != nullptr);  // a moved-from turn
-  impl_->check_open();
+  impl().check_open();
   return impl_->engine->hear(impl_->history, transcript, impl_->tools, impl_->sampling, impl_->calls++);
 }
 
 ReplyStream Turn::commit(std::string_view transcript) {
-  PROSA_CHECK(impl_ != nullptr);
-  impl_->check_open();
+  impl().check_open();
   std::vector<Message> messages = impl_->history;
   messages.push_back({Role::user, std::string(transcript)});
   auto run = std::make_unique<chat::ReplyRun>(impl_->engine, messages, impl_->sampling, impl_->tools);
@@ -177,32 +218,37 @@ ReplyStream Turn::commit(std::string_view transcript) {
 
 Turn Chat::begin_turn(std::vector<Message> history, const SamplingConfig& sampling, std::vector<Tool> tools) {
   validate(sampling);
+  static_cast<void>(impl());  // its error
   return Turn(
       std::make_unique<Turn::Impl>(Turn::Impl{impl_, std::move(history), sampling, std::move(tools), 0, false}));
 }
 
-std::string Chat::heard(size_t characters) { return impl_->heard(characters); }
+std::string Chat::heard(size_t characters) { return impl().heard(characters); }
 
 void Chat::save_session(const std::string& path, const std::vector<Message>& messages, const SamplingConfig& sampling,
                         const std::vector<Tool>& tools) {
-  impl_->save_session(path, messages, sampling, tools);
+  impl().save_session(path, messages, sampling, tools);
 }
-std::vector<Message> Chat::load_session(const std::string& path) { return impl_->load_session(path); }
+std::vector<Message> Chat::load_session(const std::string& path) { return impl().load_session(path); }
 
-void Chat::cancel() noexcept { impl_->cancel(); }
-void Chat::reset_state() { impl_->reset_state(); }
-void Chat::load() { impl_->load(); }
-void Chat::unload(Unload states, const std::string& park_path) { impl_->unload(states, park_path); }
-bool Chat::is_loaded() const noexcept { return impl_->is_loaded(); }
-MemoryFootprint Chat::memory_footprint() const { return impl_->memory(); }
-ModelInfo Chat::info() const { return impl_->info(); }
-ReplyStats Chat::stats() const { return impl_->stats(); }
+void Chat::cancel() noexcept {
+  if (impl_) impl_->cancel();
+}
+void Chat::reset_state() { impl().reset_state(); }
+void Chat::load() { impl().load(); }
+void Chat::unload(Unload states, const std::string& park_path) { impl().unload(states, park_path); }
+bool Chat::is_loaded() const noexcept { return impl_ && impl_->is_loaded(); }
+MemoryFootprint Chat::memory_footprint() const { return impl().memory(); }
+ModelInfo Chat::info() const { return impl().info(); }
+ReplyStats Chat::stats() const { return impl().stats(); }
 
-std::vector<int32_t> Chat::tokenize(std::string_view text) const { return impl_->loaded()->tokenizer.encode(text); }
+std::vector<int32_t> Chat::tokenize(std::string_view text) const {
+  return impl().loaded()->text->tokenizer.encode(text);
+}
 
 std::string Chat::render_prompt(const std::vector<Message>& messages, const SamplingConfig& sampling,
                                 const std::vector<Tool>& tools) const {
-  return chat::render_prompt(impl_->loaded()->thinking_default, messages, tools, sampling);
+  return chat::render_prompt(impl().loaded()->text->thinking_default, messages, tools, sampling);
 }
 
 }  // namespace prosa

@@ -1,8 +1,9 @@
-// What stands behind a Chat: the loaded model with its tokenizer and session, and the right to run one reply at a time.
+// What stands behind a Chat: the model with its tokenizer, a session of it, and the right to run one reply at a time.
 //
 // Does not know how a reply is made (reply_run.h). Always owned by shared_ptr: a reply under way keeps its engine
-// alive. Invariant: the session is touched only under the lease of `busy_`. Thread safety: cancel(), is_loaded(),
-// memory(), info(), stats(), tokenizer calls from any thread; the others get Error(busy) while a reply is under way.
+// alive. Any number of engines may stand on one model. Invariant: the session is touched only under the lease. Thread
+// safety: cancel(), is_loaded(), memory(), info(), stats(), loaded() from any thread; the others get Error(busy) while
+// a call on the same engine is under way.
 #pragma once
 
 #include <atomic>
@@ -16,56 +17,90 @@
 #include <vector>
 
 #include "base/busy.h"
-#include "chat/channels.h"
+#include "chat/cancellation.h"
 #include "chat/prompt_plan.h"
+#include "chat/reply_text.h"
 #include "chat/template.h"
 #include "prosa/chat.h"
+#include "runtime/core.h"
 #include "runtime/disk_cache.h"
-#include "runtime/load.h"
 #include "runtime/session.h"
 #include "tokenizer/tokenizer.h"
 
 namespace prosa::chat {
 
-/// Everything that unload() frees.
-struct Loaded {
-  LoadedModel model;
+/// What all chats of a model share of its text.
+struct ModelText {
   Tokenizer tokenizer;
   ThinkingDefault thinking_default;
-  ChannelTokens channel_tokens;
-  std::vector<int32_t> end_tokens;             // sorted; a reply ends with any of them
-  std::vector<int32_t> thinking_end;           // closes a think block
-  std::shared_ptr<runtime::StateStore> store;  // the session's
+  ReplyTokens tokens;
+};
+
+/// Everything that an engine lets go of when it unloads.
+struct Loaded {
+  std::shared_ptr<ModelCore> core;
+  std::shared_ptr<const ModelText> text;
   runtime::Session session;
+
+  Loaded(std::shared_ptr<ModelCore> model, std::shared_ptr<const ModelText> of_model)
+      : core(std::move(model)), text(std::move(of_model)), session(core, core->loaded().context) {}
+  /// Another at the same place of the conversation.
+  Loaded(const Loaded& origin) = default;
+};
+
+/// Stored states that outlive their model, for when it is loaded again.
+struct KeptStates {
+  std::shared_ptr<runtime::StateStore> store;  // null: none
+  uint64_t fingerprint = 0;                    // of their model
 };
 
 /// Error(bad_tokenizer) when the tokenizer cannot belong to the model.
-std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, ThinkingDefault thinking_default);
+std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, ThinkingDefault thinking_default,
+                                 const KeptStates& kept = {});
 /// From files. Errors of load_model(), Tokenizer::load() and assemble().
-std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& options);
+std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& options, const KeptStates& kept);
+/// On a model that is there; its text is read once for all chats. Errors of Tokenizer::load() and assemble().
+std::shared_ptr<Loaded> load_on(const std::shared_ptr<ModelCore>& core);
 
-/// What an Engine does besides loading and replying.
+/// What an engine does besides loading and replying.
 struct EngineOptions {
-  ContextPolicy context_policy = ContextPolicy::error;
-  std::string cache_dir = {};  // "": none
-  int64_t cache_bytes = 0;
-  double idle_unload_seconds = 0;  // 0: never
+  ChatOptions chat = {};
   /// What cancel() sets, for a loader that wants to look.
-  std::shared_ptr<std::atomic<bool>> cancel = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<Cancellation> cancellation = std::make_shared<Cancellation>();
 };
 
-/// The last reply, as far as it was handed out.
+/// The last reply: its prompt and what was handed out of it.
 struct LastReply {
   std::vector<Message> messages;
   std::vector<Tool> tools;
   SamplingConfig sampling;
-  std::string said;
+  std::shared_ptr<SaidText> said;  // null: there was none
+};
+
+/// The right to use an engine's session, and to be cancelled.
+class EngineLease {
+ public:
+  EngineLease(BusyLease busy, Cancellation& cancellation) : busy_(std::move(busy)), cancellation_(&cancellation) {
+    cancellation.begin();
+  }
+  ~EngineLease() { release(); }
+  EngineLease(EngineLease&& other) noexcept
+      : busy_(std::move(other.busy_)), cancellation_(std::exchange(other.cancellation_, nullptr)) {}
+  EngineLease& operator=(EngineLease&&) = delete;
+  void release() noexcept {
+    if (auto* const cancellation = std::exchange(cancellation_, nullptr)) cancellation->end();
+    busy_.release();
+  }
+
+ private:
+  BusyLease busy_;
+  Cancellation* cancellation_;
 };
 
 class Engine {
  public:
-  using Loader = std::function<std::shared_ptr<Loaded>()>;
-  /// `loader` runs at every load(); `name` is for messages.
+  using Loader = std::function<std::shared_ptr<Loaded>(const KeptStates&)>;
+  /// `loader` runs at every load(); `name` is for messages. Error(invalid_argument): options out of range.
   Engine(std::string name, Loader loader, EngineOptions options = {});
   ~Engine();
   Engine(const Engine&) = delete;
@@ -74,7 +109,9 @@ class Engine {
   void load();
   void unload(Unload states = Unload::drop, const std::string& park_path = {});
   void reset_state();
-  void cancel() noexcept { *options_.cancel = true; }
+  void cancel() noexcept { options_.cancellation->cancel(); }
+  /// Starts this engine, which has loaded nothing yet, at the place where `origin` stands.
+  void begin_as(Engine& origin);
 
   /// See Turn::hear. `slot` alternates between calls.
   SyncReport hear(std::span<const Message> history, std::string_view transcript, std::span<const Tool> tools,
@@ -88,14 +125,16 @@ class Engine {
   [[nodiscard]] MemoryFootprint memory() const;
   [[nodiscard]] ModelInfo info() const;
   [[nodiscard]] ReplyStats stats() const;
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] const ChatOptions& options() const noexcept { return options_.chat; }
   /// Error(not_loaded) after unload(); loads again what idleness has unloaded.
   [[nodiscard]] std::shared_ptr<Loaded> loaded();
 
   // For a reply under way, which holds the lease.
 
-  /// The right to touch the session. Clears an old cancel(), and loads again what idleness has unloaded.
-  [[nodiscard]] BusyLease begin_reply();
-  [[nodiscard]] std::atomic<bool>& cancel_flag() const noexcept { return *options_.cancel; }
+  /// The right to touch the session. Loads again what idleness has unloaded.
+  [[nodiscard]] EngineLease begin_reply();
+  [[nodiscard]] const std::atomic<bool>& cancel_flag() const noexcept { return options_.cancellation->flag(); }
   /// The prompt, by the context policy. Errors: those of plan_prompt(), context_exceeded.
   PromptPlan plan(const Loaded& loaded, std::span<const Message> messages, std::span<const Tool> tools,
                   const SamplingConfig& sampling);
@@ -108,11 +147,15 @@ class Engine {
   // Under the lease:
   void load_leased();
   void unload_leased(Unload states, const std::string& park_path, bool idle);
+  void park(Loaded& loaded, const std::string& path);
+  PromptPlan plan_with(Forgetting& forgetting, const Loaded& loaded, std::span<const Message> messages,
+                       std::span<const Tool> tools, const SamplingConfig& sampling) const;
   void read_ahead(Loaded& loaded, std::span<const Message> history, std::string_view transcript,
                   std::span<const Tool> tools, const SamplingConfig& sampling, int slot, SyncReport& report);
   [[nodiscard]] std::shared_ptr<Loaded> held() const;
   /// The lease, or Error(busy). An unloading by idleness is waited for: nobody asked for it.
-  [[nodiscard]] BusyLease take();
+  [[nodiscard]] EngineLease take();
+  void watch();
   [[nodiscard]] bool is_idle_for(std::chrono::steady_clock::duration patience) const;
   void watch_idleness(const std::stop_token& over);
   void touch();
@@ -127,13 +170,12 @@ class Engine {
   LastReply last_;
   Forgetting forgetting_;
   std::unique_ptr<runtime::DiskCache> cache_;
-  std::string parked_;        // the file of Unload::park
-  uint64_t fingerprint_ = 0;  // of the model unloaded with Unload::keep or park
+  std::string parked_;  // the file of Unload::park
 
   mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<Loaded> loaded_;
-  std::shared_ptr<runtime::StateStore> kept_;  // of Unload::keep, while nothing is loaded
-  bool idle_ = false;                          // unloaded by idleness
+  KeptStates kept_;    // after Unload::keep; of Unload::park the fingerprint
+  bool idle_ = false;  // unloaded by idleness
   std::chrono::steady_clock::time_point used_;
   ModelInfo info_;  // stays after unload()
   ReplyStats stats_;

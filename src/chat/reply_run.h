@@ -1,21 +1,21 @@
-// One reply under way: prefill, then token by token backend -> sampler -> text -> channels -> stop strings -> pieces.
+// One reply under way: prefill, then token by token backend -> sampler -> text -> pieces.
 //
-// Pull-driven on the caller's thread: next() computes as much as one piece needs. Invariant: the engine's lease is held
-// from construction until the reply has ended, failed, or this object dies; the session is usable afterwards.
+// Drives a ReplyText (what tokens mean) with a Session (computing them) and a Sampler (choosing them); decides nothing
+// about text itself. Pull-driven on the caller's thread: next() computes as much as one piece needs. Invariant: the
+// engine's lease is held from construction until the reply has ended, failed, or this object dies; the session is
+// usable afterwards.
 #pragma once
 
 #include <chrono>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
-#include "chat/channels.h"
-#include "chat/deadline.h"
+#include "base/cancel.h"
 #include "chat/engine.h"
 #include "chat/prompt_plan.h"
-#include "chat/stop.h"
+#include "chat/reply_text.h"
 #include "prosa/chat.h"
 #include "sampling/sampler.h"
 
@@ -42,39 +42,32 @@ class ReplyRun {
 
   void advance();
   void prefill();
-  void close_thinking();
+  void feed_forced();
   void sample_one();
-  void take(int32_t token, bool forced);
-  bool is_margin(int32_t token);
-  void route(std::vector<Piece> pieces);
-  void finish(FinishReason reason);
-  void end(FinishReason reason) noexcept;
+  [[nodiscard]] int32_t choose();
+  void end() noexcept;
   [[nodiscard]] int64_t room() const;
-  /// Why the cancel flag is up.
-  [[nodiscard]] FinishReason cancel_reason() const { return late_ ? FinishReason::deadline : FinishReason::cancelled; }
+  /// Why the reply is cancelled.
+  [[nodiscard]] FinishReason cancel_reason() const;
 
   std::shared_ptr<Engine> engine_;
-  BusyLease lease_;  // before everything that may throw
+  EngineLease lease_;  // before everything that may throw
   Clock::time_point begin_ = Clock::now();
   std::shared_ptr<Loaded> loaded_;
   SamplingConfig sampling_;
-  LastReply last_;  // for the engine to remember
+  Cancel cancel_;  // the flag of the call, and its deadline
   PromptPlan plan_;
   sampling::Sampler sampler_;
-  StreamDecoder decoder_;
-  ChannelSplitter splitter_;
-  StopMatcher stop_;
+  ReplyText text_;
+  LastReply last_;  // for the engine to remember
 
   bool prefilled_ = false;
+  bool failed_ = false;
   bool ended_ = false;
   std::optional<int32_t> unfed_;  // the last token of the reply, not in the state yet
-  int64_t answer_tokens_ = 0;
-  size_t margin_left_ = 2;  // line breaks after a thought that do not count as answer
   int64_t decode_steps_ = 0;
-  std::deque<Piece> pieces_;  // ready to be handed out
+  std::vector<float> row_;  // [vocab], where candidates are not enough
   ReplyStats stats_;
-  std::atomic<bool> late_ = false;  // the deadline has passed
-  std::optional<Deadline> deadline_;
 };
 
 }  // namespace prosa::chat

@@ -40,6 +40,7 @@ void validate_stop_strings(std::span<const std::string> stop) {
 
 StopMatcher::StopMatcher(std::span<const std::string> stop) {
   validate_stop_strings(stop);
+  std::vector<Pattern> patterns;
   for (const std::string& text : stop) {
     Pattern pattern{text, std::vector<size_t>(text.size(), 0)};
     for (size_t i = 1, length = 0; i < text.size(); ++i) {
@@ -47,39 +48,42 @@ StopMatcher::StopMatcher(std::span<const std::string> stop) {
       if (text[i] == text[length]) ++length;
       pattern.border[i] = length;
     }
-    patterns_.push_back(std::move(pattern));
+    patterns.push_back(std::move(pattern));
   }
+  lengths_.resize(patterns.size(), 0);
+  patterns_ = std::make_shared<const std::vector<Pattern>>(std::move(patterns));
 }
 
 std::string StopMatcher::push(std::string_view text) {
   if (matched()) return {};
-  if (patterns_.empty()) return std::string(text);
+  const std::vector<Pattern>& patterns = *patterns_;
+  if (patterns.empty()) return std::string(text);
   for (const char c : text) {
     pending_ += c;
-    for (size_t i = 0; i < patterns_.size(); ++i) {
-      Pattern& pattern = patterns_[i];
-      size_t& length = pattern.matched;
+    for (size_t i = 0; i < patterns.size(); ++i) {
+      const Pattern& pattern = patterns[i];
+      size_t& length = lengths_[i];
       while (length > 0 && c != pattern.text[length]) length = pattern.border[length - 1];
       if (c == pattern.text[length]) ++length;
       if (length < pattern.text.size()) continue;
-      if (!matched() || length > patterns_[static_cast<size_t>(match_)].text.size()) match_ = static_cast<int>(i);
+      if (!matched() || length > patterns[static_cast<size_t>(match_)].text.size()) match_ = static_cast<int>(i);
       length = pattern.border[length - 1];
     }
     if (matched()) {
-      pending_.resize(pending_.size() - patterns_[static_cast<size_t>(match_)].text.size());
+      pending_.resize(pending_.size() - patterns[static_cast<size_t>(match_)].text.size());
       return std::exchange(pending_, {});
     }
   }
   // A prefix of a stop string begins with a whole character, so the cut before it lies between characters.
   size_t held = 0;
-  for (const Pattern& pattern : patterns_) held = std::max(held, pattern.matched);
+  for (const size_t length : lengths_) held = std::max(held, length);
   std::string safe = pending_.substr(0, pending_.size() - held);
   pending_.erase(0, safe.size());
   return safe;
 }
 
 std::string StopMatcher::flush() {
-  for (Pattern& pattern : patterns_) pattern.matched = 0;
+  std::fill(lengths_.begin(), lengths_.end(), 0);
   return std::exchange(pending_, {});
 }
 

@@ -4,9 +4,11 @@
 // the longest; where the text was cut into pieces makes no difference. Invariant: what push() and flush() returned, put
 // together, is exactly the text before the match (all of it without one), and no returned part ends inside a character.
 // Time is linear in the text for each string (Knuth-Morris-Pratt); at most the longest string is held back.
+// A value: a copy shares the strings and costs a few numbers and what is held back.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,7 +26,7 @@ class StopMatcher {
 
   /// Whole UTF-8 characters in; out, the text that can no longer belong to a stop string. Empty after a match.
   std::string push(std::string_view text);
-  /// The text ends here: what was held back.
+  /// The text ends here: what was held back. What is pushed next is a new text.
   std::string flush();
 
   /// The text so far holds a stop string; all later text is swallowed.
@@ -38,9 +40,9 @@ class StopMatcher {
   struct Pattern {
     std::string text;
     std::vector<size_t> border;  // [n]: of text's first n+1 bytes, the longest proper prefix that is also a suffix
-    size_t matched = 0;          // bytes of text that the input now ends with
   };
-  std::vector<Pattern> patterns_;
+  std::shared_ptr<const std::vector<Pattern>> patterns_;
+  std::vector<size_t> lengths_;  // [patterns]: bytes of each string that the input now ends with
   int match_ = -1;
   std::string pending_;  // pushed and not yet returned
 };

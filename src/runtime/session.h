@@ -66,8 +66,10 @@ class Session {
   /// Forgets the tokens, and the stored states that nobody else has used.
   void reset();
 
+  /// False while nothing was fed, and after a call that failed or was cancelled.
+  [[nodiscard]] bool usable() const noexcept { return usable_ && !tokens_.empty(); }
   /// Whether the row of the last token can be asked for.
-  [[nodiscard]] bool has_logits() const noexcept { return usable_ && !tokens_.empty() && state_->rows() > 0; }
+  [[nodiscard]] bool has_logits() const noexcept { return usable() && state_->rows() > 0; }
   /// The best tokens after the last one. Needs has_logits().
   [[nodiscard]] backend::Candidates candidates(const backend::Pick& pick) const;
   /// The whole row [vocab]: a copy. Needs has_logits().
