@@ -12,7 +12,10 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/segments.h"
 #include "prosa/error.h"
+#include "runtime/core.h"
+#include "runtime/session.h"
 
 namespace prosa::test {
 
@@ -36,50 +39,46 @@ class FakeBackend final : public backend::Backend {
   std::function<int32_t(std::span<const int32_t> fed)> script;
   std::function<void(int64_t decodes)> on_decode;  // called at the begin of every decode
 
-  std::vector<int64_t> prefills;  // sizes, in order
-  int64_t decodes = 0;
-  int64_t fail_after = -1;     // prefill throws Error(cancelled) after this many more tokens, the state half-way
-  bool out_of_memory = false;  // of snapshot()
+  std::vector<int64_t> prefills;  // sizes of segments of several tokens, and of single ones from position 0, in order
+  int64_t decodes = 0;            // segments of one token
+  int64_t fail_after = -1;        // a prefill is cancelled after this many more tokens, the state half-way
+  bool out_of_memory = false;     // of snapshot()
+  std::function<void(std::span<const backend::Segment>)> on_run;  // called at the begin of every run
 
-  [[nodiscard]] std::string_view name() const noexcept override { return "fake"; }
-  [[nodiscard]] std::string_view isa() const noexcept override { return "none"; }
-  [[nodiscard]] int threads() const noexcept override { return 1; }
+  [[nodiscard]] const backend::Description& description() const noexcept override { return description_; }
   [[nodiscard]] const ModelConfig& config() const noexcept override { return config_; }
+  [[nodiscard]] int64_t slice_unit() const noexcept override { return unit; }
+  [[nodiscard]] int64_t step_rows() const noexcept override { return rows; }
+  int64_t unit = 1;
+  int64_t rows = int64_t{1} << 20;
 
   std::unique_ptr<backend::State> new_state(int64_t capacity) override { return std::make_unique<FakeState>(capacity); }
   void reset(backend::State& state) override { as_fake(state).set({}); }
 
-  void prefill(backend::State& state, const backend::PrefillRequest& request) override {
-    FakeState& fake = as_fake(state);
-    if (!fake.valid()) throw Error(ErrorCode::invalid_argument, "prefill of an invalid state");
-    prefills.push_back(static_cast<int64_t>(request.tokens.size()));
-    for (const int32_t token : request.tokens) {
-      if ((request.cancel != nullptr && *request.cancel) || fail_after == 0) {
-        fail_after = -1;
-        fake.invalidate();
-        throw Error(ErrorCode::cancelled, "cancelled");
-      }
-      if (fail_after > 0) --fail_after;
-      fake.feed(token);
-    }
-    if (request.rows == backend::LogitRows::last) write(fake.tokens, request.logits);
+  void run(std::span<backend::Segment> segments) override {
+    backend::check_segments(segments, config_);
+    if (on_run) on_run(segments);
+    for (backend::Segment& segment : segments) run_segment(segment);
   }
 
-  void decode(backend::State& state, int32_t token, std::span<float> logits) override {
-    FakeState& fake = as_fake(state);
-    if (!fake.valid()) throw Error(ErrorCode::invalid_argument, "decode of an invalid state");
-    ++decodes;
-    if (on_decode) on_decode(decodes);
-    fake.feed(token);
-    write(fake.tokens, logits);
+  void candidates(std::span<const backend::RowPick> asks, std::span<backend::Candidates> answers) override {
+    for (const backend::RowPick& ask : asks) backend::check_pick(ask, config_);
+    for (size_t i = 0; i < asks.size(); ++i)
+      backend::pick_candidates(as_fake(*asks[i].state).row(asks[i].row), asks[i].pick, answers[i]);
   }
-  void decode_batch(std::span<backend::State* const> states, std::span<const int32_t> tokens,
-                    std::span<float> logits) override {
-    const auto vocab = static_cast<size_t>(config_.vocab_size);
-    for (size_t i = 0; i < states.size(); ++i) decode(*states[i], tokens[i], logits.subspan(i * vocab, vocab));
+  void logits(const backend::State& state, int64_t row, std::span<float> out) override {
+    backend::check_row(state, row);
+    std::ranges::copy(as_fake(state).row(row), out.begin());
+  }
+  void set_row(backend::State& state, std::span<const float> logits) override {
+    as_fake(state).set_rows({std::vector<float>(logits.begin(), logits.end())});
+  }
+  void commit(backend::State& state, int64_t n) override {
+    backend::check_commit(state, n);
+    as_fake(state).settle(n);
   }
 
-  std::unique_ptr<backend::Snapshot> snapshot(const backend::State& state) override {
+  std::unique_ptr<backend::Snapshot> snapshot(const backend::State& state, backend::Place /*place*/) override {
     if (out_of_memory) throw Error(ErrorCode::out_of_memory, "no room for a snapshot");
     return std::make_unique<FakeSnapshot>(static_cast<const FakeState&>(state).tokens, snapshot_bytes_);
   }
@@ -101,29 +100,78 @@ class FakeBackend final : public backend::Backend {
   struct FakeState final : backend::State {
     explicit FakeState(int64_t capacity) : State(capacity) {}
     [[nodiscard]] int64_t byte_size() const noexcept override { return 4000; }
+    [[nodiscard]] int64_t row_bytes() const noexcept override { return 0; }
     void set(std::vector<int32_t> fed) {
       tokens = std::move(fed);
       position_ = static_cast<int64_t>(tokens.size());
+      pending_ = 0;
       valid_ = true;
+      set_rows({});
     }
     void feed(int32_t token) {
       tokens.push_back(token);
       ++position_;
     }
-    void invalidate() { valid_ = false; }
+    void await(int64_t count) {
+      pending_ = count;
+      position_ -= count;
+    }
+    void settle(int64_t n) {
+      tokens.resize(static_cast<size_t>(position_ + n));
+      position_ += n;
+      pending_ = 0;
+    }
+    void invalidate() {
+      valid_ = false;
+      set_rows({});
+    }
+    void set_rows(std::vector<std::vector<float>> values) {
+      rows_ = static_cast<int64_t>(values.size());
+      kept = std::move(values);
+    }
+    [[nodiscard]] std::span<const float> row(int64_t index) const { return kept[static_cast<size_t>(index)]; }
     std::vector<int32_t> tokens;
+    std::vector<std::vector<float>> kept;
   };
   struct FakeSnapshot final : backend::Snapshot {
     FakeSnapshot(std::vector<int32_t> fed, int64_t bytes)
         : Snapshot(static_cast<int64_t>(fed.size())), tokens(std::move(fed)), size(bytes) {}
+    [[nodiscard]] backend::Place place() const noexcept override { return backend::Place::host; }
     [[nodiscard]] int64_t byte_size() const noexcept override { return size; }
     [[nodiscard]] std::vector<backend::SnapshotPart> parts() const override {
-      return {{"fed", sizeof(int32_t), std::as_bytes(std::span(tokens))}};
+      return {{"fed", backend::PartType::f32, std::as_bytes(std::span(tokens))}};
     }
     std::vector<int32_t> tokens;
     int64_t size;
   };
   static FakeState& as_fake(backend::State& state) { return static_cast<FakeState&>(state); }
+  static const FakeState& as_fake(const backend::State& state) { return static_cast<const FakeState&>(state); }
+
+  void run_segment(backend::Segment& segment) {
+    FakeState& fake = as_fake(*segment.state);
+    const auto count = static_cast<int64_t>(segment.tokens.size());
+    const bool decode = count == 1 && fake.position() > 0;
+    if (decode) {
+      ++decodes;
+      if (on_decode) on_decode(decodes);
+    } else {
+      prefills.push_back(count);
+    }
+    std::vector<std::vector<float>> rows_wanted;
+    fake.set_rows({});
+    for (int64_t i = 0; i < count; ++i) {
+      if (segment.cancel.requested() || (!decode && fail_after == 0)) {
+        if (!decode) fail_after = -1;
+        segment.cancelled = true;
+        return fake.invalidate();
+      }
+      if (!decode && fail_after > 0) --fail_after;
+      fake.feed(segment.tokens[static_cast<size_t>(i)]);
+      if (i >= count - backend::wanted_rows(segment)) rows_wanted.push_back(expected(fake.tokens));
+    }
+    if (segment.tentative) fake.await(count);
+    fake.set_rows(std::move(rows_wanted));
+  }
   void write(std::span<const int32_t> tokens, std::span<float> logits) const {
     if (script) {
       std::fill(logits.begin(), logits.end(), 0.0F);
@@ -138,7 +186,26 @@ class FakeBackend final : public backend::Backend {
   }
 
   ModelConfig config_;
+  backend::Description description_{"fake", "none", 1, ""};
   int64_t snapshot_bytes_;
 };
+
+/// What sessions stand on.
+inline std::shared_ptr<ModelCore> core_of(std::shared_ptr<backend::Backend> backend, int64_t store_bytes,
+                                          int64_t context = 4096) {
+  LoadedModel model;
+  model.backend = std::move(backend);
+  model.context = context;
+  model.state_store_bytes = store_bytes;
+  return std::make_shared<ModelCore>(std::move(model));
+}
+
+/// The last row of a session; empty where there is none.
+inline std::vector<float> row_of(const runtime::Session& session) {
+  if (!session.has_logits()) return {};
+  std::vector<float> row(static_cast<size_t>(session.backend().config().vocab_size));
+  session.copy_logits(row);
+  return row;
+}
 
 }  // namespace prosa::test

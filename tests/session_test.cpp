@@ -45,22 +45,22 @@ class SessionTest : public testing::Test {
     const SyncReport report = session.sync({tokens, cuts});
     EXPECT_EQ(report.reused + report.computed, static_cast<int64_t>(tokens.size()));
     EXPECT_EQ(copy(session.tokens()), tokens);
-    EXPECT_EQ(copy(session.logits()), backend->expected(tokens));
+    EXPECT_EQ(test::row_of(session), backend->expected(tokens));
     return report;
   }
   static std::vector<int32_t> copy(std::span<const int32_t> values) { return {values.begin(), values.end()}; }
   static std::vector<float> copy(std::span<const float> values) { return {values.begin(), values.end()}; }
 
   std::shared_ptr<FakeBackend> backend = std::make_shared<FakeBackend>(100);
-  std::shared_ptr<StateStore> checkpoints = std::make_shared<StateStore>(10'000);
-  Session session{backend, 60, checkpoints};
+  std::shared_ptr<ModelCore> core = test::core_of(backend, 10'000);
+  Session session{core, 60};
 };
 
 TEST_F(SessionTest, ExtendsWhatItHolds) {
   EXPECT_EQ(sync(range(0, 10)).path, SyncPath::rebuilt);
   session.decode(10);
   session.decode(11);
-  EXPECT_EQ(copy(session.logits()), backend->expected(range(0, 12)));
+  EXPECT_EQ(test::row_of(session), backend->expected(range(0, 12)));
   const SyncReport report = sync(range(0, 20));
   EXPECT_EQ(report.path, SyncPath::extended);
   EXPECT_EQ(report.reused, 12);
@@ -112,23 +112,23 @@ TEST_F(SessionTest, MarkKeepsTheCurrentPosition) {
 }
 
 TEST_F(SessionTest, AReplyIsNeverReadFromItsBeginning) {
-  const auto roomy = std::make_shared<StateStore>(100'000);
-  Session reply(backend, 300, roomy);
+  const auto roomy = test::core_of(backend, 100'000);
+  Session reply(roomy, 300);
   reply.keep_reply_marks();
   reply.sync({range(0, 10)});
   for (int32_t token = 10; token < 200; ++token) reply.decode(token % 100);
-  EXPECT_EQ(roomy->size(), static_cast<size_t>(Session::kReplyMarks));
+  EXPECT_EQ(roomy->store()->size(), static_cast<size_t>(Session::kReplyMarks));
   for (int64_t position = 199; position >= 192 - (Session::kReplyMarks - 1) * Session::kReplyStep; position -= 7) {
     const SyncReport report = reply.rewind(position);
     EXPECT_LE(report.computed, Session::kReplyStep) << "at " << position;  // at a mark all of them, for its logits
     std::vector<int32_t> tokens(static_cast<size_t>(position));
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i % 100);
     EXPECT_EQ(copy(reply.tokens()), tokens);
-    EXPECT_EQ(copy(reply.logits()), backend->expected(tokens));
+    EXPECT_EQ(test::row_of(reply), backend->expected(tokens));
   }
-  EXPECT_TRUE(roomy->on_the_way(reply.tokens(), 9).empty()) << "passing marks are no place to come back to";
+  EXPECT_TRUE(roomy->store()->on_the_way(reply.tokens(), 9).empty()) << "passing marks are no place to come back to";
 
-  Session poor(backend, 300, std::make_shared<StateStore>(3'500));  // a quarter of it holds none
+  Session poor(test::core_of(backend, 3'500), 300);  // a quarter of it holds none
   poor.keep_reply_marks();
   poor.sync({range(0, 10)});
   for (int32_t token = 10; token < 90; ++token) poor.decode(token);
@@ -196,14 +196,14 @@ TEST_F(SessionTest, NoMemoryForACheckpointIsNoError) {
 
 TEST_F(SessionTest, AStepWithoutMemoryTakesThatOfTheCheckpoints) {
   sync(range(0, 10), {5});
-  EXPECT_EQ(checkpoints->size(), 1U);
+  EXPECT_EQ(core->store()->size(), 1U);
   const auto full = [](int64_t) { throw Error(ErrorCode::out_of_memory, "no room for a step"); };
   backend->on_decode = [&](int64_t step) {
-    if (checkpoints->size() > 0) full(step);
+    if (core->store()->size() > 0) full(step);
   };
   session.decode(10);
-  EXPECT_EQ(checkpoints->size(), 0U);
-  EXPECT_EQ(copy(session.logits()), backend->expected(range(0, 11)));
+  EXPECT_EQ(core->store()->size(), 0U);
+  EXPECT_EQ(test::row_of(session), backend->expected(range(0, 11)));
   backend->on_decode = full;
   EXPECT_EQ(code_of([&] { session.decode(11); }), ErrorCode::out_of_memory) << "nothing left to give up";
   backend->on_decode = nullptr;
@@ -246,14 +246,14 @@ TEST_F(SessionTest, AColdLongHistoryKeepsAFewCheckpoints) {
 
 TEST(Session, ASnapshotAboveTheBudgetIsNotKept) {
   const auto backend = std::make_shared<FakeBackend>(100, 5000);
-  Session session(backend, 60, std::make_shared<StateStore>(4000));
+  Session session(test::core_of(backend, 4000), 60);
   session.sync({range(0, 10), std::vector<int64_t>{5}});
   EXPECT_EQ(session.store().size(), 0U);
 }
 
 TEST(Session, RandomWalksAlwaysEndWhereTheyShould) {
   const auto backend = std::make_shared<FakeBackend>(4);
-  Session session(backend, 40, std::make_shared<StateStore>(6000));
+  Session session(test::core_of(backend, 6000), 40);
   std::mt19937 random(7);
   std::vector<int32_t> tokens;
   for (int round = 0; round < 3000; ++round) {
@@ -270,11 +270,11 @@ TEST(Session, RandomWalksAlwaysEndWhereTheyShould) {
       continue;
     }
     backend->fail_after = -1;
-    ASSERT_EQ(copy(session.logits()), backend->expected(tokens)) << "round " << round;
+    ASSERT_EQ(test::row_of(session), backend->expected(tokens)) << "round " << round;
     while (tokens.size() < 40 && random() % 3 != 0) {
       tokens.push_back(static_cast<int32_t>(random() % 2));
       session.decode(tokens.back());
-      ASSERT_EQ(copy(session.logits()), backend->expected(tokens)) << "round " << round;
+      ASSERT_EQ(test::row_of(session), backend->expected(tokens)) << "round " << round;
     }
   }
 }
@@ -331,10 +331,10 @@ TEST(StateStore, ASlotHoldsTheNewestAndAnythingAskedForStays) {
   store.add(range(0, 6), with_blocks(6, {}), {1, 1});
   store.add(range(0, 7), with_blocks(7, {}), {1, 0});
   store.add(range(0, 8), with_blocks(8, {}), {2, 0});
-  EXPECT_FALSE(store.holds(range(0, 5), {1, 0}));
-  EXPECT_TRUE(store.holds(range(0, 7)));  // from now on it stays
+  EXPECT_FALSE(store.touch(range(0, 5), {1, 0}));
+  EXPECT_TRUE(store.touch(range(0, 7)));  // from now on it stays
   store.add(range(0, 9), with_blocks(9, {}), {1, 0});
-  EXPECT_TRUE(store.holds(range(0, 7), {1, 0}));
+  EXPECT_TRUE(store.touch(range(0, 7), {1, 0}));
   store.drop_slots(1);
   EXPECT_EQ(store.size(), 2U);
   EXPECT_EQ(store.find(range(0, 20), 20)->tokens.size(), 8U);
@@ -374,19 +374,19 @@ TEST(SessionOnTheReferenceBackend, AWarmTurnHasTheBitsOfAColdOne) {
   const std::vector<int32_t> first = range(20, 24);
   const std::vector<int32_t> second = range(20, 18) + range(300, 30);
 
-  Session warm(backend, 100, std::make_shared<StateStore>(1 << 28));
+  Session warm(test::core_of(backend, 1 << 28), 100);
   warm.sync({first, std::vector<int64_t>{7, 18}});
   for (int32_t token = 400; token < 410; ++token) warm.decode(token);
   const SyncReport report = warm.sync({second, std::vector<int64_t>{7, 18, 40}});
   EXPECT_EQ(report.path, SyncPath::restored);
   EXPECT_EQ(report.reused, 18);
 
-  Session cold(backend, 100, std::make_shared<StateStore>(1 << 28));
+  Session cold(test::core_of(backend, 1 << 28), 100);
   EXPECT_EQ(cold.sync({second, std::vector<int64_t>{7, 18, 40}}).reused, 0);
-  EXPECT_EQ(copy(warm.logits()), copy(cold.logits()));
+  EXPECT_EQ(test::row_of(warm), test::row_of(cold));
   warm.decode(5);
   cold.decode(5);
-  EXPECT_EQ(copy(warm.logits()), copy(cold.logits()));
+  EXPECT_EQ(test::row_of(warm), test::row_of(cold));
   EXPECT_GT(warm.memory().stored_states, 0);
   EXPECT_GT(warm.memory().state, 0);
   EXPECT_GT(warm.memory().kv, 0);

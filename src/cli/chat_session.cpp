@@ -146,7 +146,8 @@ std::string finish_note(const ReplyStats& stats, int max_tokens) {
     case FinishReason::cancelled: return "[stopped]";
     case FinishReason::stop:
     case FinishReason::stop_string:
-    case FinishReason::tool_calls: return {};
+    case FinishReason::tool_calls:
+    case FinishReason::error: return {};  // thrown, and said by who catches it
   }
   return {};
 }
