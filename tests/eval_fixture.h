@@ -37,7 +37,8 @@ inline std::vector<Document> documents_of(const std::vector<int64_t>& lengths) {
 
 inline std::unique_ptr<backend::Backend> tiny(const char* name, const char* backend, int threads) {
   backend::BackendOptions options;
-  options.threads = threads;
+  options.cpu.threads = threads;
+  options.reference.threads = threads;
   return backend::make_backend(backend, checkpoint::load_weights(test::golden_folder(name)), options);
 }
 

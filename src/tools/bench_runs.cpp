@@ -65,7 +65,7 @@ class Runner {
     for (const BenchCase& what : cases) {
       if (what.depth > 0 && !snapshots_.contains(what.depth)) snapshots_[what.depth] = snapshot_at(what.depth);
     }
-    logits_.resize(static_cast<size_t>(batch * vocab_));
+    segments_.resize(static_cast<size_t>(batch));
   }
 
   /// Seconds of one repetition. Its stages go to `stages` where that is given.
@@ -75,7 +75,7 @@ class Runner {
     const auto ids = some_tokens(what.tokens * what.batch, vocab_);
     const auto start = Clock::now();
     if (what.kind == BenchKind::prefill)
-      prefill(ids);
+      run(*states_.front(), ids, backend::Rows::last);
     else
       decode(ids, what);
     const double seconds = seconds_since(start);
@@ -107,16 +107,17 @@ class Runner {
   BenchSampling sampling() {
     constexpr int tries = 50;
     const auto ids = some_tokens(static_cast<int64_t>(sampling::kRepetitionWindow), vocab_);
-    rewind(*states_.front(), 0);
-    backend_.decode(*states_.front(), ids.front(), logits_);
-    const std::vector<float> fresh(logits_.begin(), logits_.begin() + vocab_);
+    backend::State& state = *states_.front();
+    rewind(state, 0);
+    run(state, std::span(ids).first(1), backend::Rows::last);
     sampling::Sampler sampler(SamplingConfig{}, 1, ids);
     std::vector<double> seconds;
-    std::vector<float> row;
+    backend::Candidates answer;
     for (int i = 0; i < tries; ++i) {
-      row = fresh;  // penalties change it
       const auto start = Clock::now();
-      sampler.accept(sampler.sample(row));
+      const backend::RowPick ask{&state, 0, sampler.pick()};
+      backend_.candidates({&ask, 1}, {&answer, 1});
+      sampler.accept(sampler.choose(answer));
       seconds.push_back(seconds_since(start));
     }
     return {median(seconds)};
@@ -128,10 +129,7 @@ class Runner {
     backend::State& state = *states_.front();
     backend_.reset(state);
     const auto ids = some_tokens(depth, vocab_);
-    backend::PrefillRequest request;
-    request.tokens = ids;
-    request.rows = backend::LogitRows::none;
-    backend_.prefill(state, request);
+    run(state, ids, backend::Rows::none);
     return backend_.snapshot(state);
   }
 
@@ -142,23 +140,26 @@ class Runner {
       backend_.reset(state);
   }
 
-  void prefill(std::span<const int32_t> ids) {
-    backend::PrefillRequest request;
-    request.tokens = ids;
-    request.logits = logits_;
-    backend_.prefill(*states_.front(), request);
+  void run(backend::State& state, std::span<const int32_t> ids, backend::Rows rows) {
+    backend::Segment& segment = segments_.front();
+    segment = {};
+    segment.state = &state;
+    segment.tokens = ids;
+    segment.rows = rows;
+    backend_.run({&segment, 1});
   }
 
+  /// Steps of one token for each sequence.
   void decode(std::span<const int32_t> ids, const BenchCase& what) {
-    std::vector<backend::State*> states;
-    for (int64_t i = 0; i < what.batch; ++i) states.push_back(states_[static_cast<size_t>(i)].get());
     const auto batch = static_cast<size_t>(what.batch);
+    const auto segments = std::span(segments_).first(batch);
     for (size_t step = 0; step < static_cast<size_t>(what.tokens); ++step) {
-      const auto row = ids.subspan(step * batch, batch);
-      if (batch == 1)
-        backend_.decode(*states.front(), row.front(), logits_);
-      else
-        backend_.decode_batch(states, row, logits_);
+      for (size_t i = 0; i < batch; ++i) {
+        segments[i] = {};
+        segments[i].state = states_[i].get();
+        segments[i].tokens = ids.subspan(step * batch + i, 1);
+      }
+      backend_.run(segments);
     }
   }
 
@@ -176,7 +177,7 @@ class Runner {
   bool profile_;
   std::vector<std::unique_ptr<backend::State>> states_;
   std::map<int64_t, std::unique_ptr<backend::Snapshot>> snapshots_;  // by depth
-  std::vector<float> logits_;                                        // [largest batch, vocab]
+  std::vector<backend::Segment> segments_;                           // [largest batch]
 };
 
 constexpr std::chrono::seconds kReading(3);  // of all passes together: where reading is slow (an emulator) it ends
@@ -186,20 +187,21 @@ constexpr std::chrono::seconds kReading(3);  // of all passes together: where re
 BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& report) {
   const auto weights = checkpoint::load_weights(arguments.model);
   backend::BackendOptions options;
-  options.threads = threads;
-  options.isa = arguments.load.isa;
-  options.activation_bits = arguments.load.activation_bits;
-  options.kv_bits = arguments.load.kv_bits;
+  options.cpu.threads = threads;
+  options.cpu.isa = arguments.load.isa;
+  options.cpu.activation_bits = arguments.load.activation_bits;
+  options.cpu.kv_bits = arguments.load.kv_bits;
+  options.reference.threads = threads;
   const auto backend = backend::make_backend(arguments.load.backend, weights, options);
   report.sizes = step_sizes(*weights, arguments.load.kv_bits);
   report.weight_bytes = weights->byte_size();
-  report.backend = backend->name();
-  report.isa = backend->isa();
-  report.activation_bits = options.activation_bits;
-  report.kv_bits = options.kv_bits;
+  report.backend = backend->description().name;
+  report.isa = backend->description().kernels;
+  report.activation_bits = arguments.load.activation_bits;
+  report.kv_bits = arguments.load.kv_bits;
 
   BenchSet set;
-  set.threads = backend->threads();
+  set.threads = backend->description().threads;
   fmt::print(stderr, "measuring this machine with {} threads\n", set.threads);
   ReadMeter meter(set.threads);
   std::chrono::steady_clock::duration reading{};
@@ -208,7 +210,7 @@ BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& 
     if (reading < kReading) meter.pass();
     reading += std::chrono::steady_clock::now() - start;
   };
-  set.ceilings.int8[0] = measure_int8_gmacs(backend->isa(), set.threads);
+  set.ceilings.int8[0] = measure_int8_gmacs(report.isa, set.threads);
   for (int i = 0; i < 2; ++i) read();
   const std::vector<BenchCase> cases = cases_of(arguments);
   Runner runner(*backend, report.sizes, cases, arguments.profile);
@@ -227,7 +229,7 @@ BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& 
   }
   if (set.first_decode() != nullptr) set.sampling = runner.sampling();
   set.ceilings.read = meter.gbps();
-  set.ceilings.int8[1] = measure_int8_gmacs(backend->isa(), set.threads);
+  set.ceilings.int8[1] = measure_int8_gmacs(report.isa, set.threads);
   return set;
 }
 

@@ -182,20 +182,20 @@ void run_start_child(const BenchArguments& arguments) {
 
   const auto loaded = Clock::now();
   const auto state = model.backend->new_state(model.context);
-  std::vector<float> logits(static_cast<size_t>(model.info.vocab_size));
-  model.backend->decode(*state, 0, logits);
+  const std::vector<int32_t> tokens(static_cast<size_t>(model.context), 0);
+  const auto feed = [&](std::span<const int32_t> some) {
+    backend::Segment segment;
+    segment.state = state.get();
+    segment.tokens = some;
+    model.backend->run({&segment, 1});
+  };
+  feed(std::span(tokens).first(1));
   said["token_s"] = seconds_since(loaded);
   said["after_token"] = memory_now();
   stream_output(said.dump() + "\n");
 
   if (arguments.child != "context") return;
-  const std::vector<int32_t> tokens(static_cast<size_t>(model.context - 1), 0);
-  if (!tokens.empty()) {
-    backend::PrefillRequest request;
-    request.tokens = tokens;
-    request.logits = logits;
-    model.backend->prefill(*state, request);
-  }
+  if (tokens.size() > 1) feed(std::span(tokens).subspan(1));
   stream_output(json{{"context", model.context}, {"after_context", memory_now()}}.dump() + "\n");
 }
 

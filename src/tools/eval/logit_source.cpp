@@ -13,7 +13,7 @@ class BackendSource final : public LogitSource {
   explicit BackendSource(backend::Backend& backend) : backend_(backend) {}
 
   [[nodiscard]] int64_t vocab() const noexcept override { return backend_.config().vocab_size; }
-  [[nodiscard]] int threads() const noexcept override { return backend_.threads(); }
+  [[nodiscard]] int threads() const noexcept override { return backend_.description().threads; }
 
   void begin(std::span<const Document> /*documents*/, const WindowPlan& plan,
              const WindowOptions& /*options*/) override {
@@ -31,22 +31,32 @@ class BackendSource final : public LogitSource {
   void begin_window(const Window& /*window*/) override { backend_.reset(*state_); }
 
   void feed(std::span<const int32_t> tokens, const std::atomic<bool>* cancel) override {
-    prefill(tokens, backend::LogitRows::none, {}, cancel);
+    const auto slice = static_cast<size_t>(backend_.step_rows());
+    for (size_t at = 0; at < tokens.size(); at += slice)
+      run(tokens.subspan(at, std::min(slice, tokens.size() - at)), backend::Rows::none, cancel);
   }
+
+  // In slices, so that the state keeps no more rows than a step has; none of them changes a bit.
   void score(std::span<const int32_t> tokens, std::span<float> logits, ThreadPool& /*pool*/,
              const std::atomic<bool>* cancel) override {
-    prefill(tokens, backend::LogitRows::all, logits, cancel);
+    const auto slice = static_cast<size_t>(backend_.step_rows());
+    const auto width = static_cast<size_t>(vocab());
+    for (size_t at = 0; at < tokens.size(); at += slice) {
+      run(tokens.subspan(at, std::min(slice, tokens.size() - at)), backend::Rows::all, cancel);
+      for (int64_t row = 0; row < state_->rows(); ++row)
+        backend_.logits(*state_, row, logits.subspan((at + static_cast<size_t>(row)) * width, width));
+    }
   }
 
  private:
-  void prefill(std::span<const int32_t> tokens, backend::LogitRows rows, std::span<float> logits,
-               const std::atomic<bool>* cancel) {
-    backend::PrefillRequest request;
-    request.tokens = tokens;
-    request.rows = rows;
-    request.logits = logits;
-    request.cancel = cancel;
-    backend_.prefill(*state_, request);
+  void run(std::span<const int32_t> tokens, backend::Rows rows, const std::atomic<bool>* cancel) {
+    backend::Segment segment;
+    segment.state = state_.get();
+    segment.tokens = tokens;
+    segment.rows = rows;
+    segment.cancel = Cancel(cancel);
+    backend_.run({&segment, 1});
+    if (segment.cancelled) throw Error(ErrorCode::cancelled, "the evaluation was cancelled", "eval");
   }
 
   backend::Backend& backend_;
