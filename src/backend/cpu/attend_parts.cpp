@@ -19,16 +19,20 @@ void join(AttendPart& sum, float* out, const AttendPart& more, const float* more
 }
 
 void AttendParts::reserve(int64_t spans, int64_t rows, int64_t head_dim) {
-  rows_ = rows;
-  head_dim_ = head_dim;
   const int64_t size = spans * rows * head_dim;
   if (size > outs_.size()) {
     outs_ = {};
     outs_ = AlignedBuffer<float>(size, "attention's parts", Pages::small);
   }
-  parts_.resize(static_cast<size_t>(spans * rows));
+  if (const auto count = static_cast<size_t>(spans * rows); count > parts_.size()) parts_.resize(count);
   bytes_.store(outs_.byte_size() + static_cast<int64_t>(parts_.capacity() * sizeof(AttendPart)),
                std::memory_order_relaxed);
+}
+
+bool AttendParts::arrange(int64_t spans, int64_t rows, int64_t head_dim) {
+  rows_ = rows;
+  head_dim_ = head_dim;
+  return spans * rows * head_dim <= outs_.size() && static_cast<size_t>(spans * rows) <= parts_.size();
 }
 
 }  // namespace prosa::backend::cpu

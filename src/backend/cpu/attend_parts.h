@@ -22,8 +22,10 @@ void join(AttendPart& sum, float* out, const AttendPart& more, const float* more
 /// What workers leave of spans that each of them computed for itself.
 class AttendParts {
  public:
-  /// Before the workers run. Error(out_of_memory).
+  /// Room for a pass, among others of the same call. Error(out_of_memory).
   void reserve(int64_t spans, int64_t rows, int64_t head_dim);
+  /// Before the workers of a pass run: lays the parts out for it. False where nobody reserved as much.
+  [[nodiscard]] bool arrange(int64_t spans, int64_t rows, int64_t head_dim);
 
   [[nodiscard]] float* out(int64_t span, int64_t row) { return outs_.data() + (span * rows_ + row) * head_dim_; }
   [[nodiscard]] AttendPart* parts(int64_t span) { return parts_.data() + span * rows_; }  // [rows]
@@ -33,8 +35,8 @@ class AttendParts {
  private:
   int64_t rows_ = 0;
   int64_t head_dim_ = 0;
-  AlignedBuffer<float> outs_;      // [spans, rows, head_dim]
-  std::vector<AttendPart> parts_;  // [spans, rows]
+  AlignedBuffer<float> outs_;      // [spans, rows, head_dim] of this pass, and more
+  std::vector<AttendPart> parts_;  // [spans, rows] of this pass, and more
   std::atomic<int64_t> bytes_{0};
 };
 

@@ -90,6 +90,10 @@ bool Forward::run(const Pass& pass) {
   given_up_.store(false, std::memory_order_relaxed);
   stop_.store(false, std::memory_order_relaxed);
   attention_ = plan_attention(pass, false);
+  // Where a cancelled segment left the pass, its plan may be another than the one that reserve() saw.
+  if (attention_.apart)
+    attention_.apart =
+        work_.parts.arrange(attention_.spans, attention_.rows * config_.num_key_value_heads, config_.head_dim);
   clock_.start();
   pool_.run([&](int worker) {
     embed(worker, pass);
