@@ -104,7 +104,8 @@ class ReferenceSnapshot final : public Snapshot {
     std::vector<float> conv, recurrent;  // as in LayerState
   };
 
-  ReferenceSnapshot(int64_t position, std::vector<Layer> saved) : Snapshot(position), layers(std::move(saved)) {}
+  ReferenceSnapshot(int64_t position, std::vector<Layer> saved)
+      : Snapshot(position), kept_(std::make_shared<const std::vector<Layer>>(std::move(saved))), layers(*kept_) {}
 
   [[nodiscard]] Place place() const noexcept override { return Place::host; }
 
@@ -122,13 +123,17 @@ class ReferenceSnapshot final : public Snapshot {
       const std::string number = "." + std::to_string(i);
       for (const auto& [name, values] : {std::pair{"keys", &layer.keys}, std::pair{"values", &layer.values},
                                          std::pair{"conv", &layer.conv}, std::pair{"recurrent", &layer.recurrent}}) {
-        if (!values->empty()) parts.push_back({name + number, PartType::f32, std::as_bytes(std::span(*values))});
+        if (!values->empty()) parts.push_back({name + number, PartType::f32, std::as_bytes(std::span(*values)), kept_});
       }
     }
     return parts;
   }
 
-  std::vector<Layer> layers;  // [num_layers]
+ private:
+  std::shared_ptr<const std::vector<Layer>> kept_;  // with the parts, which may outlive the snapshot
+
+ public:
+  const std::vector<Layer>& layers;  // [num_layers]
 };
 
 class ReferenceBackend final : public Backend {
