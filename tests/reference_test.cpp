@@ -2,7 +2,7 @@
 //
 // The bounds are those of docs/reference/numerics.md: logits within 1e-3 absolute, hidden states within 2e-3 relative
 // to the largest value of the tensor, greedy ids equal. Each test prints what it measured. Properties that hold for
-// every backend are in backend_test.cpp.
+// every backend are in backend_*_test.cpp.
 #include "backend/reference/reference.h"
 
 #include <gtest/gtest.h>
@@ -17,19 +17,15 @@
 #include <string>
 #include <vector>
 
-#include "backend/backend.h"
 #include "backend/reference/formulas.h"
+#include "backend_fixture.h"
 #include "checkpoint/checkpoint.h"
 #include "golden.h"
-#include "metrics.h"
-#include "prosa/error.h"
-#include "test_models.h"
 
 namespace prosa {
 namespace {
 
 namespace fs = std::filesystem;
-using backend::LogitRows;
 using test::Golden;
 
 constexpr double kLogitBound = 2e-4;
@@ -51,8 +47,8 @@ void expect_golden(backend::Backend& reference, const Golden& golden, int length
   ASSERT_TRUE(all || expected.size() == vocab);
 
   const auto state = reference.new_state(static_cast<int64_t>(ids.size() + greedy_ids.size()));
-  std::vector<float> logits(expected.size());
-  reference.prefill(*state, {.tokens = ids, .rows = all ? LogitRows::all : LogitRows::last, .logits = logits});
+  const std::vector<float> logits =
+      test::prefill(reference, *state, ids, all ? backend::Rows::all : backend::Rows::last);
   const double prompt_diff = test::max_abs_diff(expected, logits);
   EXPECT_LE(prompt_diff, kLogitBound) << prompt;
 
@@ -61,7 +57,7 @@ void expect_golden(backend::Backend& reference, const Golden& golden, int length
   std::vector<float> row(logits.end() - static_cast<std::ptrdiff_t>(vocab), logits.end());
   for (size_t step = 0; step < greedy_ids.size(); ++step) {
     chosen.push_back(static_cast<int32_t>(test::argmax(row)));
-    reference.decode(*state, chosen.back(), row);
+    row = test::decode(reference, *state, std::span(&chosen.back(), 1));
     decoded.insert(decoded.end(), row.begin(), row.end());
   }
   EXPECT_EQ(chosen, greedy_ids) << prompt;
@@ -173,41 +169,7 @@ TEST(GoldenFullSize, Qwen35_0_8B) {
   expect_golden(*reference, golden, 20);
 }
 
-// ---- what only the reference promises -------------------------------------------------------------------------------
-
-TEST(ReferenceBackend, BadCallsAreErrors) {
-  const auto reference = make_reference(test::load_model("tiny-mlx-4bit"));
-  const auto other = make_reference(test::load_model("tiny-mlx-4bit"));
-  const auto state = reference->new_state(8);
-  const auto foreign = other->new_state(8);
-  const auto vocab = static_cast<size_t>(reference->config().vocab_size);
-  std::vector<float> logits(2 * vocab);
-  const std::vector<int32_t> ids = {1, 2};
-  const auto code = [](const auto& call) { return test::error_code(call); };
-
-  EXPECT_EQ(code([&] { (void)reference->new_state(0); }), ErrorCode::invalid_argument);
-  EXPECT_EQ(code([&] { reference->prefill(*state, {.tokens = {}, .rows = LogitRows::none}); }),
-            ErrorCode::invalid_argument);
-  EXPECT_EQ(code([&] {
-              reference->prefill(*state,
-                                 {.tokens = ids, .rows = LogitRows::all, .logits = std::span(logits).first(vocab)});
-            }),
-            ErrorCode::invalid_argument);
-  EXPECT_EQ(code([&] { reference->decode(*foreign, 1, logits); }), ErrorCode::invalid_argument);
-  EXPECT_EQ(code([&] { reference->restore(*state, *reference->snapshot(*foreign)); }), ErrorCode::invalid_argument);
-  backend::State* const twice[] = {state.get(), state.get()};
-  EXPECT_EQ(code([&] { reference->decode_batch(twice, ids, logits); }), ErrorCode::invalid_argument);
-  EXPECT_EQ(state->position(), 0);
-  EXPECT_TRUE(state->valid());
-}
-
-TEST(ReferenceBackend, SnapshotOfAnotherModelIsRefused) {
-  const auto tiny = make_reference(test::load_model("tiny-mlx-4bit"));
-  const auto grouped = make_reference(test::load_model("grouped-mlx-4bit"));
-  const auto state = grouped->new_state(8);
-  const auto snapshot = tiny->snapshot(*tiny->new_state(8));
-  EXPECT_EQ(test::error_code([&] { grouped->restore(*state, *snapshot); }), ErrorCode::invalid_argument);
-}
+// ---- formulas -------------------------------------------------------------------------------------------------------
 
 TEST(Formulas, DeltaRuleByHand) {
   // S = [[1, 0], [0, 1]], g = 1/2, k = e0, v = (3, 5), beta = 1/2:
