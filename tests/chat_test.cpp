@@ -85,18 +85,18 @@ class ScriptedChat : public testing::Test {
 
   void make(int64_t context) {
     backend = std::make_shared<FakeBackend>(512);
-    engine = std::make_shared<chat::Engine>("scripted", [this, context] {
+    engine = std::make_shared<chat::Engine>("scripted", [this, context](const chat::KeptStates& kept) {
       LoadedModel model;
       model.backend = backend;
       model.context = context;
-      return chat::assemble(std::move(model), Tokenizer::load(PROSA_TEST_DATA "/tiny-chat"),
-                            chat::ThinkingDefault::off);
+      return chat::assemble(std::move(model), Tokenizer::load(PROSA_TEST_DATA "/tiny-chat"), chat::ThinkingDefault::off,
+                            kept);
     });
     engine->load();
     im_end = *tokenizer().token_id("<|im_end|>");
   }
 
-  const Tokenizer& tokenizer() { return engine->loaded()->tokenizer; }
+  const Tokenizer& tokenizer() { return engine->loaded()->text->tokenizer; }
 
   std::unique_ptr<chat::ReplyRun> start(const std::string& reply, const SamplingConfig& sampling = plain(),
                                         const Messages& messages = hello(), const std::vector<Tool>& tools = {}) {
@@ -392,7 +392,7 @@ TEST_F(ScriptedChat, RefusesWhatCannotBeMeant) {
 
 TEST_F(ScriptedChat, ATokenizerTooLargeForTheModelIsRefused) {
   backend = std::make_shared<FakeBackend>(300);
-  EXPECT_ERROR(bad_tokenizer, (chat::Engine("small", [this] {
+  EXPECT_ERROR(bad_tokenizer, (chat::Engine("small", [this](const chat::KeptStates&) {
                                  LoadedModel model;
                                  model.backend = backend;
                                  model.context = 100;

@@ -39,8 +39,8 @@ class FakeBackend final : public backend::Backend {
   std::function<int32_t(std::span<const int32_t> fed)> script;
   std::function<void(int64_t decodes)> on_decode;  // called at the begin of every decode
 
-  std::vector<int64_t> prefills;  // sizes of segments of several tokens, and of single ones from position 0, in order
-  int64_t decodes = 0;            // segments of one token
+  std::vector<int64_t> prefills;  // sizes of the segments that are no decodes, in order
+  int64_t decodes = 0;            // segments of one token that want its row
   int64_t fail_after = -1;        // a prefill is cancelled after this many more tokens, the state half-way
   bool out_of_memory = false;     // of snapshot()
   std::function<void(std::span<const backend::Segment>)> on_run;  // called at the begin of every run
@@ -150,7 +150,7 @@ class FakeBackend final : public backend::Backend {
   void run_segment(backend::Segment& segment) {
     FakeState& fake = as_fake(*segment.state);
     const auto count = static_cast<int64_t>(segment.tokens.size());
-    const bool decode = count == 1 && fake.position() > 0;
+    const bool decode = count == 1 && fake.position() > 0 && segment.rows == backend::Rows::last;
     if (decode) {
       ++decodes;
       if (on_decode) on_decode(decodes);
@@ -192,11 +192,12 @@ class FakeBackend final : public backend::Backend {
 
 /// What sessions stand on.
 inline std::shared_ptr<ModelCore> core_of(std::shared_ptr<backend::Backend> backend, int64_t store_bytes,
-                                          int64_t context = 4096) {
+                                          int64_t context = 4096, uint64_t fingerprint = 0) {
   LoadedModel model;
   model.backend = std::move(backend);
   model.context = context;
   model.state_store_bytes = store_bytes;
+  model.fingerprint = fingerprint;
   return std::make_shared<ModelCore>(std::move(model));
 }
 

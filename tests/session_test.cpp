@@ -1,4 +1,4 @@
-// The session: the three ways to a token list, checkpoints and their budget, and that nothing wrong is ever reused.
+// The session: the three ways to a token list, stored states and their budget, and that nothing wrong is ever reused.
 #include "runtime/session.h"
 
 #include <gmock/gmock.h>
@@ -27,8 +27,6 @@ std::vector<int32_t> operator+(std::vector<int32_t> a, const std::vector<int32_t
   return a;
 }
 
-std::vector<float> copy(std::span<const float> values) { return {values.begin(), values.end()}; }
-
 ErrorCode code_of(const std::function<void()>& call) {
   try {
     call();
@@ -49,7 +47,6 @@ class SessionTest : public testing::Test {
     return report;
   }
   static std::vector<int32_t> copy(std::span<const int32_t> values) { return {values.begin(), values.end()}; }
-  static std::vector<float> copy(std::span<const float> values) { return {values.begin(), values.end()}; }
 
   std::shared_ptr<FakeBackend> backend = std::make_shared<FakeBackend>(100);
   std::shared_ptr<ModelCore> core = test::core_of(backend, 10'000);
@@ -161,7 +158,7 @@ TEST_F(SessionTest, ACancelledPrefillIsNeverReused) {
 TEST_F(SessionTest, TheCancelFlagReachesTheBackend) {
   const std::atomic<bool> cancel = true;
   const std::vector<int32_t> tokens = range(0, 5);
-  EXPECT_EQ(code_of([&] { session.sync({tokens, {}, &cancel}); }), ErrorCode::cancelled);
+  EXPECT_EQ(code_of([&] { session.sync({tokens, {}, Cancel(&cancel)}); }), ErrorCode::cancelled);
   EXPECT_EQ(sync(tokens).path, SyncPath::rebuilt);
 }
 
@@ -284,6 +281,7 @@ TEST(Session, RandomWalksAlwaysEndWhereTheyShould) {
 /// 100 bytes of its own, and 1,000 for each block.
 struct BlockSnapshot final : backend::Snapshot {
   BlockSnapshot(int64_t position, std::vector<int> ids) : Snapshot(position), blocks(std::move(ids)) {}
+  [[nodiscard]] backend::Place place() const noexcept override { return backend::Place::host; }
   [[nodiscard]] int64_t byte_size() const noexcept override { return 100 + 1000 * static_cast<int64_t>(blocks.size()); }
   [[nodiscard]] std::vector<backend::SharedBlock> shared() const override {
     std::vector<backend::SharedBlock> list;
@@ -370,7 +368,8 @@ TEST(StateStore, FindsTheLongestPrefix) {
 /// On a real model: a restored conversation gives the very bits of a cold one with the same cuts.
 TEST(SessionOnTheReferenceBackend, AWarmTurnHasTheBitsOfAColdOne) {
   const auto weights = checkpoint::load_weights(PROSA_TEST_DATA "/golden/tiny-hf");
-  const std::shared_ptr<backend::Backend> backend = backend::make_reference_backend(weights, {.threads = 1});
+  const std::shared_ptr<backend::Backend> backend =
+      backend::make_reference_backend(weights, {.reference = {.threads = 1}});
   const std::vector<int32_t> first = range(20, 24);
   const std::vector<int32_t> second = range(20, 18) + range(300, 30);
 

@@ -59,7 +59,7 @@ std::optional<Piece> ReplyRun::next() {
     try {
       advance();
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::cancelled || !cancel_.requested()) {
+      if (error.code() != ErrorCode::cancelled) {
         failed_ = true;
         stop();
         throw;
@@ -78,7 +78,8 @@ std::optional<Piece> ReplyRun::next() {
 int64_t ReplyRun::room() const { return loaded_->session.capacity() - loaded_->session.position(); }
 
 FinishReason ReplyRun::cancel_reason() const {
-  return cancel_.flag->load() ? FinishReason::cancelled : FinishReason::deadline;
+  const bool late = Clock::now() >= cancel_.deadline;
+  return late && !cancel_.flag->load() ? FinishReason::deadline : FinishReason::cancelled;
 }
 
 void ReplyRun::advance() {
