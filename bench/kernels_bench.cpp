@@ -22,6 +22,7 @@
 #include "backend/cpu/workspace.h"
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
+#include "model/dequantize.h"
 
 namespace prosa::backend::cpu {
 namespace {
@@ -112,7 +113,7 @@ double linear_error(const Matrix& m, const std::vector<float>& x, const std::vec
   std::vector<float> row(static_cast<size_t>(m.cols)), found;
   std::vector<double> expected;
   for (int64_t r = 0; r < m.rows; r += step) {
-    checkpoint::dequantize_row(m, r, row.data());
+    dequantize_row(m, r, row.data());
     for (int64_t t = 0; t < tokens; t += std::max<int64_t>(tokens / 4, 1)) {
       double sum = 0;
       for (size_t c = 0; c < row.size(); ++c)

@@ -12,6 +12,7 @@
 #include "base/bf16.h"
 #include "checkpoint/names.h"
 #include "checkpoint_fixture.h"
+#include "model/dequantize.h"
 
 namespace prosa::checkpoint {
 namespace {
@@ -312,7 +313,7 @@ TEST(LoadWeights, SkipsVisionAndUnknownTensorsAndLetsThemBeListed) {
   for (const char* name : {"model.visual.patch_embed.weight", "vision_tower.blocks.0.norm1.bias", "unheard.of",
                            "model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.4.mlp.up_proj.weight",
                            "model.layers.0.mlp.experts.weight"}) {
-    model.tensors.push_back({{name, TensorType::i64, {1}}, std::string(8, '\1')});
+    model.tensors.push_back({{name, format::TensorType::i64, {1}}, std::string(8, '\1')});
   }
   const TempFolder folder;
   model.write(folder.path());
@@ -341,7 +342,7 @@ TEST(ListTensors, StatesBitsOfPackedWeights) {
 
 TEST(LoadWeights, ReadsF16AndF32Tensors) {
   const auto expected = load_weights(golden("tiny-hf"));
-  for (const TensorType type : {TensorType::f16, TensorType::f32}) {
+  for (const format::TensorType type : {format::TensorType::f16, format::TensorType::f32}) {
     EditableModel model("tiny-hf");
     for (auto& tensor : model.tensors) {
       std::string bytes;
@@ -350,14 +351,14 @@ TEST(LoadWeights, ReadsF16AndF32Tensors) {
         std::memcpy(&bits, &tensor.bytes[i], 2);
         const float value = bf16_to_float(bits);
         const uint16_t half = float_to_f16(value);
-        if (type == TensorType::f32) bytes.append(reinterpret_cast<const char*>(&value), 4);
-        if (type == TensorType::f16) bytes.append(reinterpret_cast<const char*>(&half), 2);
+        if (type == format::TensorType::f32) bytes.append(reinterpret_cast<const char*>(&value), 4);
+        if (type == format::TensorType::f16) bytes.append(reinterpret_cast<const char*>(&half), 2);
       }
       tensor.bytes = bytes;
       tensor.spec.type = type;
     }
     expect_same_model(*expected, *model.load(), 1e-6F);
-    EXPECT_EQ(model.load()->embed_tokens.dtype, type == TensorType::f32 ? DType::f32 : DType::f16);
+    EXPECT_EQ(model.load()->embed_tokens.dtype, type == format::TensorType::f32 ? DType::f32 : DType::f16);
   }
 }
 
@@ -410,7 +411,7 @@ TEST(LoadWeights, NamesTheTensorThatIsWrong) {
        {"embed_tokens", "[512, 256]", "[512, 128]"}},
       {"integers",
        "tiny-hf",
-       [](EditableModel& model) { model.tensor("norm.weight").spec.type = TensorType::i16; },
+       [](EditableModel& model) { model.tensor("norm.weight").spec.type = format::TensorType::i16; },
        ErrorCode::unsupported,
        {"I16"}},
       {"twice",
@@ -464,7 +465,7 @@ TEST(LoadWeights, NamesTheTensorThatIsWrong) {
        {"128"}},
       {"scales of words",
        "tiny-mlx-4bit",
-       [](EditableModel& model) { model.tensor("up_proj.scales").spec.type = TensorType::u16; },
+       [](EditableModel& model) { model.tensor("up_proj.scales").spec.type = format::TensorType::u16; },
        ErrorCode::unsupported,
        {"U16"}},
   };
@@ -524,10 +525,10 @@ TEST(LoadWeights, KeepsTheMtpHeadAside) {
 
 /// The MTP tensors in the trunk's own file follow its convention, even when their values look like the other one.
 TEST(LoadWeights, MtpInTheTrunksFileFollowsItsConvention) {
-  const auto mtp = SafetensorsFile::open(golden("tiny-mtp") / "mtp.safetensors");
+  const auto mtp = format::SafetensorsFile::open(golden("tiny-mtp") / "mtp.safetensors");
   for (const char* trunk : {"tiny-hf", "tiny-mlx-4bit"}) {
     EditableModel model(trunk);
-    for (const TensorEntry& entry : mtp.entries()) {
+    for (const format::TensorEntry& entry : mtp.entries()) {
       const auto data = mtp.data(entry);
       model.tensors.push_back({{entry.name, entry.type, entry.shape},
                                std::string(reinterpret_cast<const char*>(data.data()), data.size())});

@@ -258,8 +258,8 @@ TEST(Cli, TemplateAgreesWithTheOfficialPrompts) {
 /// The F32 or I32 tensor of a file that `forward` wrote.
 template <typename T>
 std::vector<T> tensor_of(const fs::path& file, const std::string& name, const std::vector<int64_t>& shape) {
-  const auto opened = checkpoint::SafetensorsFile::open(file);
-  const checkpoint::TensorEntry* entry = opened.find(name);
+  const auto opened = format::SafetensorsFile::open(file);
+  const format::TensorEntry* entry = opened.find(name);
   if (entry == nullptr) throw std::runtime_error("no tensor " + name);
   EXPECT_EQ(entry->shape, shape) << name;
   const auto bytes = opened.data(*entry);

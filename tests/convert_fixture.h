@@ -9,6 +9,7 @@
 #include "checkpoint/convert_rules.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint_fixture.h"
+#include "model/dequantize.h"
 
 namespace prosa::checkpoint {
 

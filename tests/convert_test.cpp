@@ -12,6 +12,7 @@
 #include "base/bf16.h"
 #include "checkpoint/quantize.h"
 #include "convert_fixture.h"
+#include "model/dequantize.h"
 
 namespace prosa::checkpoint {
 namespace {
@@ -166,7 +167,7 @@ TEST(Convert, FloatSourcesGoThroughBfloat16) {
       wide.append(reinterpret_cast<const char*>(&value), sizeof value);
     }
     tensor.bytes = wide;
-    tensor.spec.type = TensorType::f32;
+    tensor.spec.type = format::TensorType::f32;
   }
   const TempFolder out;
   fs::create_directory(out.path() / "wide");

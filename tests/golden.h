@@ -25,20 +25,20 @@ inline std::filesystem::path golden_folder(const std::string& name) {
 class Golden {
  public:
   explicit Golden(const std::string& name)
-      : file_(checkpoint::SafetensorsFile::open(golden_folder(name) / "expected.safetensors")) {}
+      : file_(format::SafetensorsFile::open(golden_folder(name) / "expected.safetensors")) {}
 
   [[nodiscard]] bool has(const std::string& name) const { return file_.find(name) != nullptr; }
   [[nodiscard]] std::vector<float> floats(const std::string& name) const {
-    return values<float>(name, checkpoint::TensorType::f32);
+    return values<float>(name, format::TensorType::f32);
   }
   [[nodiscard]] std::vector<int32_t> ids(const std::string& name) const {
-    return values<int32_t>(name, checkpoint::TensorType::i32);
+    return values<int32_t>(name, format::TensorType::i32);
   }
   /// The N of every prompt_N, ascending.
   [[nodiscard]] std::vector<int> prompts() const {
     const std::string prefix = "prompt_";
     std::vector<int> lengths;
-    for (const checkpoint::TensorEntry& entry : file_.entries()) {
+    for (const format::TensorEntry& entry : file_.entries()) {
       if (!entry.name.starts_with(prefix) || !entry.name.ends_with(".input_ids")) continue;
       lengths.push_back(std::stoi(entry.name.substr(prefix.size())));
     }
@@ -49,8 +49,8 @@ class Golden {
 
  private:
   template <typename T>
-  [[nodiscard]] std::vector<T> values(const std::string& name, checkpoint::TensorType type) const {
-    const checkpoint::TensorEntry* entry = file_.find(name);
+  [[nodiscard]] std::vector<T> values(const std::string& name, format::TensorType type) const {
+    const format::TensorEntry* entry = file_.find(name);
     if (entry == nullptr || entry->type != type) {
       throw std::runtime_error("no tensor " + name + " of the expected type in " + file_.path().string());
     }
@@ -60,7 +60,7 @@ class Golden {
     return out;
   }
 
-  checkpoint::SafetensorsFile file_;
+  format::SafetensorsFile file_;
 };
 
 }  // namespace prosa::test

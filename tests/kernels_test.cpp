@@ -21,6 +21,7 @@
 #include "backend/cpu/workspace.h"
 #include "base/bf16.h"
 #include "checkpoint/checkpoint.h"
+#include "model/dequantize.h"
 
 namespace prosa::backend::cpu {
 namespace {
@@ -105,7 +106,7 @@ class KernelsTest : public testing::TestWithParam<std::string> {
 
     std::vector<float> row(static_cast<size_t>(m.cols));
     for (int64_t r = 0; r < m.rows; ++r) {
-      checkpoint::dequantize_row(m, r, row.data());
+      dequantize_row(m, r, row.data());
       for (int64_t t = 0; t < tokens; ++t) {
         double expected = 0.5;
         for (int64_t c = 0; c < m.cols; ++c) {
@@ -144,7 +145,7 @@ TEST_P(KernelsTest, UnpackRowGivesTheFilesValues) {
       std::vector<float> ours(256), file(256);
       for (int64_t row = 0; row < 19; ++row) {
         unpack_row(packed, row, ours.data());
-        checkpoint::dequantize_row(test.matrix, row, file.data());
+        dequantize_row(test.matrix, row, file.data());
         ASSERT_EQ(ours, file) << bits << " bits, group " << group << ", row " << row;
       }
     }
@@ -216,7 +217,7 @@ TEST_P(KernelsTest, ExtremeCodesAndActivationsDoNotSaturate) {
         kernels.linear(packed, {0, 1}, input.view(64), 1, y.data(), 16, false);
         std::vector<float> row(128);
         for (int64_t r = 0; r < 16; ++r) {
-          checkpoint::dequantize_row(test.matrix, r, row.data());
+          dequantize_row(test.matrix, r, row.data());
           double expected = 0;
           for (float value : row) expected += sign * value;
           EXPECT_NEAR(y[static_cast<size_t>(r)] / expected, 1.0, 1e-5) << bits;

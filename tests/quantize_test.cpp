@@ -16,6 +16,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/names.h"
 #include "format/safetensors.h"
+#include "model/dequantize.h"
 
 namespace prosa::checkpoint {
 namespace {
@@ -65,9 +66,9 @@ TEST(PackRow, UnpackIsItsInverseAtEveryAlignment) {
 /// One matrix quantized by MLX on a CPU in every format (tools/make_quantize_fixture.py): ties, constants, zeros, tiny
 /// and large values, an outlier.
 TEST(QuantizeRow, GivesTheBytesOfMlxInEveryFormat) {
-  const auto file = SafetensorsFile::open(std::filesystem::path(PROSA_TEST_DATA) / "mlx_quantized.safetensors");
+  const auto file = format::SafetensorsFile::open(std::filesystem::path(PROSA_TEST_DATA) / "mlx_quantized.safetensors");
   const auto bytes = [&](const std::string& name) { return file.data(*file.find(name)); };
-  const TensorEntry& matrix = *file.find("matrix");
+  const format::TensorEntry& matrix = *file.find("matrix");
   const auto rows = static_cast<size_t>(matrix.shape[0]);
   const auto cols = static_cast<size_t>(matrix.shape[1]);
   for (const int bits : kBits) {
@@ -176,14 +177,14 @@ TEST(DequantizeRow, ReadsDenseRowsOfEveryType) {
 class GoldenQuantization : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenQuantization, IsMadeAgainByteForByte) {
-  const auto raw = SafetensorsFile::open(kGolden / "tiny-hf/model.safetensors");
-  const auto golden = SafetensorsFile::open(kGolden / GetParam() / "model.safetensors");
+  const auto raw = format::SafetensorsFile::open(kGolden / "tiny-hf/model.safetensors");
+  const auto golden = format::SafetensorsFile::open(kGolden / GetParam() / "model.safetensors");
   const auto listings = list_tensors(kGolden / GetParam());
   int compared = 0;
   for (const TensorListing& listing : listings) {
     if (listing.bits == 0) continue;
     const std::string canonical = canonical_name(listing.name).name;
-    const TensorEntry* source = raw.find("model.language_model." + canonical);
+    const format::TensorEntry* source = raw.find("model.language_model." + canonical);
     ASSERT_NE(source, nullptr) << canonical;
     const std::string module = listing.name.substr(0, listing.name.size() - std::strlen(".weight"));
     const auto weight = golden.data(*golden.find(listing.name));

@@ -10,12 +10,18 @@
 #include <random>
 #include <string>
 
-#include "checkpoint_fixture.h"
+#include "format/safetensors_writer.h"
+#include "test_files.h"
 
-namespace prosa::checkpoint {
+namespace prosa::format {
 namespace {
 
 namespace fs = std::filesystem;
+using test::expect_error;
+using test::golden;
+using test::read_bytes;
+using test::safetensors_bytes;
+using test::write_bytes;
 
 const std::string kA = R"("a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]})";
 
@@ -243,4 +249,4 @@ TEST(SafetensorsWriter, RefusesImpossibleTensors) {
 }
 
 }  // namespace
-}  // namespace prosa::checkpoint
+}  // namespace prosa::format

@@ -74,28 +74,28 @@ inline void make_tiny_mtp(const std::filesystem::path& folder) {
 }
 
 /// tiny-hf with every bfloat16 tensor written as `type`, f16 or f32.
-inline void make_tiny_dense(const std::filesystem::path& folder, checkpoint::TensorType type) {
+inline void make_tiny_dense(const std::filesystem::path& folder, format::TensorType type) {
   std::filesystem::copy_file(golden_folder("tiny-hf") / "config.json", folder / "config.json");
-  const auto source = checkpoint::SafetensorsFile::open(golden_folder("tiny-hf") / "model.safetensors");
+  const auto source = format::SafetensorsFile::open(golden_folder("tiny-hf") / "model.safetensors");
   std::vector<std::vector<std::byte>> buffers;
-  std::vector<checkpoint::TensorBytes> tensors;
-  for (const checkpoint::TensorEntry& entry : source.entries()) {
-    if (entry.type != checkpoint::TensorType::bf16) throw std::runtime_error(entry.name + " is not bfloat16");
+  std::vector<format::TensorBytes> tensors;
+  for (const format::TensorEntry& entry : source.entries()) {
+    if (entry.type != format::TensorType::bf16) throw std::runtime_error(entry.name + " is not bfloat16");
     const std::span<const std::byte> from = source.data(entry);
-    const size_t width = checkpoint::tensor_type_size(type);
+    const size_t width = format::tensor_type_size(type);
     std::vector<std::byte>& to = buffers.emplace_back(from.size() / 2 * width);
     for (size_t i = 0; i < from.size() / 2; ++i) {
       uint16_t bits = 0;
       std::memcpy(&bits, from.data() + 2 * i, sizeof bits);
       const float value = bf16_to_float(bits);
       const uint16_t half = float_to_f16(value);
-      std::memcpy(to.data() + i * width, type == checkpoint::TensorType::f32 ? static_cast<const void*>(&value) : &half,
+      std::memcpy(to.data() + i * width, type == format::TensorType::f32 ? static_cast<const void*>(&value) : &half,
                   width);
     }
     tensors.push_back({{entry.name, type, entry.shape}, {}});
   }
   for (size_t i = 0; i < tensors.size(); ++i) tensors[i].data = buffers[i];
-  checkpoint::write_safetensors(folder / "model.safetensors", tensors);
+  format::write_safetensors(folder / "model.safetensors", tensors);
 }
 
 /// Dimensions that divide by nothing convenient: tails of rows, tiles and rotary parts; key heads narrower than value
@@ -162,9 +162,9 @@ inline std::shared_ptr<const Weights> load_model(const std::string& name) {
     if (name == "tiny-mtp") {
       make_tiny_mtp(folder);
     } else if (name == "tiny-f16") {
-      make_tiny_dense(folder, checkpoint::TensorType::f16);
+      make_tiny_dense(folder, format::TensorType::f16);
     } else if (name == "tiny-f32") {
-      make_tiny_dense(folder, checkpoint::TensorType::f32);
+      make_tiny_dense(folder, format::TensorType::f32);
     } else {
       make_synthetic(folder, name);
     }

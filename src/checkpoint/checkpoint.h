@@ -25,9 +25,6 @@ ModelConfig read_config_file(const std::filesystem::path& config_json);
 /// Errors: not_found, bad_checkpoint, shape_mismatch (tensor, expected, found), unsupported, io.
 std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder);
 
-/// Matrix row -> float32 [cols]: dense conversion or scale * q + bias. `row` in [0, rows).
-void dequantize_row(const Matrix& matrix, int64_t row, float* out);
-
 /// One tensor of a folder as it stands in the file, for people (`prosa inspect`).
 struct TensorListing {
   std::string name;            // as in the file

@@ -31,7 +31,7 @@ void require_same(const std::vector<ConvertTensor>& ours, const std::vector<Conv
   if (ours.size() != theirs.size()) differ("another number of tensors");
   for (size_t i = 0; i < ours.size(); ++i) {
     if (ours[i].name != theirs[i].name || ours[i].rows != theirs[i].rows || ours[i].cols != theirs[i].cols) {
-      differ("'" + ours[i].name + "' against '" + theirs[i].name + "' " + shape_string(theirs[i].shape));
+      differ("'" + ours[i].name + "' against '" + theirs[i].name + "' " + format::shape_string(theirs[i].shape));
     }
   }
 }

@@ -96,7 +96,7 @@ class Conversion {
  private:
   void write_shard(const Shard& shard, const fs::path& folder, const std::string& name,
                    std::map<std::string, std::string>& places) {
-    std::vector<TensorSpec> specs;
+    std::vector<format::TensorSpec> specs;
     std::vector<ConvertBlock> blocks;
     for (size_t i = shard.begin; i < shard.end; ++i) {
       const int64_t rows = block_rows(tensors_[i]);
@@ -104,12 +104,12 @@ class Conversion {
         blocks.push_back({i, specs.size(), begin, std::min(tensors_[i].rows, begin + rows)});
       }
       errors_[i].resize(static_cast<size_t>((tensors_[i].rows + rows - 1) / rows));
-      for (TensorSpec& spec : tensors_[i].written(options_.layout)) {
+      for (format::TensorSpec& spec : tensors_[i].written(options_.layout)) {
         places.emplace(spec.name, name);
         specs.push_back(std::move(spec));
       }
     }
-    SafetensorsWriter writer(folder / name, specs, {{"format", "mlx"}});
+    format::SafetensorsWriter writer(folder / name, specs, {{"format", "mlx"}});
     for_each_item(blocks.size(), options_.threads, [&](size_t worker, size_t item) {
       if (options_.cancelled && options_.cancelled())
         throw Error(ErrorCode::cancelled, "the conversion was interrupted");

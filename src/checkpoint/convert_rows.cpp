@@ -10,6 +10,7 @@
 #include "base/mmap.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/quantize.h"
+#include "model/dequantize.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -100,8 +101,8 @@ int64_t block_rows(const ConvertTensor& tensor) {
   return std::max<int64_t>(1, kBlockWeights / tensor.cols);
 }
 
-SquareSums RowConverter::convert(const ConvertTensor& tensor, int64_t begin, int64_t end, SafetensorsWriter& writer,
-                                 size_t first_slot) {
+SquareSums RowConverter::convert(const ConvertTensor& tensor, int64_t begin, int64_t end,
+                                 format::SafetensorsWriter& writer, size_t first_slot) {
   rows_.resize(static_cast<size_t>((end - begin) * tensor.cols));
   read_rows(tensor, begin, end, rows_);
   if (tensor.matrix != nullptr && !tensor.matrix->quantized() && tensor.matrix->dtype != DType::bf16) {
@@ -124,11 +125,11 @@ void RowConverter::require_finite(const ConvertTensor& tensor, int64_t begin) co
               source_, "the file is damaged: fetch it again");
 }
 
-SquareSums RowConverter::write_dense(const ConvertTensor& tensor, int64_t begin, SafetensorsWriter& writer,
+SquareSums RowConverter::write_dense(const ConvertTensor& tensor, int64_t begin, format::SafetensorsWriter& writer,
                                      size_t slot) {
   const auto first = static_cast<uint64_t>(begin * tensor.cols);
   SquareSums error;
-  if (tensor.type == TensorType::f32) {
+  if (tensor.type == format::TensorType::f32) {
     writer.write(slot, first * sizeof(float), std::as_bytes(std::span<const float>(rows_)));
     error.add(rows_, rows_);
     return error;
@@ -146,7 +147,7 @@ SquareSums RowConverter::write_dense(const ConvertTensor& tensor, int64_t begin,
 }
 
 SquareSums RowConverter::write_quantized(const ConvertTensor& tensor, int64_t begin, int64_t end,
-                                         SafetensorsWriter& writer, size_t slot) {
+                                         format::SafetensorsWriter& writer, size_t slot) {
   const auto [bits, group] = tensor.spec;
   const auto rows = static_cast<size_t>(end - begin);
   const auto cols = static_cast<size_t>(tensor.cols);

@@ -37,13 +37,13 @@ class RowConverter {
 
   /// Rows [begin, end) of `tensor` into the writer's tensors number `first_slot` and, when quantized, the two after it.
   /// Errors: bad_checkpoint (not finite: tensor, row, column), io.
-  SquareSums convert(const ConvertTensor& tensor, int64_t begin, int64_t end, SafetensorsWriter& writer,
+  SquareSums convert(const ConvertTensor& tensor, int64_t begin, int64_t end, format::SafetensorsWriter& writer,
                      size_t first_slot);
 
  private:
   void require_finite(const ConvertTensor& tensor, int64_t begin) const;
-  SquareSums write_dense(const ConvertTensor& tensor, int64_t begin, SafetensorsWriter& writer, size_t slot);
-  SquareSums write_quantized(const ConvertTensor& tensor, int64_t begin, int64_t end, SafetensorsWriter& writer,
+  SquareSums write_dense(const ConvertTensor& tensor, int64_t begin, format::SafetensorsWriter& writer, size_t slot);
+  SquareSums write_quantized(const ConvertTensor& tensor, int64_t begin, int64_t end, format::SafetensorsWriter& writer,
                              size_t slot);
 
   const ConvertPlan* plan_;

@@ -45,7 +45,7 @@ class Lister {
     const SourceTensor& source = source_[canonical_name(name).name];
     tensor.source_bytes = source.bytes;
     // The decay is exp(-exp(A_log) …): mlx-lm leaves its precision alone, too.
-    if (name.ends_with("A_log") && source.dtype != "BF16") tensor.type = TensorType::f32;
+    if (name.ends_with("A_log") && source.dtype != "BF16") tensor.type = format::TensorType::f32;
   }
 
   void layer(const std::string& prefix, const LayerWeights& layer) {
@@ -112,21 +112,21 @@ std::string ConvertTensor::module() const {
   return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : name;
 }
 
-std::vector<TensorSpec> ConvertTensor::written(Layout layout) const {
+std::vector<format::TensorSpec> ConvertTensor::written(Layout layout) const {
   const auto named = [&](const std::string& full) {
     return layout == Layout::flat ? full.substr(kMlxRoot.size()) : full;
   };
   if (!quantized()) return {{named(name), type, shape}};
   const std::vector<int64_t> groups{rows, cols / spec.group_size};
-  return {{named(name), TensorType::u32, {rows, cols * spec.bits / 32}},
-          {named(module() + ".scales"), TensorType::bf16, groups},
-          {named(module() + ".biases"), TensorType::bf16, groups}};
+  return {{named(name), format::TensorType::u32, {rows, cols * spec.bits / 32}},
+          {named(module() + ".scales"), format::TensorType::bf16, groups},
+          {named(module() + ".biases"), format::TensorType::bf16, groups}};
 }
 
 int64_t ConvertTensor::bytes() const {
   uint64_t sum = 0;
-  for (const TensorSpec& spec_of_one : written(Layout::mlx)) {
-    sum += tensor_bytes(spec_of_one.shape, spec_of_one.type).value_or(0);
+  for (const format::TensorSpec& spec_of_one : written(Layout::mlx)) {
+    sum += format::tensor_bytes(spec_of_one.shape, spec_of_one.type).value_or(0);
   }
   return static_cast<int64_t>(sum);
 }
@@ -136,7 +136,7 @@ TensorReport ConvertTensor::report() const {
   report.name = module();
   report.kind = kind_of(canonical_name(name));
   report.shape = shape;
-  report.bits = quantized() ? spec.bits : static_cast<int>(8 * tensor_type_size(type));
+  report.bits = quantized() ? spec.bits : static_cast<int>(8 * format::tensor_type_size(type));
   report.group_size = spec.group_size;
   report.bytes = bytes();
   report.source_bytes = source_bytes;

@@ -22,7 +22,7 @@ struct ConvertTensor {
   const Matrix* matrix = nullptr;  // the source of a matrix, else nullptr
   std::span<const float> values;   // the source of a small tensor, in the converted convention
   std::vector<int64_t> shape;      // as it is written when dense
-  TensorType type = TensorType::bf16;
+  format::TensorType type = format::TensorType::bf16;
   int64_t rows = 1;
   int64_t cols = 0;
 
@@ -35,7 +35,7 @@ struct ConvertTensor {
   [[nodiscard]] std::string module() const;
   [[nodiscard]] bool quantized() const noexcept { return spec.bits != 0; }
   /// What is written: one dense tensor, or weight, scales and biases. Names as in `layout`.
-  [[nodiscard]] std::vector<TensorSpec> written(Layout layout) const;
+  [[nodiscard]] std::vector<format::TensorSpec> written(Layout layout) const;
   [[nodiscard]] int64_t bytes() const;
   [[nodiscard]] TensorReport report() const;
 };

@@ -62,8 +62,8 @@ Convention trunk_convention(const TensorSet& set, int64_t kernel) {
     if (!convention) continue;
     if (witness != nullptr && *convention != result) {
       throw Error(ErrorCode::bad_checkpoint,
-                  "'" + tensor.entry->name + "' is " + shape_string(tensor.entry->shape) + " but '" +
-                      witness->entry->name + "' is " + shape_string(witness->entry->shape) +
+                  "'" + tensor.entry->name + "' is " + format::shape_string(tensor.entry->shape) + " but '" +
+                      witness->entry->name + "' is " + format::shape_string(witness->entry->shape) +
                       ": raw and converted tensors are mixed",
                   tensor.file->path().string(), "use files of one conversion only");
     }
@@ -75,7 +75,7 @@ Convention trunk_convention(const TensorSet& set, int64_t kernel) {
 
 /// The convention of the file in which the MTP head stands; by the norms themselves when that file has no conv1d.
 Convention mtp_convention(const TensorSet& set, int64_t kernel) {
-  const SafetensorsFile* home = set.require("mtp.norm.weight").file;
+  const format::SafetensorsFile* home = set.require("mtp.norm.weight").file;
   for (const auto& [name, tensor] : set.tensors()) {
     if (tensor.file != home || !is_conv(name)) continue;
     if (const auto convention = convention_of_conv(tensor, kernel)) return *convention;
@@ -165,7 +165,7 @@ class Binder {
     const Shape raw{channels, 1, kernel};
     const Shape converted{channels, kernel, 1};
     if (shape != raw && shape != converted && shape != Shape{channels, kernel}) {
-      throw_shape(tensor, shape_string(raw) + " or " + shape_string(converted));
+      throw_shape(tensor, format::shape_string(raw) + " or " + format::shape_string(converted));
     }
     vector_bytes_ += static_cast<int64_t>(tensor.entry->bytes);
     return set_.values(name);

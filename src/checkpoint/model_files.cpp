@@ -38,9 +38,9 @@ WeightMap read_index(const fs::path& file) {
   return result;
 }
 
-void check_index(const fs::path& index_file, const WeightMap& map, const std::vector<SafetensorsFile>& files) {
-  std::unordered_map<std::string, const SafetensorsFile*> by_name;
-  for (const SafetensorsFile& file : files) by_name.emplace(file.path().filename().string(), &file);
+void check_index(const fs::path& index_file, const WeightMap& map, const std::vector<format::SafetensorsFile>& files) {
+  std::unordered_map<std::string, const format::SafetensorsFile*> by_name;
+  for (const format::SafetensorsFile& file : files) by_name.emplace(file.path().filename().string(), &file);
   for (const auto& [tensor, shard] : map) {
     if (by_name.at(shard)->find(tensor) == nullptr) {
       throw Error(ErrorCode::not_found, "tensor '" + tensor + "' is not in " + shard + ", where the index puts it",
@@ -98,7 +98,7 @@ ModelFiles ModelFiles::open(const fs::path& folder) {
 
     ModelFiles result;
     result.files_.reserve(names.size());  // entries are referred to by address
-    for (const std::string& name : names) result.files_.push_back(SafetensorsFile::open(folder / name));
+    for (const std::string& name : names) result.files_.push_back(format::SafetensorsFile::open(folder / name));
     if (!map.empty()) check_index(folder / kIndexName, map, result.files_);
     return result;
   } catch (const fs::filesystem_error& error) {
@@ -108,8 +108,8 @@ ModelFiles ModelFiles::open(const fs::path& folder) {
 
 std::vector<FileTensor> ModelFiles::tensors() const {
   std::vector<FileTensor> all;
-  for (const SafetensorsFile& file : files_) {
-    for (const TensorEntry& entry : file.entries()) all.push_back({&file, &entry});
+  for (const format::SafetensorsFile& file : files_) {
+    for (const format::TensorEntry& entry : file.entries()) all.push_back({&file, &entry});
   }
   return all;
 }

@@ -15,8 +15,8 @@
 namespace prosa::checkpoint {
 
 struct FileTensor {
-  const SafetensorsFile* file = nullptr;
-  const TensorEntry* entry = nullptr;
+  const format::SafetensorsFile* file = nullptr;
+  const format::TensorEntry* entry = nullptr;
   [[nodiscard]] std::span<const std::byte> data() const { return file->data(*entry); }
 };
 
@@ -25,12 +25,12 @@ class ModelFiles {
   /// Errors: not_found (folder, shard by name), bad_checkpoint, unsupported, io.
   static ModelFiles open(const std::filesystem::path& folder);
 
-  [[nodiscard]] const std::vector<SafetensorsFile>& files() const noexcept { return files_; }
+  [[nodiscard]] const std::vector<format::SafetensorsFile>& files() const noexcept { return files_; }
   /// All tensors, file by file in file order.
   [[nodiscard]] std::vector<FileTensor> tensors() const;
 
  private:
-  std::vector<SafetensorsFile> files_;
+  std::vector<format::SafetensorsFile> files_;
 };
 
 }  // namespace prosa::checkpoint

@@ -79,7 +79,7 @@ void write_quantization_report(const fs::path& folder, const QuantizationReport&
                           {"bits_per_weight", report.bits_per_weight()},
                           {"tensors", std::move(list)}};
   const std::string text = root.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  write_text_file(folder / kQuantizationReportName, text);
+  format::write_text_file(folder / kQuantizationReportName, text);
 }
 
 std::optional<QuantizationReport> read_quantization_report(const fs::path& folder) {

@@ -1,8 +1,8 @@
-// MLX affine quantization of rows: the bit streams, the quantizer, and the way back.
+// MLX affine quantization of rows: the bit streams and the quantizer. The way back is model/dequantize.h.
 //
-// Pure functions over caller's memory, no files, no threads. A row is `cols` values in groups of `group_size`; a group
-// shares a scale and a bias: value = scale * q + bias. The packed row is one little-endian bit stream of cols * bits /
-// 32 words. Same input gives the same bits on every machine.
+// Pure functions over the caller's memory, no files, no threads. A row is `cols` values in groups of `group_size`; a
+// group shares a scale and a bias: value = scale * q + bias. The packed row is one little-endian bit stream of cols *
+// bits / 32 words. Same input gives the same bits on every machine.
 #pragma once
 
 #include <cstddef>
@@ -16,9 +16,6 @@ bool is_known_quantization(int bits, int group_size) noexcept;
 
 /// q [cols], each below 2^bits -> words [cols * bits / 32]. cols is a multiple of 32.
 void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words);
-
-/// The way back; `words` may be unaligned.
-void unpack_row(const std::byte* words, int bits, std::span<uint8_t> q);
 
 /// How (max - min) becomes a step: MLX's CPU code divides by the number of levels; the golden folders follow from the
 /// product with the rounded reciprocal, which fast arithmetic makes of a division by a constant. Only groups with

@@ -108,9 +108,9 @@ std::string mlx_name(const std::string& raw_name) {
 }
 
 /// The file's tensors; numbers them in `tensors`.
-std::vector<TensorSpec> specs_of(std::vector<SynthTensor>& tensors, const SynthOptions& options) {
+std::vector<format::TensorSpec> specs_of(std::vector<SynthTensor>& tensors, const SynthOptions& options) {
   const bool mlx = options.bits != 0;
-  std::vector<TensorSpec> specs;
+  std::vector<format::TensorSpec> specs;
   for (SynthTensor& tensor : tensors) {
     const std::string name = mlx ? mlx_name(tensor.raw_name) : tensor.raw_name;
     std::vector<int64_t> shape{tensor.rows, tensor.cols};
@@ -122,16 +122,16 @@ std::vector<TensorSpec> specs_of(std::vector<SynthTensor>& tensors, const SynthO
     tensor.quantized = mlx && tensor.kind == Kind::matrix && tensor.cols % options.group_size == 0;
     tensor.weight = specs.size();
     if (!tensor.quantized) {
-      specs.push_back({name, TensorType::bf16, shape});
+      specs.push_back({name, format::TensorType::bf16, shape});
       continue;
     }
     const std::string module = name.substr(0, name.size() - std::string_view(".weight").size());
     const std::vector<int64_t> groups{tensor.rows, tensor.cols / options.group_size};
-    specs.push_back({name, TensorType::u32, {tensor.rows, tensor.cols * options.bits / 32}});
+    specs.push_back({name, format::TensorType::u32, {tensor.rows, tensor.cols * options.bits / 32}});
     tensor.scales = specs.size();
-    specs.push_back({module + ".scales", TensorType::bf16, groups});
+    specs.push_back({module + ".scales", format::TensorType::bf16, groups});
     tensor.biases = specs.size();
-    specs.push_back({module + ".biases", TensorType::bf16, groups});
+    specs.push_back({module + ".biases", format::TensorType::bf16, groups});
   }
   return specs;
 }
@@ -146,7 +146,7 @@ struct SynthBlock {
 /// Makes and writes blocks; one per thread, so that its buffers are reused.
 class BlockMaker {
  public:
-  BlockMaker(SafetensorsWriter& writer, const SynthOptions& options) : writer_(writer), options_(options) {}
+  BlockMaker(format::SafetensorsWriter& writer, const SynthOptions& options) : writer_(writer), options_(options) {}
 
   void make(const SynthBlock& block) {
     const SynthTensor& tensor = *block.tensor;
@@ -185,7 +185,7 @@ class BlockMaker {
     writer_.write(tensor.biases, first * row_groups * 2, std::as_bytes(std::span<const uint16_t>(biases_)));
   }
 
-  SafetensorsWriter& writer_;
+  format::SafetensorsWriter& writer_;
   const SynthOptions& options_;
   std::vector<uint16_t> weights_;
   std::vector<float> row_;
@@ -206,7 +206,8 @@ std::vector<SynthBlock> blocks_of(const std::vector<SynthTensor>& tensors) {
 }
 
 /// Makes blocks on all threads.
-void make_blocks(const std::vector<SynthBlock>& blocks, SafetensorsWriter& writer, const SynthOptions& options) {
+void make_blocks(const std::vector<SynthBlock>& blocks, format::SafetensorsWriter& writer,
+                 const SynthOptions& options) {
   std::vector<BlockMaker> makers(worker_count(blocks.size(), options.threads), BlockMaker(writer, options));
   std::mutex mutex;
   size_t done = 0;
@@ -254,11 +255,11 @@ void synthesize(const ModelConfig& config, const fs::path& folder, const SynthOp
   }
   prepare_folder(folder);
   std::vector<SynthTensor> tensors = list_of(config);
-  const std::vector<TensorSpec> specs = specs_of(tensors, options);
-  SafetensorsWriter writer(folder / "model.safetensors", specs, {{"format", options.bits != 0 ? "mlx" : "pt"}});
+  const std::vector<format::TensorSpec> specs = specs_of(tensors, options);
+  format::SafetensorsWriter writer(folder / "model.safetensors", specs, {{"format", options.bits != 0 ? "mlx" : "pt"}});
   make_blocks(blocks_of(tensors), writer, options);
   writer.commit();
-  write_text_file(folder / "config.json", config_json(config, options));
+  format::write_text_file(folder / "config.json", config_json(config, options));
 }
 
 }  // namespace prosa::checkpoint

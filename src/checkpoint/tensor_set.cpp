@@ -37,11 +37,11 @@ float read_float(const std::byte* data, DType type) {
 
 }  // namespace
 
-std::optional<DType> float_type(TensorType type) noexcept {
+std::optional<DType> float_type(format::TensorType type) noexcept {
   switch (type) {
-    case TensorType::bf16: return DType::bf16;
-    case TensorType::f16: return DType::f16;
-    case TensorType::f32: return DType::f32;
+    case format::TensorType::bf16: return DType::bf16;
+    case format::TensorType::f16: return DType::f16;
+    case format::TensorType::f32: return DType::f32;
     default: return std::nullopt;
   }
 }
@@ -49,7 +49,7 @@ std::optional<DType> float_type(TensorType type) noexcept {
 void throw_shape(const FileTensor& tensor, const std::string& expected) {
   throw Error(ErrorCode::shape_mismatch,
               "expected " + expected + ", found " + std::string(to_string(tensor.entry->type)) + " " +
-                  shape_string(tensor.entry->shape),
+                  format::shape_string(tensor.entry->shape),
               where_of(tensor), "config.json and the tensors are not of the same model");
 }
 
@@ -107,13 +107,13 @@ std::optional<QuantizationSpec> TensorSet::stated_quantization(const std::string
 
 Matrix TensorSet::matrix(const std::string& module, int64_t rows, int64_t cols) const {
   const FileTensor& weight = require(module + ".weight");
-  if (has(module + ".scales") || weight.entry->type == TensorType::u32) {
+  if (has(module + ".scales") || weight.entry->type == format::TensorType::u32) {
     return quantized_matrix(module, weight, rows, cols);
   }
   const std::vector<int64_t> expected{rows, cols};
   Matrix matrix;
   matrix.dtype = require_float(weight);
-  if (weight.entry->shape != expected) throw_shape(weight, shape_string(expected));
+  if (weight.entry->shape != expected) throw_shape(weight, format::shape_string(expected));
   matrix.name = weight.entry->name;
   matrix.rows = rows;
   matrix.cols = cols;
@@ -135,16 +135,16 @@ Matrix TensorSet::quantized_matrix(const std::string& module, const FileTensor& 
   if (cols % spec.group_size != 0) throw_shape(weight, "a width that is a multiple of the group, " + expectation);
   const std::vector<int64_t> words{rows, cols * spec.bits / 32};
   const std::vector<int64_t> groups{rows, cols / spec.group_size};
-  if (weight.entry->type != TensorType::u32 || weight.entry->shape != words) {
-    throw_shape(weight, "U32 " + shape_string(words) + " " + expectation);
+  if (weight.entry->type != format::TensorType::u32 || weight.entry->shape != words) {
+    throw_shape(weight, "U32 " + format::shape_string(words) + " " + expectation);
   }
   Matrix matrix;
   matrix.scale_dtype = require_float(scales);
   if (require_float(biases) != matrix.scale_dtype) {
     throw_shape(biases, std::string(to_string(scales.entry->type)) + " like its scales");
   }
-  if (scales.entry->shape != groups) throw_shape(scales, shape_string(groups) + " " + expectation);
-  if (biases.entry->shape != groups) throw_shape(biases, shape_string(groups) + " " + expectation);
+  if (scales.entry->shape != groups) throw_shape(scales, format::shape_string(groups) + " " + expectation);
+  if (biases.entry->shape != groups) throw_shape(biases, format::shape_string(groups) + " " + expectation);
   matrix.name = weight.entry->name;
   matrix.rows = rows;
   matrix.cols = cols;
@@ -174,7 +174,7 @@ std::vector<float> TensorSet::values(const std::string& name) const {
 std::vector<float> TensorSet::vector(const std::string& name, int64_t size, float added) const {
   const FileTensor& tensor = require(name);
   const std::vector<int64_t> expected{size};
-  if (tensor.entry->shape != expected) throw_shape(tensor, shape_string(expected));
+  if (tensor.entry->shape != expected) throw_shape(tensor, format::shape_string(expected));
   std::vector<float> result = values(name);
   for (float& value : result) value += added;
   return result;

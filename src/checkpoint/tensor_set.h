@@ -59,6 +59,6 @@ class TensorSet {
 [[noreturn]] void throw_shape(const FileTensor& tensor, const std::string& expected);
 
 /// BF16, F16, F32; else nothing.
-std::optional<DType> float_type(TensorType type) noexcept;
+std::optional<DType> float_type(format::TensorType type) noexcept;
 
 }  // namespace prosa::checkpoint

@@ -1,7 +1,8 @@
-// The list of the program's commands, and what they share: exit codes and the error for a wrong command line.
+// The program's product commands, and what all commands share: exit codes and the error for a wrong command line.
 //
-// Each add_…() registers one subcommand whose callback does the work. Callbacks end normally (exit code 0) or throw:
-// Error (exit code by its kind), UsageError, CLI::ParseError. Nothing else decides how the program ends.
+// The commands for developers and scripts are tools/commands.h. Each add_…() registers one subcommand whose callback
+// does the work. Callbacks end normally (exit code 0) or throw: Error (exit code by its kind), UsageError,
+// CLI::ParseError. Nothing else decides how the program ends.
 #pragma once
 
 #include <stdexcept>
@@ -36,13 +37,5 @@ class UsageError : public std::runtime_error {
 
 void add_chat(CLI::App& app);
 void add_pull(CLI::App& app);
-void add_inspect(CLI::App& app);
-void add_bench(CLI::App& app);
-void add_eval(CLI::App& app);
-void add_forward(CLI::App& app);
-void add_tokenize(CLI::App& app);
-void add_template(CLI::App& app);
-void add_convert(CLI::App& app);
-void add_synth(CLI::App& app);
 
 }  // namespace prosa::cli

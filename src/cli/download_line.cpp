@@ -11,7 +11,6 @@
 #include <fmt/core.h>
 
 #include "cli/terminal.h"
-#include "hub/resolve.h"
 
 namespace prosa::cli {
 namespace {
@@ -108,16 +107,6 @@ void DownloadLine::show_bar(const DownloadProgress& progress) {
   fmt::print(stderr, "\r\033[K{}", line);
   std::fflush(stderr);
   shown_ = true;
-}
-
-std::filesystem::path find_model(const std::string& model, const LoadOptions& load, bool text_only) {
-  DownloadLine line(model);
-  PullOptions options;
-  options.revision = load.revision;
-  options.offline = load.offline;
-  options.text_only = text_only;
-  options.progress = [&line](const DownloadProgress& progress) { line.show(progress); };
-  return resolve_model(model, options);
 }
 
 }  // namespace prosa::cli

@@ -5,11 +5,9 @@
 #pragma once
 
 #include <chrono>
-#include <filesystem>
 #include <string>
 
 #include "prosa/hub.h"
-#include "prosa/model.h"
 
 namespace prosa::cli {
 
@@ -36,9 +34,5 @@ class DownloadLine {
   std::string file_;
   Clock::time_point last_{};
 };
-
-/// The folder of MODEL, downloaded with a DownloadLine when the cache lacks it; `load`'s offline and revision count.
-/// `text_only`: the command reads no weights.
-std::filesystem::path find_model(const std::string& model, const LoadOptions& load, bool text_only = false);
 
 }  // namespace prosa::cli

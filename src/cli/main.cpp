@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "tools/commands.h"
 
 namespace prosa::cli {
 
@@ -99,14 +100,7 @@ int run(int argc, char** argv) {
       "  prosa bench MODEL --prompt 512    speed against this machine's limits");
   add_chat(app);
   add_pull(app);
-  add_inspect(app);
-  add_bench(app);
-  add_eval(app);
-  add_forward(app);
-  add_tokenize(app);
-  add_template(app);
-  add_convert(app);
-  add_synth(app);
+  tools::add_commands(app);
   try {
     return parse_and_run(app, argc, argv);
   } catch (const UsageError& error) {

@@ -13,7 +13,7 @@
 #include "base/check.h"
 #include "prosa/error.h"
 
-namespace prosa::checkpoint {
+namespace prosa::format {
 
 static_assert(std::endian::native == std::endian::little, "checkpoint data is read in place as little-endian");
 
@@ -279,4 +279,4 @@ std::span<const std::byte> SafetensorsFile::data(const TensorEntry& entry) const
   return file_.bytes().subspan(data_start_ + entry.offset, entry.bytes);
 }
 
-}  // namespace prosa::checkpoint
+}  // namespace prosa::format

@@ -18,7 +18,7 @@
 
 #include "base/mmap.h"
 
-namespace prosa::checkpoint {
+namespace prosa::format {
 
 inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 
@@ -79,4 +79,4 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-}  // namespace prosa::checkpoint
+}  // namespace prosa::format

@@ -15,7 +15,7 @@
 #include "base/files.h"
 #include "prosa/error.h"
 
-namespace prosa::checkpoint {
+namespace prosa::format {
 
 namespace {
 
@@ -165,4 +165,4 @@ void write_text_file(const fs::path& path, std::string_view text) {
   ::close(fd);
 }
 
-}  // namespace prosa::checkpoint
+}  // namespace prosa::format

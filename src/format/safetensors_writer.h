@@ -17,7 +17,7 @@
 
 #include "format/safetensors.h"
 
-namespace prosa::checkpoint {
+namespace prosa::format {
 
 struct TensorSpec {
   std::string name;
@@ -75,4 +75,4 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
 /// A small text file with the same promise: complete or not there.
 void write_text_file(const std::filesystem::path& path, std::string_view text);
 
-}  // namespace prosa::checkpoint
+}  // namespace prosa::format

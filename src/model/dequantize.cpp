@@ -1,16 +1,32 @@
 // dequantize_row: one matrix row as float32, whatever the file holds. The plain definition that kernels are held
 // against.
+#include "model/dequantize.h"
+
 #include <array>
 #include <cstring>
 
 #include "base/bf16.h"
 #include "base/check.h"
-#include "checkpoint/checkpoint.h"
-#include "checkpoint/quantize.h"
 
-namespace prosa::checkpoint {
+namespace prosa {
 
 namespace {
+
+/// Unpacks with the width known to the compiler, 32 values = Bits words at a time.
+template <int Bits>
+void unpack(const std::byte* words, std::span<uint8_t> q) {
+  constexpr uint32_t kMask = (1U << Bits) - 1U;
+  for (size_t block = 0; block < q.size(); block += 32) {
+    std::array<uint32_t, Bits> word;
+    std::memcpy(word.data(), words + block / 32 * sizeof word, sizeof word);
+    for (size_t i = 0; i < 32; ++i) {
+      const size_t bit = i * Bits;
+      uint32_t value = word[bit / 32] >> (bit % 32);
+      if (bit % 32 + Bits > 32) value |= word[bit / 32 + 1] << (32 - bit % 32);
+      q[block + i] = static_cast<uint8_t>(value & kMask);
+    }
+  }
+}
 
 void floats_from(const std::byte* data, DType type, int64_t count, float* out) {
   if (type == DType::f32) {
@@ -30,6 +46,19 @@ void floats_from(const std::byte* data, DType type, int64_t count, float* out) {
 }
 
 }  // namespace
+
+void unpack_row(const std::byte* words, int bits, std::span<uint8_t> q) {
+  PROSA_CHECK(q.size() % 32 == 0);
+  switch (bits) {
+    case 2: return unpack<2>(words, q);
+    case 3: return unpack<3>(words, q);
+    case 4: return unpack<4>(words, q);
+    case 5: return unpack<5>(words, q);
+    case 6: return unpack<6>(words, q);
+    case 8: return unpack<8>(words, q);
+    default: PROSA_CHECK(!"bits of a quantized matrix");
+  }
+}
 
 void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
   PROSA_CHECK(row >= 0 && row < matrix.rows);
@@ -55,4 +84,4 @@ void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
   }
 }
 
-}  // namespace prosa::checkpoint
+}  // namespace prosa

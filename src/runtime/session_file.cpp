@@ -20,10 +20,10 @@
 namespace prosa::runtime {
 namespace {
 
-using checkpoint::SafetensorsFile;
-using checkpoint::TensorBytes;
-using checkpoint::TensorEntry;
-using checkpoint::TensorType;
+using format::SafetensorsFile;
+using format::TensorBytes;
+using format::TensorEntry;
+using format::TensorType;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kFormat = "prosa session";
@@ -49,7 +49,7 @@ class Checksum {
   void add(std::string_view name, TensorType type, std::span<const int64_t> shape, std::span<const std::byte> data) {
     add(name);
     add(to_string(type));
-    add(checkpoint::shape_string(shape));
+    add(format::shape_string(shape));
     add(std::string_view(reinterpret_cast<const char*>(data.data()), data.size()));
   }
   [[nodiscard]] std::string text() const { return fmt::format("{:016x}", XXH3_64bits_digest(&state_)); }
@@ -67,7 +67,7 @@ Metadata describe(const FileIdentity& identity) {
 }
 
 TensorBytes tensor(std::string name, TensorType type, std::span<const std::byte> data) {
-  const auto count = static_cast<int64_t>(data.size() / checkpoint::tensor_type_size(type));
+  const auto count = static_cast<int64_t>(data.size() / format::tensor_type_size(type));
   return {{std::move(name), type, {count}}, data};
 }
 
@@ -190,7 +190,7 @@ void write_session_file(const std::filesystem::path& path, const FileIdentity& i
   checksum.add(metadata);
   for (const TensorBytes& each : tensors) checksum.add(each.spec.name, each.spec.type, each.spec.shape, each.data);
   metadata["checksum"] = checksum.text();
-  checkpoint::write_safetensors(path, tensors, metadata, checkpoint::FileMode::owner_only);
+  format::write_safetensors(path, tensors, metadata, format::FileMode::owner_only);
 }
 
 SessionFile read_session_file(const std::filesystem::path& path, const FileIdentity& identity,

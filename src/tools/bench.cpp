@@ -15,13 +15,13 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/model_files.h"
-#include "cli/commands.h"
-#include "cli/download_line.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "prosa/error.h"
+#include "tools/commands.h"
+#include "tools/find_model.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 std::string processor_name() {
@@ -36,7 +36,7 @@ std::string processor_name() {
 int64_t file_bytes(const std::filesystem::path& folder) {
   int64_t bytes = 0;
   const checkpoint::ModelFiles model = checkpoint::ModelFiles::open(folder);
-  for (const checkpoint::SafetensorsFile& file : model.files()) {
+  for (const format::SafetensorsFile& file : model.files()) {
     bytes += static_cast<int64_t>(std::filesystem::file_size(file.path()));
   }
   return bytes;
@@ -60,12 +60,12 @@ void run(BenchArguments arguments) {
   if (arguments.start) report.start = measure_start(arguments);
   if (arguments.threads.empty()) report.sets.push_back(measure_set(arguments, 0, report));
   for (const int threads : arguments.threads) report.sets.push_back(measure_set(arguments, threads, report));
-  print_output(arguments.json ? bench_json(report).dump(2) + "\n" : bench_table(report));
+  cli::print_output(arguments.json ? bench_json(report).dump(2) + "\n" : bench_table(report));
   if (!arguments.svg.empty()) write_svg(arguments.svg, bench_svg(report));
 }
 
 void add_machine_options(CLI::App& bench, BenchArguments& arguments) {
-  add_load_options(bench, arguments.load, false);
+  cli::add_load_options(bench, arguments.load, false);
   bench.remove_option(bench.get_option("--threads"));  // here a list
   bench.add_option("--threads", arguments.threads, "compute threads, or a list of them (default: physical cores)")
       ->delimiter(',')
@@ -102,7 +102,7 @@ void add_work_options(CLI::App& bench, BenchArguments& arguments) {
 void add_bench(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* bench = app.add_subcommand("bench", "prefill and decode speed beside this machine's limits");
-  bench->add_option("MODEL", arguments->model, model_help);
+  bench->add_option("MODEL", arguments->model, cli::model_help);
   add_work_options(*bench, *arguments);
   bench->add_flag("--json", arguments->json, "one JSON object instead of a table");
   bench->add_option("--svg", arguments->svg, "a file for the picture: roofline, limits reached, stages");
@@ -121,4 +121,4 @@ void add_bench(CLI::App& app) {
   bench->callback([arguments] { run(*arguments); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -12,12 +12,12 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "cli/sizes.h"
 #include "prosa/model.h"
 #include "tools/ceilings.h"
+#include "tools/sizes.h"
 #include "tools/timing.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct BenchArguments {
   std::string model;  // a folder once the measuring begins
@@ -134,4 +134,4 @@ nlohmann::ordered_json bench_json(const BenchReport& report);
 std::string bench_table(const BenchReport& report);
 std::string bench_svg(const BenchReport& report);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 double BenchRun::tok_s() const { return static_cast<double>(what.tokens * what.batch) / median_seconds(); }
 
@@ -57,4 +57,4 @@ double roof_fraction(const BenchRun& run, const BenchCeilings& ceilings) {
   return std::max(read, int8);
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 using nlohmann::ordered_json;
@@ -96,4 +96,4 @@ ordered_json bench_json(const BenchReport& report) {
   return object;
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -19,7 +19,7 @@
 #include "sampling/sampler.h"
 #include "tools/ceilings.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 /// Fixed ids in [0, vocab), spread over the embedding table.
@@ -233,4 +233,4 @@ BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& 
   return set;
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

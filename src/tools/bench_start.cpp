@@ -31,7 +31,7 @@
 
 extern char** environ;
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 using nlohmann::json;
@@ -192,11 +192,11 @@ void run_start_child(const BenchArguments& arguments) {
   feed(std::span(tokens).first(1));
   said["token_s"] = seconds_since(loaded);
   said["after_token"] = memory_now();
-  stream_output(said.dump() + "\n");
+  cli::stream_output(said.dump() + "\n");
 
   if (arguments.child != "context") return;
   if (tokens.size() > 1) feed(std::span(tokens).subspan(1));
-  stream_output(json{{"context", model.context}, {"after_context", memory_now()}}.dump() + "\n");
+  cli::stream_output(json{{"context", model.context}, {"after_context", memory_now()}}.dump() + "\n");
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

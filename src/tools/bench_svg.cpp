@@ -14,7 +14,7 @@
 #include "cli/terminal.h"
 #include "tools/svg.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 constexpr double kLeft = SvgPicture::left, kRight = SvgPicture::right;
@@ -78,7 +78,7 @@ class Picture : private SvgPicture {
     const BenchSet& main = report_.main_set();
     text(24, 36, "title",
          fmt::format("{}: {} bit, {} of weights", report_.name, report_.sizes.bits,
-                     human_bytes(static_cast<double>(report_.weight_bytes))));
+                     cli::human_bytes(static_cast<double>(report_.weight_bytes))));
     const std::string machine = report_.processor.empty() ? std::string() : report_.processor + " · ";
     text(24, 58, "pale",
          fmt::format("{}{} · {} thread{} · memory reads {:.1f} GB/s · int8 {:.0f} G multiply-adds/s", machine,
@@ -271,4 +271,4 @@ class Picture : private SvgPicture {
 
 std::string bench_svg(const BenchReport& report) { return Picture(report).draw(); }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -7,7 +7,7 @@
 
 #include "cli/terminal.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 std::string percent(double part, double whole) {
@@ -19,8 +19,8 @@ std::string set_table(const BenchReport& report, const BenchSet& set) {
   std::string text = fmt::format(
       "{} bit, {} of weights; {} {}, {} threads{}{}\n"
       "memory reads {:.1f} GB/s ({:.1f}..{:.1f}), int8 {:.0f} G multiply-adds/s ({:.0f}, {:.0f})\n\n",
-      report.sizes.bits, human_bytes(static_cast<double>(report.weight_bytes)), report.backend, report.isa, set.threads,
-      report.activation_bits == 8 ? ", 8-bit activations" : "", report.kv_bits == 16 ? ", 16-bit KV" : "",
+      report.sizes.bits, cli::human_bytes(static_cast<double>(report.weight_bytes)), report.backend, report.isa,
+      set.threads, report.activation_bits == 8 ? ", 8-bit activations" : "", report.kv_bits == 16 ? ", 16-bit KV" : "",
       limit.read_gbps(), limit.read.slowest, limit.read.fastest, limit.int8_gmacs(), limit.int8[0], limit.int8[1]);
   text += fmt::format("{:<8}{:>7}{:>7}{:>6}{:>10}  {:<17}{:>7}{:>11}{:>10}{:>11}\n", "", "tokens", "depth", "batch",
                       "tok/s", "slowest..fastest", "GB/s", "bandwidth", "int8 peak", "first, ms");
@@ -54,7 +54,7 @@ std::string stage_table(const BenchSet& set) {
 }
 
 std::string start_table(const BenchReport& report, const BenchStart& start) {
-  const auto bytes = [](int64_t count) { return human_bytes(static_cast<double>(count)); };
+  const auto bytes = [](int64_t count) { return cli::human_bytes(static_cast<double>(count)); };
   std::string text = fmt::format(
       "\nstart to first token: {:.3f} s ({:.3f}..{:.3f}), of which loading {:.3f} s{}\n"
       "memory: {} on disk, resident {} loaded, {} after a token, {} after {} tokens (peak {})\n",
@@ -77,4 +77,4 @@ std::string bench_table(const BenchReport& report) {
   return text;
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

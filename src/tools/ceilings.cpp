@@ -18,7 +18,7 @@
 #include "tools/read_streams.h"
 #include "tools/timing.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 constexpr int64_t kLineBytes = 64;
@@ -76,4 +76,4 @@ double measure_int8_gmacs(std::string_view isa, int threads) {
   return backend::measure_int8_gmacs(std::ranges::count(backend::available_isas(), isa) > 0 ? isa : "", threads);
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

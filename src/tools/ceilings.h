@@ -10,7 +10,7 @@
 #include "base/aligned.h"
 #include "base/thread_pool.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct BenchRange {
   double median = 0, slowest = 0, fastest = 0;
@@ -37,4 +37,4 @@ class ReadMeter {
 /// int8 multiply-adds a second (in 10^9) with the dot-product instruction of `isa`, operands in registers.
 double measure_int8_gmacs(std::string_view isa, int threads);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -17,14 +17,15 @@
 #include "checkpoint/convert_rules.h"
 #include "checkpoint/staging_folder.h"
 #include "cli/commands.h"
-#include "cli/download_line.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "tools/commands.h"
 #include "tools/convert_method.h"
+#include "tools/find_model.h"
 #include "tools/kinds.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 using checkpoint::QuantizationReport;
@@ -69,21 +70,21 @@ int64_t parse_size(const std::string& text) {
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
   const double bytes = value * unit;
   if (error != std::errc() || end != number.data() + number.size() || !(bytes >= 1 && bytes < 0x1p60)) {
-    throw UsageError(fmt::format("--shard-size {}: a size such as 5GB, 500MB or 4GiB is needed", text));
+    throw cli::UsageError(fmt::format("--shard-size {}: a size such as 5GB, 500MB or 4GiB is needed", text));
   }
   return static_cast<int64_t>(bytes);
 }
 
-void show_progress(ProgressNews& news, const checkpoint::ConvertProgress& progress) {
+void show_progress(cli::ProgressNews& news, const checkpoint::ConvertProgress& progress) {
   constexpr size_t kWidth = 30;
   const auto done = static_cast<double>(progress.bytes_done);
   const double fraction = done / static_cast<double>(std::max<int64_t>(progress.bytes_total, 1));
-  const std::string total = human_bytes(static_cast<double>(progress.bytes_total));
+  const std::string total = cli::human_bytes(static_cast<double>(progress.bytes_total));
   const auto filled = static_cast<size_t>(fraction * kWidth);
   news.show(fraction,
-            fmt::format("[{:#<{}}{:.<{}}] {} of {}, {}", "", filled, "", kWidth - filled, human_bytes(done), total,
-                        without_controls(progress.tensor)),
-            fmt::format("converting: {:.0f} %, {} of {}", 100 * fraction, human_bytes(done), total));
+            fmt::format("[{:#<{}}{:.<{}}] {} of {}, {}", "", filled, "", kWidth - filled, cli::human_bytes(done), total,
+                        cli::without_controls(progress.tensor)),
+            fmt::format("converting: {:.0f} %, {} of {}", 100 * fraction, cli::human_bytes(done), total));
 }
 
 void print_json(const QuantizationReport& report, bool dry_run) {
@@ -106,24 +107,25 @@ void print_json(const QuantizationReport& report, bool dry_run) {
                                {"bits_per_weight", report.bits_per_weight()},
                                {"kinds", std::move(kinds)},
                                {"notes", std::move(notes)}};
-  print_output(result.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  cli::print_output(result.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
 void print_row(const std::string& kind, const KindSum& sum) {
-  print_output(fmt::format("{:<12}{:>8}{:>14}{:>14}{:>14.2f}\n", kind, sum.tensors,
-                           human_bytes(static_cast<double>(sum.source_bytes)),
-                           human_bytes(static_cast<double>(sum.bytes)), sum.bits_per_weight()));
+  cli::print_output(fmt::format("{:<12}{:>8}{:>14}{:>14}{:>14.2f}\n", kind, sum.tensors,
+                                cli::human_bytes(static_cast<double>(sum.source_bytes)),
+                                cli::human_bytes(static_cast<double>(sum.bytes)), sum.bits_per_weight()));
 }
 
 void print_text(const QuantizationReport& report, bool dry_run) {
-  print_output(fmt::format("{:<12}{:>8}{:>14}{:>14}{:>14}\n", "", "tensors", "before", "after", "bits/weight"));
+  cli::print_output(fmt::format("{:<12}{:>8}{:>14}{:>14}{:>14}\n", "", "tensors", "before", "after", "bits/weight"));
   const KindSums sums = sum_kinds(report);
   for (const auto& [kind, sum] : sums) print_row(kind, sum);
   print_row("all", sum_all(sums));
   for (const TensorReport& tensor : report.tensors) {
-    if (!tensor.note.empty()) print_output(fmt::format("{}: {}\n", without_controls(tensor.name), tensor.note));
+    if (!tensor.note.empty())
+      cli::print_output(fmt::format("{}: {}\n", cli::without_controls(tensor.name), tensor.note));
   }
-  if (!dry_run) print_output(fmt::format("written to {}\n", without_controls(report.folder.string())));
+  if (!dry_run) cli::print_output(fmt::format("written to {}\n", cli::without_controls(report.folder.string())));
 }
 
 void run(ConvertArguments& arguments) {
@@ -134,18 +136,18 @@ void run(ConvertArguments& arguments) {
   arguments.method.group = arguments.group;
   options.layout = arguments.layout == "flat" ? checkpoint::Layout::flat : checkpoint::Layout::mlx;
   options.shard_bytes = parse_size(arguments.shard_size);
-  if (arguments.source.empty()) throw UsageError("convert takes SRC and DST");
-  if (arguments.destination.empty() && !arguments.dry_run) throw UsageError("convert needs DST, or --dry-run");
+  if (arguments.source.empty()) throw cli::UsageError("convert takes SRC and DST");
+  if (arguments.destination.empty() && !arguments.dry_run) throw cli::UsageError("convert needs DST, or --dry-run");
   check_method(arguments.method);
   if (arguments.dry_run && arguments.method.method == "mixed")
-    throw UsageError("--dry-run with --method mixed: its formats are known only after the text was read");
+    throw cli::UsageError("--dry-run with --method mixed: its formats are known only after the text was read");
   std::vector<checkpoint::FormatOverride> overrides;
   try {
     for (const std::string& text : arguments.overrides) {
       overrides.push_back(checkpoint::FormatOverride::parse(text, arguments.group));
     }
   } catch (const Error& error) {
-    throw UsageError(fmt::format("--override {}", error.what()));
+    throw cli::UsageError(fmt::format("--override {}", error.what()));
   }
   const auto source = find_model(arguments.source, arguments.load);
   const auto rules = std::make_shared<checkpoint::RulePlan>(arguments.bits, arguments.group, std::move(overrides));
@@ -156,8 +158,8 @@ void run(ConvertArguments& arguments) {
     report = plan_conversion(source, *rules, options);
   } else {
     std::atomic<bool> stop = false;
-    const interrupt::Catch catching([&stop] { stop = true; });
-    ProgressNews news;
+    const cli::interrupt::Catch catching([&stop] { stop = true; });
+    cli::ProgressNews news;
     options.cancelled = [&stop] { return stop.load(); };
     options.progress = [&news](const checkpoint::ConvertProgress& progress) { show_progress(news, progress); };
     if (options.method != "rtn" && options.layout == checkpoint::Layout::mlx) {
@@ -214,7 +216,7 @@ void add_convert(CLI::App& app) {
   convert->add_option("--threads", arguments->options.threads, "threads (default: all cores)")
       ->check(CLI::Range(1, 1024))
       ->group("Machine");
-  add_hub_options(*convert, arguments->load);
+  cli::add_hub_options(*convert, arguments->load);
   convert->footer(
       "PATTERN is a glob for a module's path or its end (down_proj, layers.0.*), or /a regular expression/.\n"
       "\n"
@@ -226,4 +228,4 @@ void add_convert(CLI::App& app) {
   convert->callback([arguments] { run(*arguments); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

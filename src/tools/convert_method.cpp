@@ -15,7 +15,7 @@
 #include "tools/calibrate/mixed.h"
 #include "tools/eval/corpus.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 constexpr int64_t kSequence = 512;  // tokens that see each other
@@ -43,7 +43,7 @@ class Steps {
 
  private:
   std::function<bool()> cancelled_;
-  ProgressNews news_;
+  cli::ProgressNews news_;
   double done_ = 0;
 };
 
@@ -51,13 +51,13 @@ class Steps {
 
 void check_method(const MethodArguments& arguments) {
   const bool mixed = arguments.method == "mixed";
-  if (!mixed && arguments.budget > 0) throw UsageError("--budget is for --method mixed");
+  if (!mixed && arguments.budget > 0) throw cli::UsageError("--budget is for --method mixed");
   if (mixed && budget_of(arguments) < kLeastBudget)
-    throw UsageError(fmt::format("--method mixed needs a --budget of {} bits or more", kLeastBudget));
+    throw cli::UsageError(fmt::format("--method mixed needs a --budget of {} bits or more", kLeastBudget));
   if (arguments.method == "rtn" && !arguments.calibration.empty())
-    throw UsageError("--calibration is for --method clip, awq, gptq and mixed: rtn takes no text");
+    throw cli::UsageError("--calibration is for --method clip, awq, gptq and mixed: rtn takes no text");
   if (arguments.method != "rtn" && arguments.calibration.empty())
-    throw UsageError(fmt::format("--method {} needs a text: --calibration FILE", arguments.method));
+    throw cli::UsageError(fmt::format("--method {} needs a text: --calibration FILE", arguments.method));
 }
 
 std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem::path& source,
@@ -95,4 +95,4 @@ std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem
   return calibrate::calibrate(*weights, sequences, std::move(plan), options);
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

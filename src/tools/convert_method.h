@@ -10,7 +10,7 @@
 
 #include "checkpoint/convert_rules.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct MethodArguments {
   std::string method = "rtn";
@@ -32,4 +32,4 @@ std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem
                                                            const MethodArguments& arguments,
                                                            const std::function<bool()>& cancelled);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

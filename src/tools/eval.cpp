@@ -23,18 +23,19 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "cli/download_line.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "format/safetensors_writer.h"
 #include "prosa/chat.h"
 #include "runtime/load.h"
+#include "tools/commands.h"
 #include "tools/eval/corpus.h"
 #include "tools/eval/logits_file.h"
+#include "tools/find_model.h"
 #include "tools/timing.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 struct EvalArguments {
@@ -68,17 +69,17 @@ class EvalProgress {
   void show(double fraction, const std::string& what) {
     line_.show(fraction, what);
     const auto now = Clock::now();
-    if (is_terminal(stderr) || now - last_ < std::chrono::seconds(10)) return;
+    if (cli::is_terminal(stderr) || now - last_ < std::chrono::seconds(10)) return;
     fmt::print(stderr, "{} {:.0f} %\n", what, 100 * fraction);
     last_ = now;
   }
 
-  ProgressLine line_;
+  cli::ProgressLine line_;
   Clock::time_point start_ = Clock::now(), last_ = start_;
 };
 
 LoadedModel load(const std::string& name, const LoadOptions& options) {
-  ProgressLine line;
+  cli::ProgressLine line;
   LoadOptions with_progress = options;
   with_progress.progress = [&line](double fraction, std::string_view what) { line.show(fraction, what); };
   return load_model(name, with_progress);
@@ -143,13 +144,13 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
   }
   std::atomic<bool> cancel = false;
   options.cancel = &cancel;
-  const interrupt::Catch catch_interrupt([&cancel] { cancel = true; });
+  const cli::interrupt::Catch catch_interrupt([&cancel] { cancel = true; });
   EvalProgress progress;
   options.progress = [&progress](const eval::Progress& now) { progress.text(now); };
   std::unique_ptr<eval::LogitSink> save;
   if (!arguments.save_logits.empty()) {
     const int64_t bytes = eval::logits_file_bytes(plan.scored, model.info.vocab_size);
-    fmt::print(stderr, "{} will hold {}\n", arguments.save_logits, human_bytes(static_cast<double>(bytes)));
+    fmt::print(stderr, "{} will hold {}\n", arguments.save_logits, cli::human_bytes(static_cast<double>(bytes)));
     save = eval::make_logits_writer(arguments.save_logits, display_name(arguments.model));
     options.save = save.get();
   }
@@ -163,7 +164,7 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
 
 std::vector<eval::JsonAnswer> evaluate_prompts(const EvalArguments& arguments,
                                                const std::vector<eval::JsonPrompt>& prompts, EvalOutcome& outcome) {
-  ProgressLine loading;
+  cli::ProgressLine loading;
   LoadOptions options = arguments.load;
   options.progress = [&loading](double fraction, std::string_view what) { loading.show(fraction, what); };
   Chat chat = Chat::from_pretrained(arguments.model, options);
@@ -178,12 +179,13 @@ std::vector<eval::JsonAnswer> evaluate_prompts(const EvalArguments& arguments,
 }
 
 void check(const EvalArguments& arguments) {
-  if (arguments.text.empty() && arguments.prompts.empty()) throw UsageError("nothing to do (give --text or --prompts)");
+  if (arguments.text.empty() && arguments.prompts.empty())
+    throw cli::UsageError("nothing to do (give --text or --prompts)");
   if (!arguments.text.empty()) return;
   for (const auto& [option, value] :
        {std::pair{"--reference", &arguments.reference}, std::pair{"--reference-logits", &arguments.reference_logits},
         std::pair{"--save-logits", &arguments.save_logits}, std::pair{"--svg", &arguments.svg}}) {
-    if (!value->empty()) throw UsageError(fmt::format("{} needs a text (give --text)", option));
+    if (!value->empty()) throw cli::UsageError(fmt::format("{} needs a text (give --text)", option));
   }
 }
 
@@ -195,10 +197,10 @@ void run(const EvalArguments& arguments) {
   if (!arguments.prompts.empty()) prompts = eval::read_json_prompts(arguments.prompts);
   if (!arguments.text.empty()) outcome.text = evaluate_text(arguments, outcome);
   if (!arguments.prompts.empty()) outcome.answers = evaluate_prompts(arguments, prompts, outcome);
-  print_output(arguments.json
-                   ? eval_json(outcome).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"
-                   : eval_table(outcome, arguments.verbose));
-  if (!arguments.svg.empty()) checkpoint::write_text_file(arguments.svg, eval_svg(outcome));
+  cli::print_output(
+      arguments.json ? eval_json(outcome).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"
+                     : eval_table(outcome, arguments.verbose));
+  if (!arguments.svg.empty()) format::write_text_file(arguments.svg, eval_svg(outcome));
 }
 
 void add_text_options(CLI::App& command, EvalArguments& arguments) {
@@ -235,7 +237,7 @@ void add_text_options(CLI::App& command, EvalArguments& arguments) {
 void add_eval(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand("eval", "perplexity, KL against a reference, strict-JSON rate");
-  command->add_option("MODEL", arguments->model, model_help);
+  command->add_option("MODEL", arguments->model, cli::model_help);
   add_text_options(*command, *arguments);
   command
       ->add_option("--prompts", arguments->prompts, "JSON lines of {\"prompt\", \"keys\"?}: how many replies are JSON")
@@ -246,7 +248,7 @@ void add_eval(CLI::App& app) {
       ->group("Strict JSON");
   command->add_flag("--verbose", arguments->verbose, "show the replies that are not strict JSON")->group("Strict JSON");
   command->add_flag("--json", arguments->json, "one JSON object instead of a table");
-  add_load_options(*command, arguments->load, false);
+  cli::add_load_options(*command, arguments->load, false);
   command->footer(
       "Which tokens are scored, and how the numbers are defined: docs/reference/eval.md.\n"
       "\n"
@@ -259,4 +261,4 @@ void add_eval(CLI::App& app) {
   command->callback([arguments] { run(*arguments); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -13,7 +13,7 @@
 #include "tools/eval/evaluate.h"
 #include "tools/eval/strict_json.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct TextOutcome {
   std::string file;
@@ -38,4 +38,4 @@ std::string eval_table(const EvalOutcome& outcome, bool verbose);
 /// Of a text: KL by position and a histogram, or without a reference nats by position.
 std::string eval_svg(const EvalOutcome& outcome);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

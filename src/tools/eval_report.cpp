@@ -8,7 +8,7 @@
 #include "cli/terminal.h"
 #include "tools/eval.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 using nlohmann::ordered_json;
@@ -93,7 +93,7 @@ ordered_json answers_json(const EvalOutcome& outcome) {
 class Table {
  public:
   void line(std::string_view label, const std::string& content) {
-    text_ += fmt::format("{:<13}{}\n", label, without_controls(content));
+    text_ += fmt::format("{:<13}{}\n", label, cli::without_controls(content));
   }
   [[nodiscard]] std::string text() const { return text_; }
 
@@ -183,11 +183,11 @@ std::string eval_table(const EvalOutcome& outcome, bool verbose) {
   const ModelInfo& info = outcome.info;
   table.line("model", fmt::format("{}: {}, {} of weights; {}, {}", outcome.model,
                                   info.bits == 0 ? std::string("not quantized") : fmt::format("{} bit", info.bits),
-                                  human_bytes(static_cast<double>(info.weight_bytes)), info.isa,
+                                  cli::human_bytes(static_cast<double>(info.weight_bytes)), info.isa,
                                   plural(info.threads, "thread")));
   if (outcome.text) add_text(table, *outcome.text);
   if (outcome.answers) add_answers(table, outcome, verbose);
   return table.text();
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -8,7 +8,7 @@
 #include "tools/eval.h"
 #include "tools/svg.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 constexpr double kLeft = SvgPicture::left, kRight = SvgPicture::right;
@@ -133,4 +133,4 @@ class Picture : private SvgPicture {
 
 std::string eval_svg(const EvalOutcome& outcome) { return Picture(outcome).draw(); }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

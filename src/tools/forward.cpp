@@ -12,13 +12,13 @@
 
 #include <CLI/CLI.hpp>
 
-#include "cli/commands.h"
-#include "cli/download_line.h"
 #include "cli/options.h"
 #include "format/safetensors_writer.h"
 #include "prosa/model.h"
+#include "tools/commands.h"
+#include "tools/find_model.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 struct ForwardArguments {
@@ -34,8 +34,8 @@ int32_t argmax(std::span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-using checkpoint::TensorBytes;
-using checkpoint::TensorType;
+using format::TensorBytes;
+using format::TensorType;
 
 TensorBytes tensor(const char* name, TensorType type, std::vector<int64_t> shape, std::span<const std::byte> data) {
   return {{name, type, std::move(shape)}, data};
@@ -50,7 +50,7 @@ void write_result(const ForwardArguments& arguments, const Logits& logits, const
     tensors.push_back(tensor("greedy_logits", TensorType::f32, {arguments.greedy, logits.vocab},
                              std::as_bytes(std::span(greedy_logits))));
   }
-  checkpoint::write_safetensors(arguments.out, tensors);
+  format::write_safetensors(arguments.out, tensors);
 }
 
 void run(const ForwardArguments& arguments) {
@@ -80,13 +80,13 @@ void run(const ForwardArguments& arguments) {
 void add_forward(CLI::App& app) {
   auto arguments = std::make_shared<ForwardArguments>();
   CLI::App* forward = app.add_subcommand("forward", "token ids to logits, into a safetensors file");
-  forward->add_option("MODEL", arguments->model, model_help);
+  forward->add_option("MODEL", arguments->model, cli::model_help);
   forward->add_option("--ids", arguments->ids, "the prompt's token ids: 1,2,3")->required()->delimiter(',');
   forward->add_option("--greedy", arguments->greedy, "then decode K tokens greedily")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20));
   forward->add_flag("--last", arguments->last, "logits of the last position only");
   forward->add_option("--out", arguments->out, "the file to write")->required();
-  add_load_options(*forward, arguments->load, false);
+  cli::add_load_options(*forward, arguments->load, false);
   forward->footer(
       "FILE gets logits F32 [N, vocab] ([1, vocab] with --last), and with --greedy K greedy_ids I32 [K] and\n"
       "greedy_logits F32 [K, vocab]: the logits after feeding each of them.\n"
@@ -96,4 +96,4 @@ void add_forward(CLI::App& app) {
   forward->callback([arguments] { run(*arguments); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

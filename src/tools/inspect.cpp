@@ -16,16 +16,16 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/names.h"
-#include "cli/commands.h"
-#include "cli/download_line.h"
 #include "cli/options.h"
-#include "cli/sizes.h"
 #include "cli/terminal.h"
 #include "format/safetensors_writer.h"
+#include "tools/commands.h"
+#include "tools/find_model.h"
 #include "tools/inspect_formats.h"
 #include "tools/kinds.h"
+#include "tools/sizes.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 using nlohmann::ordered_json;
@@ -61,7 +61,7 @@ struct Contents {
 Contents list_contents(const checkpoint::ModelFiles& files) {
   Contents contents;
   for (const checkpoint::FileTensor& tensor : files.tensors()) {
-    const checkpoint::TensorEntry& entry = *tensor.entry;
+    const format::TensorEntry& entry = *tensor.entry;
     const auto role = std::string(to_string(checkpoint::canonical_name(entry.name).role));
     const auto type = std::string(to_string(entry.type));
     const auto bytes = static_cast<int64_t>(entry.bytes);
@@ -69,7 +69,7 @@ Contents list_contents(const checkpoint::ModelFiles& files) {
       ++tally->count;
       tally->bytes += bytes;
     }
-    contents.tensors.push_back({entry.name, type, checkpoint::shape_string(entry.shape), role, bytes});
+    contents.tensors.push_back({entry.name, type, format::shape_string(entry.shape), role, bytes});
   }
   return contents;
 }
@@ -191,15 +191,17 @@ void print_json(const Report& report, bool with_tensors) {
     }
     result["tensors"] = std::move(list);
   }
-  print_output(result.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  cli::print_output(result.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
-void print_line(const char* label, const std::string& text) { print_output(fmt::format("{:<14}{}\n", label, text)); }
+void print_line(const char* label, const std::string& text) {
+  cli::print_output(fmt::format("{:<14}{}\n", label, text));
+}
 
 void print_tallies(const char* label, const std::map<std::string, Tally>& tallies) {
   for (const auto& [name, tally] : tallies) {
     print_line(label, fmt::format("{:<18}{:>5} tensors{:>12}", name, tally.count,
-                                  human_bytes(static_cast<double>(tally.bytes))));
+                                  cli::human_bytes(static_cast<double>(tally.bytes))));
     label = "";
   }
 }
@@ -207,7 +209,7 @@ void print_tallies(const char* label, const std::map<std::string, Tally>& tallie
 void print_architecture(const Report& report) {
   const ModelConfig& config = report.weights->config;
   const auto attention = std::ranges::count(config.layer_types, LayerType::full_attention);
-  print_line("folder", without_controls(report.folder));
+  print_line("folder", cli::without_controls(report.folder));
   print_line("layers",
              fmt::format("{}: {} Gated DeltaNet ({} key and {} value heads of {}), {} gated attention ({} query and "
                          "{} KV heads of {})",
@@ -222,7 +224,7 @@ void print_architecture(const Report& report) {
 }
 
 void print_memory(const Report& report) {
-  const auto bytes = [](int64_t count) { return human_bytes(static_cast<double>(count)); };
+  const auto bytes = [](int64_t count) { return cli::human_bytes(static_cast<double>(count)); };
   const int64_t weights = report.weights->byte_size();
   const int64_t kv = report.sizes.kv_bytes_per_token * report.context;
   print_line("memory", fmt::format("{} at {} tokens of context: weights {}, state {}, KV {} ({} a token)",
@@ -231,8 +233,8 @@ void print_memory(const Report& report) {
 }
 
 void print_tensor(const char* label, const TensorLine& tensor) {
-  print_line(label, fmt::format("{:>10}  {:<5}{:<18}{:<8}{}", human_bytes(static_cast<double>(tensor.bytes)),
-                                tensor.type, tensor.shape, tensor.role, without_controls(tensor.name)));
+  print_line(label, fmt::format("{:>10}  {:<5}{:<18}{:<8}{}", cli::human_bytes(static_cast<double>(tensor.bytes)),
+                                tensor.type, tensor.shape, tensor.role, cli::without_controls(tensor.name)));
 }
 
 void print_biggest(const Contents& contents) {
@@ -251,7 +253,7 @@ void run(const InspectArguments& arguments) {
   const Report report = make_report(arguments);
   if (!arguments.svg.empty()) {
     const std::string name = std::filesystem::path(report.folder).filename().string();
-    checkpoint::write_text_file(arguments.svg, kinds_svg(report.bits.kinds, name));
+    format::write_text_file(arguments.svg, kinds_svg(report.bits.kinds, name));
   }
   if (arguments.json) return print_json(report, arguments.tensors);
   print_architecture(report);
@@ -273,17 +275,17 @@ void run(const InspectArguments& arguments) {
 void add_inspect(CLI::App& app) {
   auto arguments = std::make_shared<InspectArguments>();
   CLI::App* inspect = app.add_subcommand("inspect", "what a checkpoint holds, and the memory it needs");
-  inspect->add_option("MODEL", arguments->model, model_help);
+  inspect->add_option("MODEL", arguments->model, cli::model_help);
   inspect->add_option("--context", arguments->context, "tokens to count the memory for")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
       ->capture_default_str();
-  add_kv_option(*inspect, arguments->load);
+  cli::add_kv_option(*inspect, arguments->load);
   inspect->add_flag("--tensors", arguments->tensors, "list every tensor");
   inspect->add_option("--compare", arguments->compare,
                       "how far the weights lie from this checkpoint of the same model");
   inspect->add_option("--svg", arguments->svg, "a picture of where the bytes lie, into this file");
   inspect->add_flag("--json", arguments->json, "one JSON object instead of text");
-  add_hub_options(*inspect, arguments->load);
+  cli::add_hub_options(*inspect, arguments->load);
   inspect->footer(
       "Roles: text is the model, mtp its multi-token-prediction head; vision and ignored tensors are not read.\n"
       "\n"
@@ -295,4 +297,4 @@ void add_inspect(CLI::App& app) {
   inspect->callback([arguments] { run(*arguments); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

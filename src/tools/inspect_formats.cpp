@@ -12,7 +12,7 @@
 #include "cli/terminal.h"
 #include "prosa/error.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 using checkpoint::QuantizationReport;
@@ -46,7 +46,7 @@ double relative_error(const TensorDifference& difference) {
 }
 
 void print_line(const std::string& label, const std::string& text) {
-  print_output(fmt::format("{:<14}{}\n", label, text));
+  cli::print_output(fmt::format("{:<14}{}\n", label, text));
 }
 
 std::string format_name(const TensorListing& listing) {
@@ -58,10 +58,10 @@ void print_kinds(const KindSums& kinds) {
   const double total = std::max(1.0, static_cast<double>(sum_all(kinds).bytes));
   std::string label = "by kind";
   const auto row = [&label, total](const std::string& kind, const KindSum& sum) {
-    print_line(label,
-               fmt::format("{:<10}{:>6} tensors{:>12.2f} M weights{:>8.2f} bits each{:>12}{:>7.1f} %", kind,
-                           sum.tensors, static_cast<double>(sum.weights) / 1e6, sum.bits_per_weight(),
-                           human_bytes(static_cast<double>(sum.bytes)), 100 * static_cast<double>(sum.bytes) / total));
+    print_line(label, fmt::format("{:<10}{:>6} tensors{:>12.2f} M weights{:>8.2f} bits each{:>12}{:>7.1f} %", kind,
+                                  sum.tensors, static_cast<double>(sum.weights) / 1e6, sum.bits_per_weight(),
+                                  cli::human_bytes(static_cast<double>(sum.bytes)),
+                                  100 * static_cast<double>(sum.bytes) / total));
     label.clear();
   };
   for (const auto& [kind, sum] : kinds) row(kind, sum);
@@ -73,7 +73,7 @@ void print_exceptions(const std::vector<TensorListing>& exceptions, bool all) {
   for (size_t i = 0; i < exceptions.size(); ++i) {
     if (!all && i == kShown) return print_line("", fmt::format("and {} more (--tensors)", exceptions.size() - i));
     print_line(std::exchange(label, ""),
-               fmt::format("{:<18}{}", format_name(exceptions[i]), without_controls(exceptions[i].name)));
+               fmt::format("{:<18}{}", format_name(exceptions[i]), cli::without_controls(exceptions[i].name)));
   }
 }
 
@@ -96,17 +96,17 @@ void print_errors(const char* title, const KindSums& kinds, std::vector<Moved> t
   for (const Moved& tensor : tensors) {
     if (tensor.error <= 0) break;
     print_line(std::exchange(label, ""),
-               fmt::format("{:>8.3f} %  {}", 100 * tensor.error, without_controls(tensor.name)));
+               fmt::format("{:>8.3f} %  {}", 100 * tensor.error, cli::without_controls(tensor.name)));
   }
 }
 
 void print_conversion(const QuantizationReport& conversion, bool all) {
   print_line("converted", fmt::format("method {}, {:.3f} bits a weight in the matrices",
-                                      without_controls(conversion.method), conversion.bits_per_weight()));
+                                      cli::without_controls(conversion.method), conversion.bits_per_weight()));
   std::vector<Moved> tensors;
   for (const TensorReport& tensor : conversion.tensors) {
     if (tensor.relative_error) tensors.push_back({tensor.name, *tensor.relative_error});
-    if (!tensor.note.empty()) print_line("note", without_controls(tensor.name + ": " + tensor.note));
+    if (!tensor.note.empty()) print_line("note", cli::without_controls(tensor.name + ": " + tensor.note));
   }
   print_errors("error", sum_kinds(conversion), std::move(tensors), all);
 }
@@ -148,7 +148,7 @@ FormatReport make_format_report(const std::filesystem::path& folder, const std::
   }
   if (compare.empty()) return report;
   report.compared_with = compare.string();
-  ProgressLine line;
+  cli::ProgressLine line;
   report.differences = checkpoint::compare_checkpoints(folder, compare, 0,
                                                        [&line](double fraction) { line.show(fraction, "comparing"); });
   return report;
@@ -190,9 +190,9 @@ void print_formats(const FormatReport& report, bool all) {
   print_kinds(report.kinds);
   print_exceptions(report.exceptions, all);
   if (report.conversion) print_conversion(*report.conversion, all);
-  if (!report.conversion_problem.empty()) print_line("converted", without_controls(report.conversion_problem));
+  if (!report.conversion_problem.empty()) print_line("converted", cli::without_controls(report.conversion_problem));
   if (report.compared_with.empty()) return;
-  print_line("compared", "with " + without_controls(report.compared_with));
+  print_line("compared", "with " + cli::without_controls(report.compared_with));
   std::vector<Moved> tensors;
   for (const TensorDifference& difference : report.differences) {
     tensors.push_back({difference.name, relative_error(difference)});
@@ -202,4 +202,4 @@ void print_formats(const FormatReport& report, bool all) {
   print_errors("apart", sums, std::move(tensors), all);
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -16,7 +16,7 @@
 #include "checkpoint/quantization_report.h"
 #include "tools/kinds.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct FormatReport {
   KindSums kinds;
@@ -36,4 +36,4 @@ void add_format_json(const FormatReport& report, bool with_tensors, nlohmann::or
 /// `all`: every exception and every tensor's error, not just the first and worst.
 void print_formats(const FormatReport& report, bool all);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

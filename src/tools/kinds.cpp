@@ -8,7 +8,7 @@
 
 #include "checkpoint/names.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 constexpr std::array<std::string_view, 9> kOrder{"embedding", "head", "attention", "deltanet", "mlp",
@@ -101,4 +101,4 @@ KindSum sum_all(const KindSums& sums) {
   return all;
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

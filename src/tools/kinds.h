@@ -15,7 +15,7 @@
 #include "checkpoint/compare.h"
 #include "checkpoint/quantization_report.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct KindSum {
   int64_t tensors = 0;
@@ -45,4 +45,4 @@ int64_t weights_of(const checkpoint::TensorListing& listing);
 /// A picture of the bytes by kind: one bar each, with bits per weight and share. `name` is escaped.
 std::string kinds_svg(const KindSums& sums, const std::string& name);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -7,7 +7,7 @@
 #include "tools/kinds.h"
 #include "tools/svg.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 constexpr const char* kKindsStyle = R"(.bar { fill: #1f77c9; }
@@ -25,7 +25,7 @@ class Picture : private SvgPicture {
     const KindSum all = sum_all(sums);
     text(24, 36, "title", fmt::format("Where the bytes of {} lie", name));
     text(24, 60, "pale",
-         fmt::format("{} in {} tensors, {:.2f} bits per weight", human_bytes(static_cast<double>(all.bytes)),
+         fmt::format("{} in {} tensors, {:.2f} bits per weight", cli::human_bytes(static_cast<double>(all.bytes)),
                      all.tensors, all.bits_per_weight()));
     int64_t most = 1;
     for (const auto& [kind, sum] : sums) most = std::max(most, sum.bytes);
@@ -46,7 +46,7 @@ class Picture : private SvgPicture {
     box(kLeft, y_ + 4, kBarRight - kLeft, 16, "track");
     box(kLeft, y_ + 4, (kBarRight - kLeft) * length, 16, "bar");
     text(kBarRight + 14, y_ + 17, "",
-         fmt::format("{} · {:.1f} %", human_bytes(static_cast<double>(sum.bytes)), 100 * share));
+         fmt::format("{} · {:.1f} %", cli::human_bytes(static_cast<double>(sum.bytes)), 100 * share));
     text(kRight, y_ + 17, "pale end", fmt::format("{:.2f} bits", sum.bits_per_weight()));
   }
 };
@@ -55,4 +55,4 @@ class Picture : private SvgPicture {
 
 std::string kinds_svg(const KindSums& sums, const std::string& name) { return Picture().draw(sums, name); }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

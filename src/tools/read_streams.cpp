@@ -3,7 +3,7 @@
 // Each region is compiled for its instruction set and nothing else is: the program starts on any processor.
 #include "tools/read_streams.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 constexpr int64_t kLineBytes = 64;
@@ -51,4 +51,4 @@ std::span<const ReadWay> read_ways() {
   return baseline::kWays;
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct ReadWay {
   int streams = 1;
@@ -18,4 +18,4 @@ struct ReadWay {
 /// With the widest loads this machine has. data: 64-byte aligned, streams * lines * 64 bytes.
 std::span<const ReadWay> read_ways();
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

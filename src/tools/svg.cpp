@@ -5,7 +5,7 @@
 
 #include "cli/terminal.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 // Colours: ink, paler ink, lines.
@@ -32,7 +32,7 @@ text { fill: #e3e8ed; }
 
 std::string escaped(std::string_view text) {
   std::string out;
-  for (const char c : without_controls(text)) {
+  for (const char c : cli::without_controls(text)) {
     switch (c) {
       case '&': out += "&amp;"; break;
       case '<': out += "&lt;"; break;
@@ -70,4 +70,4 @@ void SvgPicture::box(double x, double y, double width, double height, std::strin
       height, style);
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

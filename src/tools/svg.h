@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 class SvgPicture {
  public:
@@ -43,4 +43,4 @@ class SvgPicture {
   std::string body_;
 };
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -12,8 +12,9 @@
 #include "checkpoint/synth.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "tools/commands.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 struct SynthArguments {
@@ -25,12 +26,12 @@ struct SynthArguments {
 
 void run(SynthArguments arguments) {
   if (arguments.preset.empty() == arguments.config_file.empty()) {
-    throw UsageError(
+    throw cli::UsageError(
         fmt::format("synth takes a preset ({}) or --config FILE", fmt::join(checkpoint::synth_preset_names(), ", ")));
   }
   const ModelConfig config = arguments.preset.empty() ? checkpoint::read_config_file(arguments.config_file)
                                                       : checkpoint::synth_preset(arguments.preset);
-  ProgressLine line;
+  cli::ProgressLine line;
   arguments.options.progress = [&line](double fraction, std::string_view) { line.show(fraction, "writing"); };
   checkpoint::synthesize(config, arguments.out, arguments.options);
 }
@@ -56,4 +57,4 @@ void add_synth(CLI::App& app) {
   synth->callback([arguments] { run(*arguments); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

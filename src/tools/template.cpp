@@ -7,12 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "chat/template.h"
-#include "cli/commands.h"
-#include "cli/download_line.h"
-#include "cli/json_lines.h"
 #include "cli/options.h"
+#include "prosa/error.h"
+#include "tools/commands.h"
+#include "tools/find_model.h"
+#include "tools/json_lines.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 using nlohmann::ordered_json;
@@ -60,8 +61,8 @@ void add_template(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("template", "JSON lines {\"messages\"} on stdin to {\"prompt\"} on stdout");
-  command->add_option("MODEL", arguments->model, model_help);
-  add_hub_options(*command, arguments->load);
+  command->add_option("MODEL", arguments->model, cli::model_help);
+  cli::add_hub_options(*command, arguments->load);
   command->footer(
       "A line: {\"messages\": [...], \"tools\"?: [...], \"enable_thinking\"?: bool, \"add_generation_prompt\"?: "
       "bool}.\n"
@@ -72,4 +73,4 @@ void add_template(CLI::App& app) {
   command->callback([arguments] { run(arguments->model, arguments->load); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 double median(std::vector<double> values) {
   PROSA_CHECK(!values.empty());
@@ -14,4 +14,4 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

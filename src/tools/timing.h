@@ -4,7 +4,7 @@
 #include <chrono>
 #include <vector>
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 using Clock = std::chrono::steady_clock;
 
@@ -15,4 +15,4 @@ inline double seconds_since(Clock::time_point start) {
 /// Sorted copy's middle (the mean of the two in the middle). `values` not empty.
 double median(std::vector<double> values);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -11,14 +11,15 @@
 #include <nlohmann/json.hpp>
 
 #include "chat/message_json.h"
-#include "cli/commands.h"
-#include "cli/download_line.h"
-#include "cli/json_lines.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "prosa/error.h"
 #include "tokenizer/tokenizer.h"
+#include "tools/commands.h"
+#include "tools/find_model.h"
+#include "tools/json_lines.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 std::vector<int32_t> ids_of(const nlohmann::ordered_json& line, const std::string& where) {
@@ -68,9 +69,9 @@ void add_tokenize(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* tokenize = app.add_subcommand("tokenize", "JSON lines {\"text\"} on stdin to {\"ids\"} on stdout");
-  tokenize->add_option("MODEL", arguments->model, model_help);
+  tokenize->add_option("MODEL", arguments->model, cli::model_help);
   tokenize->add_flag("--decode", arguments->decode, "the other way: {\"ids\"} to {\"text\"}");
-  add_hub_options(*tokenize, arguments->load);
+  cli::add_hub_options(*tokenize, arguments->load);
   tokenize->footer(
       "Only tokenizer.json of MODEL is read. Special tokens in a text become their ids.\n"
       "\n"
@@ -80,4 +81,4 @@ void add_tokenize(CLI::App& app) {
   tokenize->callback([arguments] { run(arguments->model, arguments->load, arguments->decode); });
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

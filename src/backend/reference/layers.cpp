@@ -9,6 +9,7 @@
 #include "backend/reference/formulas.h"
 #include "base/check.h"
 #include "checkpoint/checkpoint.h"
+#include "model/dequantize.h"
 
 namespace prosa::backend::reference {
 namespace {
@@ -35,7 +36,7 @@ std::vector<float> linear(const Matrix& w, std::span<const float> x, ThreadPool&
   parallel_rows(pool, w.rows, w.cols * (tokens + 1), [&](int worker, int64_t begin, int64_t end) {
     float* row = buffers.data() + worker * w.cols;
     for (int64_t r = begin; r < end; ++r) {
-      checkpoint::dequantize_row(w, r, row);
+      dequantize_row(w, r, row);
       for (int64_t t = 0; t < tokens; ++t) y[t * w.rows + r] = dot(row, x.data() + t * w.cols, w.cols);
     }
   });
@@ -59,7 +60,7 @@ std::vector<float> embed(const Weights& w, std::span<const int32_t> tokens) {
   const int64_t hidden = w.config.hidden_size;
   std::vector<float> x(tokens.size() * static_cast<size_t>(hidden));
   for (size_t t = 0; t < tokens.size(); ++t) {
-    checkpoint::dequantize_row(w.embed_tokens, tokens[t], x.data() + static_cast<int64_t>(t) * hidden);
+    dequantize_row(w.embed_tokens, tokens[t], x.data() + static_cast<int64_t>(t) * hidden);
   }
   return x;
 }

@@ -1,5 +1,6 @@
 // The reference's mixers and MLP with products of float32 matrices.
 #include "tools/calibrate/layer_pass.h"
+#include "model/dequantize.h"
 
 #include "backend/reference/layers.h"
 #include "base/check.h"
@@ -51,8 +52,7 @@ std::array<Half, 2> halves_of(const LayerWeights& file, size_t index, const chec
 std::vector<float> read_rows(const NamedMatrix& named, int64_t begin, int64_t end) {
   const Matrix& matrix = *named.matrix;
   std::vector<float> values(static_cast<size_t>((end - begin) * matrix.cols));
-  for (int64_t row = begin; row < end; ++row)
-    checkpoint::dequantize_row(matrix, row, values.data() + (row - begin) * matrix.cols);
+  for (int64_t row = begin; row < end; ++row) dequantize_row(matrix, row, values.data() + (row - begin) * matrix.cols);
   if (named.plan != nullptr) named.plan->fold(named.name, values, begin, matrix.cols);
   if (!matrix.quantized()) {  // mapped pages that were read count as memory until they are given back
     release_pages({matrix.data, static_cast<size_t>(matrix.byte_size())});

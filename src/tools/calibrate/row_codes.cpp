@@ -1,5 +1,6 @@
 // Codes in MLX's bit streams.
 #include "tools/calibrate/row_codes.h"
+#include "model/dequantize.h"
 
 #include <algorithm>
 
@@ -58,7 +59,7 @@ void StoredRows::read_row(int64_t row, float* out) const {
   matrix.data = reinterpret_cast<const std::byte*>(words.data());
   matrix.scales = reinterpret_cast<const std::byte*>(scales.data());
   matrix.biases = reinterpret_cast<const std::byte*>(biases.data());
-  checkpoint::dequantize_row(matrix, row, out);
+  dequantize_row(matrix, row, out);
 }
 
 void StoredRows::put(int64_t first_row, const RowCodes& from) {

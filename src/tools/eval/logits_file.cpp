@@ -29,10 +29,10 @@
 namespace prosa::eval {
 namespace {
 
-using checkpoint::SafetensorsFile;
-using checkpoint::SafetensorsWriter;
-using checkpoint::TensorEntry;
-using checkpoint::TensorType;
+using format::SafetensorsFile;
+using format::SafetensorsWriter;
+using format::TensorEntry;
+using format::TensorType;
 using Metadata = std::map<std::string, std::string>;
 
 static_assert(std::endian::native == std::endian::little);
@@ -93,9 +93,9 @@ class Writer final : public LogitSink {
         {"format", kFormat}, {"version", kVersion}, {"model", model_}, {"input", input_hash(documents, plan)}};
     metadata_ = hash_of(metadata);
     writer_.emplace(path_,
-                    std::vector<checkpoint::TensorSpec>{{"codes", TensorType::u16, {plan.scored, vocab}},
-                                                        {"steps", TensorType::f32, {plan.scored}},
-                                                        {"checksums", TensorType::u64, {plan.scored}}},
+                    std::vector<format::TensorSpec>{{"codes", TensorType::u16, {plan.scored, vocab}},
+                                                    {"steps", TensorType::f32, {plan.scored}},
+                                                    {"checksums", TensorType::u64, {plan.scored}}},
                     metadata);
   }
 

@@ -1,5 +1,5 @@
 // JSON lines in, JSON lines out.
-#include "cli/json_lines.h"
+#include "tools/json_lines.h"
 
 #include <cstdio>
 
@@ -9,21 +9,21 @@
 #include "cli/terminal.h"
 #include "prosa/error.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 void for_each_json_line(
     const std::function<nlohmann::ordered_json(const nlohmann::ordered_json& line, const std::string& where)>& answer) {
   constexpr size_t max_line_bytes = size_t{64} << 20;
   int64_t number = 0;
-  while (const auto line = read_input_line(stdin, max_line_bytes)) {
+  while (const auto line = cli::read_input_line(stdin, max_line_bytes)) {
     ++number;
     if (line->find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = fmt::format("line {}", number);
     const nlohmann::ordered_json parsed = chat::parse_json(*line, where);
     if (!parsed.is_object()) throw Error(ErrorCode::invalid_argument, "not a JSON object", where);
     const nlohmann::ordered_json result = answer(parsed, where);
-    stream_output(result.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    cli::stream_output(result.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   }
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -9,7 +9,7 @@
 #include "model/config.h"
 #include "model/weights.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 struct StepSizes {
   int64_t bits = 0;                // of the quantized matrices, else of the embedding's type
@@ -25,4 +25,4 @@ StepSizes step_sizes(const Weights& weights, int kv_bits);
 /// State and KV alone: what config.json tells.
 StepSizes state_sizes(const ModelConfig& config, int kv_bits);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -1,12 +1,12 @@
 // Sizes that follow from a model's config and weights.
-#include "cli/sizes.h"
+#include "tools/sizes.h"
 
 #include <algorithm>
 #include <limits>
 
 #include "runtime/footprint.h"
 
-namespace prosa::cli {
+namespace prosa::tools {
 namespace {
 
 int64_t macs(const Matrix& matrix) { return matrix.rows * matrix.cols; }
@@ -49,4 +49,4 @@ StepSizes step_sizes(const Weights& weights, int kv_bits) {
   return sizes;
 }
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace prosa::cli {
+namespace prosa::tools {
 
 /// Reads stdin line by line (blank lines are skipped); each must be an object. `answer` gets it with its place
 /// ("line 3") and gives the object for one line on stdout, written at once.
@@ -14,4 +14,4 @@ namespace prosa::cli {
 void for_each_json_line(
     const std::function<nlohmann::ordered_json(const nlohmann::ordered_json& line, const std::string& where)>& answer);
 
-}  // namespace prosa::cli
+}  // namespace prosa::tools
