@@ -90,15 +90,12 @@ struct FileMatrix {
         const uint16_t half = float_to_bf16(values[i]);
         std::memcpy(data.data() + 2 * i, &half, 2);
       }
-      matrix.dtype = DType::bf16;
     } else {
       for (std::byte& byte : data) byte = static_cast<std::byte>(engine());
       for (const float value : random_floats(rows * cols / kGroup, 2, 0.01F, 0.02F))
         scales.push_back(float_to_bf16(value));
       for (const float value : random_floats(rows * cols / kGroup, 3, -0.2F, 0)) biases.push_back(float_to_bf16(value));
-      matrix.bits = bits;
-      matrix.group_size = kGroup;
-      matrix.scale_dtype = DType::bf16;
+      matrix.format = WeightFormat::affine(bits, kGroup);
       matrix.scales = reinterpret_cast<const std::byte*>(scales.data());
       matrix.biases = reinterpret_cast<const std::byte*>(biases.data());
     }

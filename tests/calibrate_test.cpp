@@ -52,7 +52,7 @@ std::vector<float> correlated_moments(int64_t size, int64_t tokens, ThreadPool& 
 }
 
 StoredRows chosen(std::span<const float> w, int64_t cols, int bits, int threads, const ChooseCodes& choose) {
-  StoredRows out(std::ssize(w) / cols, cols, bits, 64);
+  StoredRows out(std::ssize(w) / cols, cols, WeightFormat::affine(bits, 64));
   choose_rows(w, 0, threads, choose, out);
   return out;
 }
@@ -216,7 +216,8 @@ TEST(GroupSearch, IsNeverWorseThanMlx) {
       for (float& weight : weights) weight = weight * weight + 0.01F;
       std::vector<uint32_t> words(static_cast<size_t>(2 * bits));
       uint16_t scale = 0, bias = 0;
-      checkpoint::quantize_row(values, bits, 64, words, {&scale, 1}, {&bias, 1}, checkpoint::ScaleRule::divided);
+      checkpoint::quantize_row(values, WeightFormat::affine(bits, 64), words, {&scale, 1}, {&bias, 1},
+                               checkpoint::ScaleRule::divided);
       const GroupCode mlx{bf16_to_float(scale), bf16_to_float(bias)};
       const GroupCode ours = search_group(values, weights, bits);
       const auto levels = static_cast<float>((1 << bits) - 1);
@@ -401,9 +402,8 @@ TEST(Allocation, SpendsTheBudgetWhereItSavesMost) {
 int64_t planned_bits(const Weights& weights, const checkpoint::ConvertPlan& plan) {
   int64_t sum = 0;
   const auto count = [&](const NamedMatrix& named) {
-    const auto format = plan.matrix(named.name, named.matrix->rows, named.matrix->cols);
-    sum += format.bits == 16 ? named.matrix->rows * named.matrix->cols * 16
-                             : Format{format.bits, format.group_size}.size(named.matrix->rows, named.matrix->cols);
+    const WeightFormat format = plan.matrix(named.name, named.matrix->rows, named.matrix->cols).format;
+    sum += 8 * format.bytes(named.matrix->rows, named.matrix->cols);
   };
   for (size_t index = 0; index < weights.layers.size(); ++index) {
     for (const Half& half : halves_of(weights.layers[index], index, nullptr))
@@ -430,12 +430,12 @@ TEST(Mixed, KeepsBudgetAndExceptionsOnAnyThreads) {
       const auto extra = (bits - 4) / 4.5 * uniform;
       EXPECT_LE(static_cast<double>(planned_bits(*weights, *plan)), uniform + extra) << bits;
       EXPECT_GT(static_cast<double>(planned_bits(*weights, *plan)), 0.95 * (uniform + 0.8 * extra)) << bits;
-      EXPECT_EQ(plan->matrix("language_model.model.layers.0.mlp.up_proj.weight", 1, 64).bits, 8);
+      EXPECT_EQ(plan->matrix("language_model.model.layers.0.mlp.up_proj.weight", 1, 64).format.bits, 8);
       std::string kind;
       for (size_t index = 0; index < weights->layers.size(); ++index) {
         for (const Half& half : halves_of(weights->layers[index], index, nullptr)) {
           for (const NamedMatrix& named : half.matrices())
-            kind += std::to_string(plan->matrix(named.name, named.matrix->rows, named.matrix->cols).bits);
+            kind += std::to_string(plan->matrix(named.name, named.matrix->rows, named.matrix->cols).format.bits);
         }
       }
       kinds.push_back(kind);
@@ -452,7 +452,8 @@ TEST(Mixed, KeepsBudgetAndExceptionsOnAnyThreads) {
 TEST(Sensitivity, NamesEveryMatrixAndFallsWithBits) {
   const auto weights = checkpoint::load_weights(checkpoint::golden("tiny-hf"));
   ThreadPool pool(2);
-  const std::vector<Format> formats{{3, 64}, {4, 64}, {6, 64}};
+  const std::vector<WeightFormat> formats{WeightFormat::affine(3, 64), WeightFormat::affine(4, 64),
+                                          WeightFormat::affine(6, 64)};
   double told = -1;
   auto text = some_sequences(weights->config.vocab_size);
   for (size_t s = 1; s < text.size(); ++s) text[0].insert(text[0].end(), text[s].begin(), text[s].end());
@@ -482,7 +483,7 @@ class OnlyFolds : public checkpoint::ConvertPlan {
  public:
   explicit OnlyFolds(std::shared_ptr<const checkpoint::ConvertPlan> folds) : folds_(std::move(folds)) {}
   [[nodiscard]] checkpoint::MatrixPlan matrix(const std::string&, int64_t, int64_t) const override {
-    return {16, 64, nullptr};
+    return {WeightFormat::dense(DType::bf16), nullptr};
   }
   void fold(const std::string& name, std::span<float> values, int64_t first_row, int64_t cols) const override {
     folds_->fold(name, values, first_row, cols);
@@ -496,7 +497,7 @@ class OnlyFolds : public checkpoint::ConvertPlan {
 class Uneven : public checkpoint::ConvertPlan {
  public:
   [[nodiscard]] checkpoint::MatrixPlan matrix(const std::string&, int64_t, int64_t) const override {
-    return {3, 32, nullptr};
+    return {WeightFormat::affine(3, 32), nullptr};
   }
   void fold(const std::string& name, std::span<float> values, int64_t first_row, int64_t cols) const override {
     const bool by_row = name.ends_with("v_proj.weight") || name.ends_with("up_proj.weight");

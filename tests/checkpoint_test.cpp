@@ -333,8 +333,13 @@ TEST(ListTensors, StatesBitsOfPackedWeights) {
     const bool down = listing.name.ends_with("down_proj.weight");
     const bool embedding = listing.name.ends_with("embed_tokens.weight");
     const bool packed = listing.dtype == "U32";
-    EXPECT_EQ(listing.bits, !packed ? 0 : down ? 8 : embedding ? 6 : 4) << listing.name;
-    EXPECT_EQ(listing.group_size, !packed ? 0 : down || embedding ? 64 : 32) << listing.name;
+    ASSERT_EQ(listing.format.has_value(), packed) << listing.name;
+    if (!packed) continue;
+    EXPECT_EQ(*listing.format, WeightFormat::affine(down        ? 8
+                                                    : embedding ? 6
+                                                                : 4,
+                                                    down || embedding ? 64 : 32))
+        << listing.name << ": " << listing.format->name();
     EXPECT_EQ(listing.file, "model.safetensors");
     EXPECT_GT(listing.bytes, 0);
   }
@@ -358,7 +363,7 @@ TEST(LoadWeights, ReadsF16AndF32Tensors) {
       tensor.spec.type = type;
     }
     expect_same_model(*expected, *model.load(), 1e-6F);
-    EXPECT_EQ(model.load()->embed_tokens.dtype, type == format::TensorType::f32 ? DType::f32 : DType::f16);
+    EXPECT_EQ(model.load()->embed_tokens.format.type, type == format::TensorType::f32 ? DType::f32 : DType::f16);
   }
 }
 
@@ -488,7 +493,7 @@ TEST(LoadWeights, TakesATensorWithoutScalesAsDense) {
   }
   const auto weights = model.load();
   EXPECT_FALSE(weights->layers[1].mlp.gate_proj.quantized());
-  EXPECT_EQ(weights->layers[0].mlp.gate_proj.bits, 4);
+  EXPECT_EQ(weights->layers[0].mlp.gate_proj.format.bits, 4);
 }
 
 TEST(LoadWeights, TiedConfigWinsOverAStoredHead) {

@@ -188,7 +188,7 @@ TEST_F(ConvertErrors, NoMtpHeadToKeep) {
 TEST_F(ConvertErrors, PlanWithUnknownFormats) {
   struct Plan : ConvertPlan {
     MatrixPlan matrix(const std::string& /*name*/, int64_t /*rows*/, int64_t /*cols*/) const override {
-      return {7, 64, nullptr};
+      return {WeightFormat::affine(7, 64), nullptr};
     }
   };
   write_golden();

@@ -39,11 +39,11 @@ class GoldenRules : public RulePlan {
 
  private:
   struct Reciprocal : RowQuantizer {
-    void quantize(std::span<float> rows, int64_t /*first_row*/, int64_t cols, int bits, int group_size,
+    void quantize(std::span<float> rows, int64_t /*first_row*/, int64_t cols, const WeightFormat& format,
                   std::span<uint32_t> words, std::span<uint16_t> scales, std::span<uint16_t> biases) const override {
       // Groups don't know of rows: a whole block is one long row.
       EXPECT_EQ(static_cast<int64_t>(rows.size()) % cols, 0);
-      quantize_row(rows, bits, group_size, words, scales, biases, ScaleRule::reciprocal);
+      quantize_row(rows, format, words, scales, biases, ScaleRule::reciprocal);
     }
   };
 };
@@ -98,8 +98,8 @@ TEST_P(EveryFormat, ReadsBackAsTheQuantizerSays) {
   const auto made = load_weights(out.path() / "made");
   const Matrix& before = source->layers[1].mlp.gate_proj;
   const Matrix& after = made->layers[1].mlp.gate_proj;
-  ASSERT_EQ(after.bits, bits);
-  ASSERT_EQ(after.group_size, group);
+  const WeightFormat format = WeightFormat::affine(bits, group);
+  ASSERT_EQ(after.format, format);
   const auto cols = static_cast<size_t>(before.cols);
   std::vector<float> row(cols);
   std::vector<float> back(cols);
@@ -109,8 +109,7 @@ TEST_P(EveryFormat, ReadsBackAsTheQuantizerSays) {
   Matrix one;
   one.rows = 1;
   one.cols = before.cols;
-  one.bits = bits;
-  one.group_size = group;
+  one.format = format;
   one.data = reinterpret_cast<const std::byte*>(words.data());
   one.scales = reinterpret_cast<const std::byte*>(scales.data());
   one.biases = reinterpret_cast<const std::byte*>(biases.data());
@@ -118,7 +117,7 @@ TEST_P(EveryFormat, ReadsBackAsTheQuantizerSays) {
   double apart = 0;
   for (int64_t r = 0; r < before.rows; ++r) {
     dequantize_row(before, r, row.data());
-    quantize_row(row, bits, group, words, scales, biases, ScaleRule::divided);
+    quantize_row(row, format, words, scales, biases, ScaleRule::divided);
     std::vector<float> expected(cols);
     dequantize_row(one, 0, expected.data());
     dequantize_row(after, r, back.data());
@@ -202,7 +201,7 @@ TEST(Convert, RequantizesFromDequantizedValues) {
   std::vector<uint32_t> words(row.size() * 4 / 32);
   std::vector<uint16_t> scales(row.size() / 32);
   std::vector<uint16_t> biases(scales.size());
-  quantize_row(row, 4, 32, words, scales, biases, ScaleRule::divided);
+  quantize_row(row, WeightFormat::affine(4, 32), words, scales, biases, ScaleRule::divided);
   const Matrix& after = made->layers[0].mlp.up_proj;
   EXPECT_EQ(std::memcmp(after.data + 3 * words.size() * 4, words.data(), words.size() * 4), 0);
   EXPECT_EQ(made->config.rope_theta, source->config.rope_theta);
@@ -254,8 +253,8 @@ TEST(Convert, OverridesStandInTheConfigByModule) {
   EXPECT_EQ(quantization["language_model.model.layers.0.linear_attn.in_proj_a"], false);
   EXPECT_FALSE(quantization.contains("language_model.model.layers.1.mlp.up_proj"));
   const auto made = load_weights(out.path() / "made");
-  EXPECT_EQ(made->layers[2].mlp.up_proj.bits, 8);
-  EXPECT_EQ(made->layers[1].mlp.up_proj.bits, 4);
+  EXPECT_EQ(made->layers[2].mlp.up_proj.format.bits, 8);
+  EXPECT_EQ(made->layers[1].mlp.up_proj.format.bits, 4);
   EXPECT_FALSE(made->layers[0].delta->in_proj_a.quantized());
 }
 
@@ -277,7 +276,7 @@ TEST(Convert, KeepsTheMtpHeadOnWish) {
   const auto source = load_weights(out.path() / "source");
   const auto made = load_weights(out.path() / "with");
   ASSERT_TRUE(made->mtp.has_value());
-  EXPECT_EQ(made->mtp->fc.bits, 8);
+  EXPECT_EQ(made->mtp->fc.format.bits, 8);
   ASSERT_EQ(made->mtp->norm.size(), source->mtp->norm.size());
   for (size_t i = 0; i < made->mtp->norm.size(); ++i) {
     EXPECT_EQ(made->mtp->norm[i], bf16_to_float(float_to_bf16(source->mtp->norm[i])));
@@ -302,14 +301,14 @@ TEST(Convert, FlatFoldersStandBesideEachOther) {
     if (key == "eos_token_id" || key == "pad_token_id" || key == "max_seq_len") continue;
     EXPECT_EQ(five[key], value) << key;
   }
-  EXPECT_EQ(load_weights(out.path() / "chat/int8")->embed_tokens.bits, 6);
+  EXPECT_EQ(load_weights(out.path() / "chat/int8")->embed_tokens.format.bits, 6);
 }
 
 TEST(Convert, UntiedHeadsAreConverted) {
   const TempFolder out;
   convert(golden("grouped-mlx-4bit"), out.path() / "made", rules(8, 64), {});
   const auto made = load_weights(out.path() / "made");
-  EXPECT_EQ(made->lm_head.bits, 8);
+  EXPECT_EQ(made->lm_head.format.bits, 8);
   EXPECT_EQ(made->lm_head.name, "language_model.lm_head.weight");
 }
 
@@ -359,10 +358,10 @@ TEST(Convert, ThePlanSeesEveryTensorAndItsFoldsAreWritten) {
 
 TEST(Convert, ThePlansQuantizerChoosesTheCodes) {
   struct Ones : RowQuantizer {
-    void quantize(std::span<float> rows, int64_t /*first_row*/, int64_t cols, int bits, int group_size,
+    void quantize(std::span<float> rows, int64_t /*first_row*/, int64_t cols, const WeightFormat& format,
                   std::span<uint32_t> words, std::span<uint16_t> scales, std::span<uint16_t> biases) const override {
-      EXPECT_EQ(words.size(), rows.size() / 32 * static_cast<size_t>(bits));
-      EXPECT_EQ(scales.size(), rows.size() / static_cast<size_t>(group_size));
+      EXPECT_EQ(words.size(), rows.size() / 32 * static_cast<size_t>(format.bits));
+      EXPECT_EQ(scales.size(), rows.size() / static_cast<size_t>(format.group_size));
       EXPECT_EQ(static_cast<int64_t>(rows.size()) % cols, 0);
       std::ranges::fill(words, 0U);
       std::ranges::fill(scales, float_to_bf16(0.0F));
@@ -372,7 +371,7 @@ TEST(Convert, ThePlansQuantizerChoosesTheCodes) {
   };
   struct Plan : ConvertPlan {
     MatrixPlan matrix(const std::string& name, int64_t /*rows*/, int64_t /*cols*/) const override {
-      return {4, 64, name.ends_with("up_proj.weight") ? std::make_shared<Ones>() : nullptr};
+      return {WeightFormat::affine(4, 64), name.ends_with("up_proj.weight") ? std::make_shared<Ones>() : nullptr};
     }
   };
   const TempFolder out;

@@ -65,9 +65,7 @@ TestMatrix quantized_matrix(int64_t rows, int64_t cols, int bits, int group, DTy
   m.rows = rows;
   m.cols = cols;
   m.data = test.data.data();
-  m.bits = bits;
-  m.group_size = group;
-  m.scale_dtype = scale_dtype;
+  m.format = WeightFormat::affine(bits, group, scale_dtype);
   m.scales = test.scales.data();
   m.biases = test.biases.data();
   return test;
@@ -79,7 +77,7 @@ TestMatrix dense_matrix(int64_t rows, int64_t cols, DType dtype, uint32_t seed) 
   test.matrix.name = "test";
   test.matrix.rows = rows;
   test.matrix.cols = cols;
-  test.matrix.dtype = dtype;
+  test.matrix.format = WeightFormat::dense(dtype);
   test.matrix.data = test.data.data();
   return test;
 }
@@ -97,9 +95,9 @@ class KernelsTest : public testing::TestWithParam<std::string> {
     const std::vector<float> x = random_floats(tokens * m.cols, 7);
     for (int64_t t = 0; t < tokens; ++t) {
       std::copy_n(x.data() + t * m.cols, m.cols, input.row(t));
-      if (m.quantized()) input.quantize(kernels, t, m.cols, m.group_size);
+      if (m.quantized()) input.quantize(kernels, t, m.cols, m.format.group_size);
     }
-    const Activations view = input.view(m.group_size);
+    const Activations view = input.view(m.format.group_size);
     const int64_t ldy = m.rows + 3;
     std::vector<float> y(static_cast<size_t>(tokens * ldy), 0.5F);
     kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), ldy, true);
@@ -114,12 +112,12 @@ class KernelsTest : public testing::TestWithParam<std::string> {
           if (m.quantized()) {
             value = view.high[t * view.ldq + c];
             if (planes == 2) value = 128 * value + view.low[t * view.ldq + c];
-            value *= static_cast<double>(view.scale[c / m.group_size * view.ldg + t]);
+            value *= static_cast<double>(view.scale[c / m.format.group_size * view.ldg + t]);
           }
           expected += value * row[static_cast<size_t>(c)];
         }
         ASSERT_NEAR(y[static_cast<size_t>(t * ldy + r)], expected, 2e-4)
-            << m.bits << " bits, row " << r << ", token " << t;
+            << m.format.bits << " bits, row " << r << ", token " << t;
       }
     }
     for (int64_t t = 0; t < tokens; ++t) {  // nothing is written behind a row
@@ -130,7 +128,7 @@ class KernelsTest : public testing::TestWithParam<std::string> {
     std::vector<float> alone(static_cast<size_t>(m.rows), 0.5F);
     for (int64_t t = 0; t < tokens; ++t) {
       std::fill(alone.begin(), alone.end(), 0.5F);
-      kernels.linear(packed, {0, packed.tiles()}, input.view(m.group_size, t), 1, alone.data(), m.rows, true);
+      kernels.linear(packed, {0, packed.tiles()}, input.view(m.format.group_size, t), 1, alone.data(), m.rows, true);
       for (int64_t r = 0; r < m.rows; ++r)
         ASSERT_EQ(alone[static_cast<size_t>(r)], y[static_cast<size_t>(t * ldy + r)]);
     }

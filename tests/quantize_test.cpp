@@ -84,7 +84,7 @@ TEST(QuantizeRow, GivesTheBytesOfMlxInEveryFormat) {
           std::memcpy(&half, bytes("matrix").data() + (r * cols + c) * 2, 2);
           row[c] = bf16_to_float(half);
         }
-        quantize_row(row, bits, group, words, scales, biases, ScaleRule::divided);
+        quantize_row(row, WeightFormat::affine(bits, group), words, scales, biases, ScaleRule::divided);
         const auto same = [&](const char* part, const auto& ours) {
           const size_t size = ours.size() * sizeof ours[0];
           return std::memcmp(bytes(format + part).data() + r * size, ours.data(), size) == 0;
@@ -102,12 +102,11 @@ std::vector<float> round_trip(const std::vector<float>& row, int bits, int group
   std::vector<uint32_t> words(row.size() * static_cast<size_t>(bits) / 32);
   std::vector<uint16_t> scales(row.size() / static_cast<size_t>(group));
   std::vector<uint16_t> biases(scales.size());
-  quantize_row(row, bits, group, words, scales, biases);
+  quantize_row(row, WeightFormat::affine(bits, group), words, scales, biases);
   Matrix matrix;
   matrix.rows = 1;
   matrix.cols = static_cast<int64_t>(row.size());
-  matrix.bits = bits;
-  matrix.group_size = group;
+  matrix.format = WeightFormat::affine(bits, group);
   matrix.data = reinterpret_cast<const std::byte*>(words.data());
   matrix.scales = reinterpret_cast<const std::byte*>(scales.data());
   matrix.biases = reinterpret_cast<const std::byte*>(biases.data());
@@ -161,7 +160,7 @@ TEST(DequantizeRow, ReadsDenseRowsOfEveryType) {
     Matrix matrix;
     matrix.rows = 2;
     matrix.cols = 2;
-    matrix.dtype = type;
+    matrix.format = WeightFormat::dense(type);
     matrix.data = static_cast<const std::byte*>(data);
     std::vector<float> row(2);
     dequantize_row(matrix, 1, row.data());
@@ -182,7 +181,7 @@ TEST_P(GoldenQuantization, IsMadeAgainByteForByte) {
   const auto listings = list_tensors(kGolden / GetParam());
   int compared = 0;
   for (const TensorListing& listing : listings) {
-    if (listing.bits == 0) continue;
+    if (!listing.format) continue;
     const std::string canonical = canonical_name(listing.name).name;
     const format::TensorEntry* source = raw.find("model.language_model." + canonical);
     ASSERT_NE(source, nullptr) << canonical;
@@ -191,10 +190,10 @@ TEST_P(GoldenQuantization, IsMadeAgainByteForByte) {
     const auto scales = golden.data(*golden.find(module + ".scales"));
     const auto biases = golden.data(*golden.find(module + ".biases"));
     const auto cols = static_cast<size_t>(source->shape[1]);
-    const size_t groups = cols / static_cast<size_t>(listing.group_size);
+    const size_t groups = cols / static_cast<size_t>(listing.format->group_size);
     const std::byte* in = raw.data(*source).data();
     std::vector<float> row(cols);
-    std::vector<uint32_t> words(cols * static_cast<size_t>(listing.bits) / 32);
+    std::vector<uint32_t> words(cols * static_cast<size_t>(listing.format->bits) / 32);
     std::vector<uint16_t> row_scales(groups);
     std::vector<uint16_t> row_biases(groups);
     for (size_t r = 0; r < static_cast<size_t>(source->shape[0]); ++r) {
@@ -203,7 +202,7 @@ TEST_P(GoldenQuantization, IsMadeAgainByteForByte) {
         std::memcpy(&bits, in + (r * cols + c) * 2, 2);
         row[c] = bf16_to_float(bits);
       }
-      quantize_row(row, listing.bits, listing.group_size, words, row_scales, row_biases);
+      quantize_row(row, *listing.format, words, row_scales, row_biases);
       ASSERT_EQ(std::memcmp(words.data(), weight.data() + r * words.size() * 4, words.size() * 4), 0) << module << r;
       ASSERT_EQ(std::memcmp(row_scales.data(), scales.data() + r * groups * 2, groups * 2), 0) << module << r;
       ASSERT_EQ(std::memcmp(row_biases.data(), biases.data() + r * groups * 2, groups * 2), 0) << module << r;

@@ -77,7 +77,7 @@ TEST(Synth, ConfigReadsBackAsItWentIn) {
   }
   EXPECT_EQ(read.eos_token_ids, config.eos_token_ids);
   EXPECT_EQ(read.quantization, (QuantizationSpec{8, 32}));
-  EXPECT_EQ(load_weights(folder.path())->lm_head.bits, 8);
+  EXPECT_EQ(load_weights(folder.path())->lm_head.format.bits, 8);
 }
 
 TEST(Synth, EveryBitWidthAndGroupLoads) {
@@ -86,8 +86,8 @@ TEST(Synth, EveryBitWidthAndGroupLoads) {
       const TempFolder folder;
       synthesize(synth_preset("tiny"), folder.path(), options(1, bits, group));
       const auto weights = load_weights(folder.path());
-      EXPECT_EQ(weights->embed_tokens.bits, bits);
-      EXPECT_EQ(weights->embed_tokens.group_size, group);
+      EXPECT_EQ(weights->embed_tokens.format.bits, bits);
+      EXPECT_EQ(weights->embed_tokens.format.group_size, group);
       // 320 columns are no multiple of 128: that matrix stays bfloat16.
       EXPECT_EQ(weights->layers[0].mlp.down_proj.quantized(), group != 128);
       EXPECT_EQ(weights->parameter_count(), 941516);

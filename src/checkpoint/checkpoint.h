@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,8 @@ struct TensorListing {
   std::string dtype;           // "BF16", "U32"
   std::vector<int64_t> shape;  // as in the file
   int64_t bytes = 0;
-  int bits = 0;        // of a quantized matrix's weight, from the shapes; else 0
-  int group_size = 0;  // the same
-  std::string role;    // "text", "mtp", "vision", "ignored": ignored ones have names prosa does not know
+  std::optional<WeightFormat> format;  // of a quantized matrix's packed weight
+  std::string role;  // "text", "mtp", "vision", "ignored": ignored ones have names prosa does not know
 };
 
 /// Every tensor of the folder in file order. Errors as of load_weights(), but shapes are not held against the config.

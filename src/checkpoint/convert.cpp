@@ -146,8 +146,8 @@ void require_mtp(const Weights& weights, const fs::path& source, bool keep_mtp) 
 
 fs::path folder_of(const fs::path& destination, const std::vector<ConvertTensor>& tensors, Layout layout) {
   if (layout == Layout::mlx) return destination;
-  const int bits = common_spec(tensors).bits;
-  return destination / (bits == 0 ? "bf16" : "int" + std::to_string(bits));
+  const WeightFormat common = common_format(tensors);
+  return destination / (common.quantized() ? "int" + std::to_string(common.bits) : "bf16");
 }
 
 }  // namespace

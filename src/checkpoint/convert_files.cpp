@@ -35,14 +35,14 @@ constexpr std::array<const char*, 13> kCompanions{"tokenizer.json",
                                                   "LICENSE.txt",
                                                   "LICENSE.md"};
 
-json spec_json(const QuantizationSpec& spec) { return {{"group_size", spec.group_size}, {"bits", spec.bits}}; }
+json format_json(const WeightFormat& format) { return {{"group_size", format.group_size}, {"bits", format.bits}}; }
 
 /// The default, and an entry for each matrix that differs: its own bits, or false.
-json quantization_json(std::span<const ConvertTensor> tensors, const QuantizationSpec& common) {
-  json object = spec_json(common);
+json quantization_json(std::span<const ConvertTensor> tensors, const WeightFormat& common) {
+  json object = format_json(common);
   for (const ConvertTensor& tensor : tensors) {
-    if (tensor.matrix == nullptr || tensor.spec == common) continue;
-    object[tensor.module()] = tensor.quantized() ? spec_json(tensor.spec) : json(false);
+    if (tensor.matrix == nullptr || tensor.format == common) continue;
+    object[tensor.module()] = tensor.quantized() ? format_json(tensor.format) : json(false);
   }
   return object;
 }
@@ -100,13 +100,13 @@ json mlx_config(json root, const ModelConfig& config, bool has_mtp) {
   return root;
 }
 
-ordered_json flat_config(const ModelConfig& config, std::span<const ConvertTensor> tensors,
-                         const QuantizationSpec& common, bool has_mtp) {
+ordered_json flat_config(const ModelConfig& config, std::span<const ConvertTensor> tensors, const WeightFormat& common,
+                         bool has_mtp) {
   ordered_json flat = flat_config_json(config);
   if (has_mtp) flat["mtp_num_hidden_layers"] = config.mtp_num_layers;
-  if (common.bits == 0) return flat;
+  if (!common.quantized()) return flat;
   const json object = quantization_json(tensors, common);
-  const bool uniform = object.size() == spec_json(common).size();
+  const bool uniform = object.size() == format_json(common).size();
   flat["quantization"] = uniform ? ordered_json("int" + std::to_string(common.bits)) : ordered_json(object);
   flat["quantization_bits"] = common.bits;
   flat["quantization_group_size"] = common.group_size;
@@ -115,24 +115,24 @@ ordered_json flat_config(const ModelConfig& config, std::span<const ConvertTenso
 
 }  // namespace
 
-QuantizationSpec common_spec(std::span<const ConvertTensor> tensors) {
-  std::map<std::pair<int, int>, int64_t> counts;
+WeightFormat common_format(std::span<const ConvertTensor> tensors) {
+  std::map<WeightFormat, int64_t> counts;
   for (const ConvertTensor& tensor : tensors) {
-    if (tensor.quantized()) ++counts[{tensor.spec.bits, tensor.spec.group_size}];
+    if (tensor.quantized()) ++counts[tensor.format];
   }
-  QuantizationSpec common;
+  WeightFormat common;
   int64_t most = 0;
-  for (const auto& [spec, count] : counts) {
+  for (const auto& [format, count] : counts) {
     if (count <= most) continue;
     most = count;
-    common = {spec.first, spec.second};
+    common = format;
   }
   return common;
 }
 
 void write_config(const fs::path& folder, const fs::path& source, const ModelConfig& config,
                   std::span<const ConvertTensor> tensors, Layout layout) {
-  const QuantizationSpec common = common_spec(tensors);
+  const WeightFormat common = common_format(tensors);
   const bool has_mtp = std::ranges::any_of(
       tensors, [](const ConvertTensor& tensor) { return canonical_name(tensor.name).role == TensorRole::mtp; });
   std::string text;
@@ -140,7 +140,7 @@ void write_config(const fs::path& folder, const fs::path& source, const ModelCon
     text = flat_config(config, tensors, common, has_mtp).dump(1);
   } else {
     json root = mlx_config(read_json_object(source / "config.json"), config, has_mtp);
-    if (common.bits != 0) {
+    if (common.quantized()) {
       root["quantization"] = quantization_json(tensors, common);
       root["quantization_config"] = root["quantization"];
     }

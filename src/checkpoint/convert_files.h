@@ -15,8 +15,8 @@
 
 namespace prosa::checkpoint {
 
-/// The bits and group that most matrices have; bits 0: none is quantized. Ties: fewer bits, smaller groups.
-QuantizationSpec common_spec(std::span<const ConvertTensor> tensors);
+/// The format that most quantized matrices have; dense: none is quantized. Ties: fewer bits, smaller groups.
+WeightFormat common_format(std::span<const ConvertTensor> tensors);
 
 /// config.json of the written folder, from the source's own where it is of the same form.
 void write_config(const std::filesystem::path& folder, const std::filesystem::path& source, const ModelConfig& config,

@@ -10,6 +10,8 @@
 #include <span>
 #include <string>
 
+#include "model/weight_format.h"
+
 namespace prosa::checkpoint {
 
 /// Chooses codes, scales and biases for rows of one matrix, each row for itself. Thread-safe.
@@ -20,14 +22,13 @@ class RowQuantizer {
   /// rows: [count, cols] float32, the matrix's rows from `first_row` on; their contents may be used up.
   /// words: [count, cols * bits / 32], scales and biases: [count, cols / group_size] bfloat16; MLX affine, see
   /// quantize.h.
-  virtual void quantize(std::span<float> rows, int64_t first_row, int64_t cols, int bits, int group_size,
+  virtual void quantize(std::span<float> rows, int64_t first_row, int64_t cols, const WeightFormat& format,
                         std::span<uint32_t> words, std::span<uint16_t> scales, std::span<uint16_t> biases) const = 0;
 };
 
 /// What becomes of a matrix.
 struct MatrixPlan {
-  int bits = 4;                                   // 2, 3, 4, 5, 6, 8; 16 stays bfloat16
-  int group_size = 64;                            // 32, 64, 128
+  WeightFormat format;                            // dense: stays bfloat16
   std::shared_ptr<const RowQuantizer> quantizer;  // null: round to nearest, byte for byte as MLX does
 };
 

@@ -38,9 +38,9 @@ void release_rows(const Matrix& matrix, int64_t begin, int64_t end) {
   const auto release = [&](const std::byte* data, int64_t row_bytes) {
     release_pages({data + begin * row_bytes, static_cast<size_t>((end - begin) * row_bytes)});
   };
-  if (!matrix.quantized()) return release(matrix.data, matrix.cols * static_cast<int64_t>(dtype_size(matrix.dtype)));
-  const int64_t scale_bytes = matrix.groups() * static_cast<int64_t>(dtype_size(matrix.scale_dtype));
-  release(matrix.data, matrix.cols * matrix.bits / 8);
+  release(matrix.data, matrix.format.row_bytes(matrix.cols));
+  if (!matrix.quantized()) return;
+  const int64_t scale_bytes = matrix.groups() * static_cast<int64_t>(dtype_size(matrix.format.type));
   release(matrix.scales, scale_bytes);
   release(matrix.biases, scale_bytes);
 }
@@ -105,7 +105,7 @@ SquareSums RowConverter::convert(const ConvertTensor& tensor, int64_t begin, int
                                  format::SafetensorsWriter& writer, size_t first_slot) {
   rows_.resize(static_cast<size_t>((end - begin) * tensor.cols));
   read_rows(tensor, begin, end, rows_);
-  if (tensor.matrix != nullptr && !tensor.matrix->quantized() && tensor.matrix->dtype != DType::bf16) {
+  if (tensor.matrix != nullptr && !tensor.matrix->quantized() && tensor.matrix->format.type != DType::bf16) {
     // As with mlx-lm: straight to 4 bit and by way of a bfloat16 folder give the same bytes.
     for (float& value : rows_) value = bf16_to_float(float_to_bf16(value));
   }
@@ -129,7 +129,7 @@ SquareSums RowConverter::write_dense(const ConvertTensor& tensor, int64_t begin,
                                      size_t slot) {
   const auto first = static_cast<uint64_t>(begin * tensor.cols);
   SquareSums error;
-  if (tensor.type == format::TensorType::f32) {
+  if (tensor.format.type == DType::f32) {
     writer.write(slot, first * sizeof(float), std::as_bytes(std::span<const float>(rows_)));
     error.add(rows_, rows_);
     return error;
@@ -148,20 +148,20 @@ SquareSums RowConverter::write_dense(const ConvertTensor& tensor, int64_t begin,
 
 SquareSums RowConverter::write_quantized(const ConvertTensor& tensor, int64_t begin, int64_t end,
                                          format::SafetensorsWriter& writer, size_t slot) {
-  const auto [bits, group] = tensor.spec;
+  const WeightFormat& format = tensor.format;
   const auto rows = static_cast<size_t>(end - begin);
   const auto cols = static_cast<size_t>(tensor.cols);
-  const size_t row_words = cols * static_cast<size_t>(bits) / 32;
-  const size_t row_groups = cols / static_cast<size_t>(group);
+  const size_t row_words = cols * static_cast<size_t>(format.bits) / 32;
+  const size_t row_groups = cols / static_cast<size_t>(format.group_size);
   words_.resize(rows * row_words);
   scales_.resize(rows * row_groups);
   biases_.resize(rows * row_groups);
   kept_ = rows_;
   if (tensor.quantizer != nullptr) {
-    tensor.quantizer->quantize(rows_, begin, tensor.cols, bits, group, words_, scales_, biases_);
+    tensor.quantizer->quantize(rows_, begin, tensor.cols, format, words_, scales_, biases_);
   } else {
     for (size_t r = 0; r < rows; ++r) {
-      quantize_row(std::span<const float>(rows_).subspan(r * cols, cols), bits, group,
+      quantize_row(std::span<const float>(rows_).subspan(r * cols, cols), format,
                    std::span(words_).subspan(r * row_words, row_words),
                    std::span(scales_).subspan(r * row_groups, row_groups),
                    std::span(biases_).subspan(r * row_groups, row_groups), ScaleRule::divided);
@@ -177,8 +177,7 @@ SquareSums RowConverter::write_quantized(const ConvertTensor& tensor, int64_t be
   Matrix written;
   written.rows = end - begin;
   written.cols = tensor.cols;
-  written.bits = bits;
-  written.group_size = group;
+  written.format = format;
   written.data = reinterpret_cast<const std::byte*>(words_.data());
   written.scales = reinterpret_cast<const std::byte*>(scales_.data());
   written.biases = reinterpret_cast<const std::byte*>(biases_.data());

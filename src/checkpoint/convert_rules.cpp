@@ -22,8 +22,10 @@ std::string_view module_of(std::string_view name) {
   return name;
 }
 
-void require_known(int bits, int group_size, const std::string& where) {
-  if (bits == 16 || is_known_quantization(bits, group_size)) return;
+/// 16 bits are plain bfloat16, whatever the group.
+WeightFormat known_format(int bits, int group_size, const std::string& where) {
+  if (bits == 16) return WeightFormat::dense(DType::bf16);
+  if (const auto format = WeightFormat::affine(bits, group_size); format.is_known()) return format;
   throw Error(ErrorCode::invalid_argument,
               std::to_string(bits) + " bits in groups of " + std::to_string(group_size) + " are not known", where,
               "bits: 2, 3, 4, 5, 6, 8, 16; groups: 32, 64, 128");
@@ -56,9 +58,9 @@ FormatOverride FormatOverride::parse(std::string_view text, int default_group) {
   result.pattern_ = text.substr(0, equals);
   const std::string_view format = text.substr(equals + 1);
   const size_t colon = format.find(':');
-  result.bits_ = parse_number(format.substr(0, colon), text);
-  result.group_size_ = colon == std::string_view::npos ? default_group : parse_number(format.substr(colon + 1), text);
-  require_known(result.bits_, result.group_size_, result.text_);
+  const int bits = parse_number(format.substr(0, colon), text);
+  const int group = colon == std::string_view::npos ? default_group : parse_number(format.substr(colon + 1), text);
+  result.format_ = known_format(bits, group, result.text_);
   if (result.pattern_.size() >= 2 && result.pattern_.starts_with('/') && result.pattern_.ends_with('/')) {
     try {
       result.expression_ = std::make_shared<const Expression>(
@@ -82,9 +84,7 @@ bool FormatOverride::matches(std::string_view name) const {
 }
 
 RulePlan::RulePlan(int bits, int group_size, std::vector<FormatOverride> overrides)
-    : bits_(bits), group_size_(group_size), overrides_(std::move(overrides)) {
-  require_known(bits, group_size, "the format of the conversion");
-}
+    : format_(known_format(bits, group_size, "the format of the conversion")), overrides_(std::move(overrides)) {}
 
 const FormatOverride* RulePlan::override_of(std::string_view name) const {
   const auto found = std::find_if(overrides_.rbegin(), overrides_.rend(),
@@ -94,14 +94,14 @@ const FormatOverride* RulePlan::override_of(std::string_view name) const {
 
 MatrixPlan RulePlan::matrix(const std::string& name, int64_t /*rows*/, int64_t cols) const {
   const FormatOverride* special = override_of(name);
-  if (special == nullptr) return {bits_, group_size_, nullptr};
-  if (special->bits() != 16 && cols % special->group_size() != 0) {
+  if (special == nullptr) return {format_, nullptr};
+  if (!special->format().fits(cols)) {
     throw Error(ErrorCode::invalid_argument,
-                "'" + special->text() + "' asks for groups of " + std::to_string(special->group_size()) + ", but '" +
-                    name + "' is " + std::to_string(cols) + " wide",
+                "'" + special->text() + "' asks for groups of " + std::to_string(special->format().group_size) +
+                    ", but '" + name + "' is " + std::to_string(cols) + " wide",
                 "override", "ask for a group that divides the width, or for 16 bits");
   }
-  return {special->bits(), special->group_size(), nullptr};
+  return {special->format(), nullptr};
 }
 
 void RulePlan::require_matches(std::span<const MatrixShape> matrices) const {

@@ -26,21 +26,20 @@ class FormatOverride {
   /// `name`: of a matrix, with or without ".weight".
   [[nodiscard]] bool matches(std::string_view name) const;
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
-  [[nodiscard]] int bits() const noexcept { return bits_; }
-  [[nodiscard]] int group_size() const noexcept { return group_size_; }
+  [[nodiscard]] const WeightFormat& format() const noexcept { return format_; }
 
  private:
   struct Expression;
   std::string text_;
   std::string pattern_;
   std::shared_ptr<const Expression> expression_;  // set for /…/
-  int bits_ = 16;
-  int group_size_ = 64;
+  WeightFormat format_;
 };
 
 class RulePlan : public ConvertPlan {
  public:
-  /// Error(invalid_argument): bits (2, 3, 4, 5, 6, 8, 16) or group (32, 64, 128) unknown.
+  /// As people state it: bits 2, 3, 4, 5, 6, 8, or 16 for bfloat16; group 32, 64, 128. Error(invalid_argument) for
+  /// others.
   RulePlan(int bits, int group_size, std::vector<FormatOverride> overrides = {});
 
   /// The last exception that matches, else the rule for all. Error(invalid_argument): an exception's group does not
@@ -54,8 +53,7 @@ class RulePlan : public ConvertPlan {
   void require_matches(std::span<const MatrixShape> matrices) const;
 
  private:
-  int bits_;
-  int group_size_;
+  WeightFormat format_;
   std::vector<FormatOverride> overrides_;
 };
 

@@ -1,11 +1,12 @@
 // From Weights to the list of a conversion.
 #include "checkpoint/convert_tensors.h"
 
+#include <algorithm>
 #include <map>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/names.h"
-#include "checkpoint/quantize.h"
+#include "model/for_each_matrix.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -45,17 +46,26 @@ class Lister {
     const SourceTensor& source = source_[canonical_name(name).name];
     tensor.source_bytes = source.bytes;
     // The decay is exp(-exp(A_log) …): mlx-lm leaves its precision alone, too.
-    if (name.ends_with("A_log") && source.dtype != "BF16") tensor.type = format::TensorType::f32;
+    if (name.ends_with("A_log") && source.dtype != "BF16") tensor.format = WeightFormat::dense(DType::f32);
   }
 
   void layer(const std::string& prefix, const LayerWeights& layer) {
-    vector(prefix + "input_layernorm.weight", layer.input_norm);
-    if (layer.delta) delta_net(prefix + "linear_attn.", *layer.delta);
-    if (layer.attention) attention(prefix + "self_attn.", *layer.attention);
-    vector(prefix + "post_attention_layernorm.weight", layer.post_attention_norm);
-    matrix(prefix + "mlp.gate_proj", layer.mlp.gate_proj);
-    matrix(prefix + "mlp.up_proj", layer.mlp.up_proj);
-    matrix(prefix + "mlp.down_proj", layer.mlp.down_proj);
+    const auto add_matrix = [&](MatrixRole role) {
+      matrix(prefix + std::string(module_name(role)), matrix_of(layer, role));
+    };
+    const auto add_vector = [&](VectorRole role) {
+      vector(prefix + std::string(tensor_name(role)), vector_of(layer, role));
+      if (role != VectorRole::conv1d) return;
+      ConvertTensor& conv = tensors_.back();
+      conv.rows = config_.conv_dim();
+      conv.cols = config_.linear_conv_kernel_dim;
+      conv.shape = {conv.rows, conv.cols, 1};
+    };
+    add_vector(VectorRole::input_norm);
+    std::ranges::for_each(mixer_matrices(layer_type(layer)), add_matrix);
+    std::ranges::for_each(mixer_vectors(layer_type(layer)), add_vector);
+    add_vector(VectorRole::post_attention_norm);
+    std::ranges::for_each(mlp_matrices(), add_matrix);
   }
 
   void mtp(const std::string& prefix, const MtpWeights& mtp) {
@@ -69,31 +79,6 @@ class Lister {
   std::vector<ConvertTensor> take() { return std::move(tensors_); }
 
  private:
-  void delta_net(const std::string& prefix, const DeltaNetWeights& delta) {
-    matrix(prefix + "in_proj_qkv", delta.in_proj_qkv);
-    matrix(prefix + "in_proj_z", delta.in_proj_z);
-    matrix(prefix + "in_proj_b", delta.in_proj_b);
-    matrix(prefix + "in_proj_a", delta.in_proj_a);
-    matrix(prefix + "out_proj", delta.out_proj);
-    vector(prefix + "conv1d.weight", delta.conv1d);
-    ConvertTensor& conv = tensors_.back();
-    conv.rows = config_.conv_dim();
-    conv.cols = config_.linear_conv_kernel_dim;
-    conv.shape = {conv.rows, conv.cols, 1};
-    vector(prefix + "A_log", delta.a_log);
-    vector(prefix + "dt_bias", delta.dt_bias);
-    vector(prefix + "norm.weight", delta.norm);
-  }
-
-  void attention(const std::string& prefix, const AttentionWeights& attention) {
-    matrix(prefix + "q_proj", attention.q_proj);
-    matrix(prefix + "k_proj", attention.k_proj);
-    matrix(prefix + "v_proj", attention.v_proj);
-    matrix(prefix + "o_proj", attention.o_proj);
-    vector(prefix + "q_norm.weight", attention.q_norm);
-    vector(prefix + "k_norm.weight", attention.k_norm);
-  }
-
   ConvertTensor& add(const std::string& name, std::vector<int64_t> shape) {
     ConvertTensor& tensor = tensors_.emplace_back();
     tensor.name = std::string(kMlxRoot) + name;
@@ -116,9 +101,11 @@ std::vector<format::TensorSpec> ConvertTensor::written(Layout layout) const {
   const auto named = [&](const std::string& full) {
     return layout == Layout::flat ? full.substr(kMlxRoot.size()) : full;
   };
-  if (!quantized()) return {{named(name), type, shape}};
-  const std::vector<int64_t> groups{rows, cols / spec.group_size};
-  return {{named(name), format::TensorType::u32, {rows, cols * spec.bits / 32}},
+  if (!quantized()) {
+    return {{named(name), format.type == DType::f32 ? format::TensorType::f32 : format::TensorType::bf16, shape}};
+  }
+  const std::vector<int64_t> groups{rows, format.groups(cols)};
+  return {{named(name), format::TensorType::u32, {rows, cols * format.bits / 32}},
           {named(module() + ".scales"), format::TensorType::bf16, groups},
           {named(module() + ".biases"), format::TensorType::bf16, groups}};
 }
@@ -136,8 +123,8 @@ TensorReport ConvertTensor::report() const {
   report.name = module();
   report.kind = kind_of(canonical_name(name));
   report.shape = shape;
-  report.bits = quantized() ? spec.bits : static_cast<int>(8 * format::tensor_type_size(type));
-  report.group_size = spec.group_size;
+  report.bits = format.bits;
+  report.group_size = format.group_size;
   report.bytes = bytes();
   report.source_bytes = source_bytes;
   report.note = note;
@@ -161,18 +148,19 @@ void apply_plan(std::vector<ConvertTensor>& tensors, const ConvertPlan& plan) {
   for (ConvertTensor& tensor : tensors) {
     if (tensor.matrix == nullptr) continue;
     const MatrixPlan decision = plan.matrix(tensor.name, tensor.rows, tensor.cols);
-    if (decision.bits == 16) continue;
-    if (!is_known_quantization(decision.bits, decision.group_size)) {
+    const WeightFormat& wanted = decision.format;
+    if (!wanted.quantized()) continue;
+    if (!wanted.is_known()) {
       throw Error(ErrorCode::invalid_argument,
-                  std::to_string(decision.bits) + " bits in groups of " + std::to_string(decision.group_size),
-                  tensor.name, "bits: 2, 3, 4, 5, 6, 8, 16; groups: 32, 64, 128");
+                  std::to_string(wanted.bits) + " bits in groups of " + std::to_string(wanted.group_size), tensor.name,
+                  "bits: 2, 3, 4, 5, 6, 8, 16; groups: 32, 64, 128");
     }
-    if (tensor.cols % decision.group_size != 0) {
+    if (!wanted.fits(tensor.cols)) {
       tensor.note = "stays bfloat16: its width of " + std::to_string(tensor.cols) + " is no multiple of the group of " +
-                    std::to_string(decision.group_size);
+                    std::to_string(wanted.group_size);
       continue;
     }
-    tensor.spec = {decision.bits, decision.group_size};
+    tensor.format = wanted;
     tensor.quantizer = decision.quantizer;
   }
 }

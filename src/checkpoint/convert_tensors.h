@@ -22,18 +22,17 @@ struct ConvertTensor {
   const Matrix* matrix = nullptr;  // the source of a matrix, else nullptr
   std::span<const float> values;   // the source of a small tensor, in the converted convention
   std::vector<int64_t> shape;      // as it is written when dense
-  format::TensorType type = format::TensorType::bf16;
   int64_t rows = 1;
   int64_t cols = 0;
 
-  QuantizationSpec spec;  // bits 0: stays dense
+  WeightFormat format;  // as it is written; dense ones are bfloat16, or float32 for the few that keep it
   std::shared_ptr<const RowQuantizer> quantizer;
   std::string note;  // why not as the plan wished
   int64_t source_bytes = 0;
 
   /// The name without ".weight".
   [[nodiscard]] std::string module() const;
-  [[nodiscard]] bool quantized() const noexcept { return spec.bits != 0; }
+  [[nodiscard]] bool quantized() const noexcept { return format.quantized(); }
   /// What is written: one dense tensor, or weight, scales and biases. Names as in `layout`.
   [[nodiscard]] std::vector<format::TensorSpec> written(Layout layout) const;
   [[nodiscard]] int64_t bytes() const;

@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/tensor_set.h"
+#include "model/for_each_matrix.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -98,9 +99,8 @@ class Binder {
     } else {
       layer.attention = attention(prefix + "self_attn.", offset);
     }
-    layer.mlp.gate_proj = set_.matrix(prefix + "mlp.gate_proj", config_.intermediate_size, config_.hidden_size);
-    layer.mlp.up_proj = set_.matrix(prefix + "mlp.up_proj", config_.intermediate_size, config_.hidden_size);
-    layer.mlp.down_proj = set_.matrix(prefix + "mlp.down_proj", config_.hidden_size, config_.intermediate_size);
+    for_each_layer_matrix(
+        layer, [&](MatrixRole role, Matrix& place) { place = matrix(prefix + std::string(module_name(role)), role); });
     return layer;
   }
 
@@ -108,7 +108,7 @@ class Binder {
     const float offset = norm_offset(convention);
     const int64_t hidden = config_.hidden_size;
     MtpWeights mtp;
-    mtp.fc = set_.matrix("mtp.fc", hidden, 2 * hidden);
+    mtp.fc = matrix("mtp.fc", MatrixRole::mtp_fc);
     mtp.pre_fc_norm_embedding = vector("mtp.pre_fc_norm_embedding.weight", hidden, offset);
     mtp.pre_fc_norm_hidden = vector("mtp.pre_fc_norm_hidden.weight", hidden, offset);
     for (int64_t i = 0; i < layers; ++i) {
@@ -116,6 +116,11 @@ class Binder {
     }
     mtp.norm = vector("mtp.norm.weight", hidden, offset);
     return mtp;
+  }
+
+  [[nodiscard]] Matrix matrix(const std::string& module, MatrixRole role) const {
+    const MatrixDims dims = matrix_dims(config_, role);
+    return set_.matrix(module, dims.rows, dims.cols);
   }
 
   std::vector<float> vector(const std::string& name, int64_t size, float offset) {
@@ -128,14 +133,8 @@ class Binder {
 
  private:
   DeltaNetWeights delta_net(const std::string& prefix) {
-    const int64_t hidden = config_.hidden_size;
     const int64_t heads = config_.linear_num_value_heads;
     DeltaNetWeights delta;
-    delta.in_proj_qkv = set_.matrix(prefix + "in_proj_qkv", config_.conv_dim(), hidden);
-    delta.in_proj_z = set_.matrix(prefix + "in_proj_z", config_.value_dim(), hidden);
-    delta.in_proj_b = set_.matrix(prefix + "in_proj_b", heads, hidden);
-    delta.in_proj_a = set_.matrix(prefix + "in_proj_a", heads, hidden);
-    delta.out_proj = set_.matrix(prefix + "out_proj", hidden, config_.value_dim());
     delta.conv1d = conv1d(prefix + "conv1d.weight");
     delta.a_log = vector(prefix + "A_log", heads, 0.0F);
     delta.dt_bias = vector(prefix + "dt_bias", heads, 0.0F);
@@ -144,12 +143,7 @@ class Binder {
   }
 
   AttentionWeights attention(const std::string& prefix, float offset) {
-    const int64_t hidden = config_.hidden_size;
     AttentionWeights attention;
-    attention.q_proj = set_.matrix(prefix + "q_proj", 2 * config_.query_dim(), hidden);
-    attention.k_proj = set_.matrix(prefix + "k_proj", config_.kv_dim(), hidden);
-    attention.v_proj = set_.matrix(prefix + "v_proj", config_.kv_dim(), hidden);
-    attention.o_proj = set_.matrix(prefix + "o_proj", hidden, config_.query_dim());
     attention.q_norm = vector(prefix + "q_norm.weight", config_.head_dim, offset);
     attention.k_norm = vector(prefix + "k_norm.weight", config_.head_dim, offset);
     return attention;
@@ -185,12 +179,14 @@ int64_t complete_mtp_layers(const TensorSet& set, const ModelConfig& config) {
   int64_t layers = 0;
   const auto layer_complete = [&](int64_t index) {
     const std::string prefix = "mtp.layers." + std::to_string(index) + ".";
-    for (const char* part : {"input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj",
-                             "self_attn.v_proj", "self_attn.o_proj", "self_attn.q_norm", "self_attn.k_norm",
-                             "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
-      if (!set.has(prefix + part + ".weight")) return false;
-    }
-    return true;
+    const auto has = [&](std::string_view name) { return set.has(prefix + std::string(name)); };
+    const auto has_matrix = [&](MatrixRole role) { return has(std::string(module_name(role)) + ".weight"); };
+    const auto has_vector = [&](VectorRole role) { return has(tensor_name(role)); };
+    constexpr LayerType kAttention = LayerType::full_attention;
+    return has_vector(VectorRole::input_norm) && has_vector(VectorRole::post_attention_norm) &&
+           std::ranges::all_of(mixer_vectors(kAttention), has_vector) &&
+           std::ranges::all_of(mixer_matrices(kAttention), has_matrix) &&
+           std::ranges::all_of(mlp_matrices(), has_matrix);
   };
   while (layer_complete(layers)) ++layers;
   return config.mtp_num_layers > layers ? 0 : layers;
@@ -207,7 +203,7 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder)
   Binder binder(set, config);
 
   const Convention convention = trunk_convention(set, config.linear_conv_kernel_dim);
-  weights->embed_tokens = set.matrix("embed_tokens", config.vocab_size, config.hidden_size);
+  weights->embed_tokens = binder.matrix("embed_tokens", MatrixRole::embed_tokens);
   weights->layers.reserve(config.layer_types.size());
   for (size_t i = 0; i < config.layer_types.size(); ++i) {
     weights->layers.push_back(binder.layer("layers." + std::to_string(i) + ".", config.layer_types[i], convention));
@@ -216,7 +212,7 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder)
   if (config.tie_word_embeddings) {
     weights->lm_head = weights->embed_tokens;
   } else {
-    weights->lm_head = set.matrix("lm_head", config.vocab_size, config.hidden_size);
+    weights->lm_head = binder.matrix("lm_head", MatrixRole::lm_head);
   }
 
   weights->vector_bytes = binder.vector_bytes();
@@ -244,10 +240,7 @@ std::vector<TensorListing> list_tensors(const std::filesystem::path& folder) {
     const CanonicalName canonical = canonical_name(listing.name);
     const bool unused = canonical.role == TensorRole::text && !is_model_tensor(canonical.name, config.num_layers);
     listing.role = to_string(unused ? TensorRole::ignored : canonical.role);
-    if (const auto spec = set.stated_quantization(canonical.name)) {
-      listing.bits = spec->bits;
-      listing.group_size = spec->group_size;
-    }
+    listing.format = set.stated_format(canonical.name);
     listings.push_back(std::move(listing));
   }
   return listings;

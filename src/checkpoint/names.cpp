@@ -5,31 +5,27 @@
 #include <array>
 #include <charconv>
 
+#include "model/for_each_matrix.h"
+
 namespace prosa::checkpoint {
 
 namespace {
 
-// What a layer holds, below "layers.N.", without .weight, .scales and .biases.
-constexpr std::array<std::string_view, 20> kLayerParts{"input_layernorm",
-                                                       "post_attention_layernorm",
-                                                       "linear_attn.in_proj_qkv",
-                                                       "linear_attn.in_proj_z",
-                                                       "linear_attn.in_proj_b",
-                                                       "linear_attn.in_proj_a",
-                                                       "linear_attn.out_proj",
-                                                       "linear_attn.conv1d",
-                                                       "linear_attn.A_log",
-                                                       "linear_attn.dt_bias",
-                                                       "linear_attn.norm",
-                                                       "self_attn.q_proj",
-                                                       "self_attn.k_proj",
-                                                       "self_attn.v_proj",
-                                                       "self_attn.o_proj",
-                                                       "self_attn.q_norm",
-                                                       "self_attn.k_norm",
-                                                       "mlp.gate_proj",
-                                                       "mlp.up_proj",
-                                                       "mlp.down_proj"};
+/// What stands in a layer, below "layers.N.", without .weight, .scales and .biases.
+bool is_layer_part(std::string_view part) {
+  const auto is_matrix = [part](MatrixRole role) { return module_name(role) == part; };
+  const auto is_vector = [part](VectorRole role) {
+    std::string_view name = tensor_name(role);
+    if (name.ends_with(".weight")) name.remove_suffix(std::string_view(".weight").size());
+    return name == part;
+  };
+  const auto in_mixer = [&](LayerType type) {
+    return std::ranges::any_of(mixer_matrices(type), is_matrix) || std::ranges::any_of(mixer_vectors(type), is_vector);
+  };
+  return is_vector(VectorRole::input_norm) || is_vector(VectorRole::post_attention_norm) ||
+         in_mixer(LayerType::linear_attention) || in_mixer(LayerType::full_attention) ||
+         std::ranges::any_of(mlp_matrices(), is_matrix);
+}
 
 }  // namespace
 
@@ -48,7 +44,7 @@ bool is_model_tensor(std::string_view name, int64_t num_layers) {
   if (error != std::errc() || layer < 0 || layer >= num_layers) return false;
   name.remove_prefix(static_cast<size_t>(end - name.data()));
   if (!name.starts_with('.')) return false;
-  return std::ranges::find(kLayerParts, name.substr(1)) != kLayerParts.end();
+  return is_layer_part(name.substr(1));
 }
 
 std::string_view kind_of(const CanonicalName& canonical) noexcept {

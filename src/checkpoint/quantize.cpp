@@ -99,11 +99,6 @@ void quantize_groups(std::span<const float> row, size_t group, ScaleRule rule, s
 
 }  // namespace
 
-bool is_known_quantization(int bits, int group_size) noexcept {
-  const bool known_bits = bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8;
-  return known_bits && (group_size == 32 || group_size == 64 || group_size == 128);
-}
-
 void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words) {
   PROSA_CHECK(q.size() % 32 == 0 && words.size() == q.size() / 32 * static_cast<size_t>(bits));
   switch (bits) {
@@ -117,13 +112,14 @@ void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words) {
   }
 }
 
-void quantize_row(std::span<const float> row, int bits, int group_size, std::span<uint32_t> words,
+void quantize_row(std::span<const float> row, const WeightFormat& format, std::span<uint32_t> words,
                   std::span<uint16_t> scales, std::span<uint16_t> biases, ScaleRule rule) {
-  PROSA_CHECK(is_known_quantization(bits, group_size) && row.size() % static_cast<size_t>(group_size) == 0);
-  const auto group = static_cast<size_t>(group_size);
+  PROSA_CHECK(format.coding == WeightCoding::affine && format.is_known() && format.type == DType::bf16);
+  const auto group = static_cast<size_t>(format.group_size);
+  PROSA_CHECK(row.size() % group == 0);
   PROSA_CHECK(scales.size() == row.size() / group && biases.size() == scales.size());
-  PROSA_CHECK(words.size() == row.size() / 32 * static_cast<size_t>(bits));
-  switch (bits) {
+  PROSA_CHECK(words.size() == row.size() / 32 * static_cast<size_t>(format.bits));
+  switch (format.bits) {
     case 2: return quantize_groups<2>(row, group, rule, words, scales, biases);
     case 3: return quantize_groups<3>(row, group, rule, words, scales, biases);
     case 4: return quantize_groups<4>(row, group, rule, words, scales, biases);

@@ -9,10 +9,9 @@
 #include <cstdint>
 #include <span>
 
-namespace prosa::checkpoint {
+#include "model/weight_format.h"
 
-/// True for 2, 3, 4, 5, 6, 8 bits and groups of 32, 64, 128.
-bool is_known_quantization(int bits, int group_size) noexcept;
+namespace prosa::checkpoint {
 
 /// q [cols], each below 2^bits -> words [cols * bits / 32]. cols is a multiple of 32.
 void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words);
@@ -22,9 +21,9 @@ void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words);
 /// max = -min tell the two apart, by landing on either side of a tie.
 enum class ScaleRule { reciprocal, divided };
 
-/// Quantizes row [cols] by MLX's rule (docs/reference/checkpoints.md). words [cols * bits / 32]; scales, biases
-/// [cols / group_size] as bfloat16. The row's values must be finite.
-void quantize_row(std::span<const float> row, int bits, int group_size, std::span<uint32_t> words,
+/// Quantizes row [cols] by MLX's rule (docs/reference/checkpoints.md). `format`: affine, with bfloat16 scales. words
+/// [cols * bits / 32]; scales, biases [cols / group_size] as bfloat16. The row's values must be finite.
+void quantize_row(std::span<const float> row, const WeightFormat& format, std::span<uint32_t> words,
                   std::span<uint16_t> scales, std::span<uint16_t> biases, ScaleRule rule = ScaleRule::reciprocal);
 
 }  // namespace prosa::checkpoint

@@ -13,6 +13,7 @@
 #include "checkpoint/config_json.h"
 #include "checkpoint/quantize.h"
 #include "format/safetensors_writer.h"
+#include "model/for_each_matrix.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -58,28 +59,30 @@ class TensorList {
   std::vector<SynthTensor> tensors_;
 };
 
-void list_mixer(const ModelConfig& config, LayerType type, const std::string& layer, TensorList& list) {
-  const int64_t hidden = config.hidden_size;
-  if (type == LayerType::linear_attention) {
-    const std::string prefix = layer + "linear_attn.";
-    list.matrix(prefix + "in_proj_qkv.weight", config.conv_dim(), hidden);
-    list.matrix(prefix + "in_proj_z.weight", config.value_dim(), hidden);
-    list.matrix(prefix + "in_proj_b.weight", config.linear_num_value_heads, hidden);
-    list.matrix(prefix + "in_proj_a.weight", config.linear_num_value_heads, hidden);
-    list.matrix(prefix + "out_proj.weight", hidden, config.value_dim());
-    list.conv(prefix + "conv1d.weight", config.conv_dim(), config.linear_conv_kernel_dim);
-    list.vector(prefix + "A_log", config.linear_num_value_heads);
-    list.vector(prefix + "dt_bias", config.linear_num_value_heads);
-    list.vector(prefix + "norm.weight", config.linear_value_head_dim);
-    return;
+void list_vector(const ModelConfig& config, VectorRole role, const std::string& layer, TensorList& list) {
+  const std::string name = layer + std::string(tensor_name(role));
+  switch (role) {
+    case VectorRole::input_norm:
+    case VectorRole::post_attention_norm: return list.norm(name, config.hidden_size);
+    case VectorRole::q_norm:
+    case VectorRole::k_norm: return list.norm(name, config.head_dim);
+    case VectorRole::conv1d: return list.conv(name, config.conv_dim(), config.linear_conv_kernel_dim);
+    case VectorRole::a_log:
+    case VectorRole::dt_bias: return list.vector(name, config.linear_num_value_heads);
+    case VectorRole::delta_norm: return list.vector(name, config.linear_value_head_dim);
   }
-  const std::string prefix = layer + "self_attn.";
-  list.matrix(prefix + "q_proj.weight", 2 * config.query_dim(), hidden);
-  list.matrix(prefix + "k_proj.weight", config.kv_dim(), hidden);
-  list.matrix(prefix + "v_proj.weight", config.kv_dim(), hidden);
-  list.matrix(prefix + "o_proj.weight", hidden, config.query_dim());
-  list.norm(prefix + "q_norm.weight", config.head_dim);
-  list.norm(prefix + "k_norm.weight", config.head_dim);
+}
+
+void list_layer(const ModelConfig& config, LayerType type, const std::string& layer, TensorList& list) {
+  const auto matrix = [&](MatrixRole role) {
+    const MatrixDims dims = matrix_dims(config, role);
+    list.matrix(layer + std::string(module_name(role)) + ".weight", dims.rows, dims.cols);
+  };
+  list_vector(config, VectorRole::input_norm, layer, list);
+  for (const MatrixRole role : mixer_matrices(type)) matrix(role);
+  for (const VectorRole role : mixer_vectors(type)) list_vector(config, role, layer, list);
+  list_vector(config, VectorRole::post_attention_norm, layer, list);
+  for (const MatrixRole role : mlp_matrices()) matrix(role);
 }
 
 std::vector<SynthTensor> list_of(const ModelConfig& config) {
@@ -87,13 +90,7 @@ std::vector<SynthTensor> list_of(const ModelConfig& config) {
   TensorList list;
   list.matrix(model + "embed_tokens.weight", config.vocab_size, config.hidden_size);
   for (size_t i = 0; i < config.layer_types.size(); ++i) {
-    const std::string layer = model + "layers." + std::to_string(i) + ".";
-    list.norm(layer + "input_layernorm.weight", config.hidden_size);
-    list_mixer(config, config.layer_types[i], layer, list);
-    list.norm(layer + "post_attention_layernorm.weight", config.hidden_size);
-    list.matrix(layer + "mlp.gate_proj.weight", config.intermediate_size, config.hidden_size);
-    list.matrix(layer + "mlp.up_proj.weight", config.intermediate_size, config.hidden_size);
-    list.matrix(layer + "mlp.down_proj.weight", config.hidden_size, config.intermediate_size);
+    list_layer(config, config.layer_types[i], model + "layers." + std::to_string(i) + ".", list);
   }
   list.norm(model + "norm.weight", config.hidden_size);
   if (!config.tie_word_embeddings) list.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
@@ -165,6 +162,7 @@ class BlockMaker {
  private:
   void quantize(const SynthBlock& block) {
     const SynthTensor& tensor = *block.tensor;
+    const auto format = WeightFormat::affine(options_.bits, options_.group_size);
     const auto rows = static_cast<size_t>(block.end - block.begin);
     const auto cols = static_cast<size_t>(tensor.cols);
     const size_t row_words = cols * static_cast<size_t>(options_.bits) / 32;
@@ -175,7 +173,7 @@ class BlockMaker {
     biases_.resize(rows * row_groups);
     for (size_t r = 0; r < rows; ++r) {
       for (size_t c = 0; c < cols; ++c) row_[c] = bf16_to_float(weights_[r * cols + c]);
-      quantize_row(row_, options_.bits, options_.group_size, std::span(words_).subspan(r * row_words, row_words),
+      quantize_row(row_, format, std::span(words_).subspan(r * row_words, row_words),
                    std::span(scales_).subspan(r * row_groups, row_groups),
                    std::span(biases_).subspan(r * row_groups, row_groups));
     }
@@ -248,7 +246,7 @@ void prepare_folder(const fs::path& folder) {
 }  // namespace
 
 void synthesize(const ModelConfig& config, const fs::path& folder, const SynthOptions& options) {
-  if (options.bits != 0 && !is_known_quantization(options.bits, options.group_size)) {
+  if (options.bits != 0 && !WeightFormat::affine(options.bits, options.group_size).is_known()) {
     throw Error(ErrorCode::invalid_argument,
                 std::to_string(options.bits) + " bits in groups of " + std::to_string(options.group_size), "synth",
                 "bits: 2, 3, 4, 5, 6, 8; groups: 32, 64, 128");

@@ -90,7 +90,7 @@ QuantizationSpec TensorSet::spec_of(const std::string& module) const {
   return config_->quantized ? config_->quantization : QuantizationSpec{};
 }
 
-std::optional<QuantizationSpec> TensorSet::stated_quantization(const std::string& name) const {
+std::optional<WeightFormat> TensorSet::stated_format(const std::string& name) const {
   constexpr std::string_view kSuffix = ".weight";
   if (!name.ends_with(kSuffix)) return std::nullopt;
   const std::string module = name.substr(0, name.size() - kSuffix.size());
@@ -102,7 +102,9 @@ std::optional<QuantizationSpec> TensorSet::stated_quantization(const std::string
   const QuantizationSpec spec = spec_of(module);
   const bool agree = words.size() == 2 && groups.size() == 2 && words[0] == groups[0] &&
                      words[1] / std::max<int64_t>(spec.bits, 1) * 32 == groups[1] * spec.group_size;
-  return agree && spec.bits != 0 ? std::optional(spec) : std::nullopt;
+  const auto type = float_type(scales->entry->type);
+  if (!agree || spec.bits == 0 || !type) return std::nullopt;
+  return WeightFormat::affine(spec.bits, spec.group_size, *type);
 }
 
 Matrix TensorSet::matrix(const std::string& module, int64_t rows, int64_t cols) const {
@@ -112,7 +114,7 @@ Matrix TensorSet::matrix(const std::string& module, int64_t rows, int64_t cols) 
   }
   const std::vector<int64_t> expected{rows, cols};
   Matrix matrix;
-  matrix.dtype = require_float(weight);
+  matrix.format = WeightFormat::dense(require_float(weight));
   if (weight.entry->shape != expected) throw_shape(weight, format::shape_string(expected));
   matrix.name = weight.entry->name;
   matrix.rows = rows;
@@ -139,8 +141,8 @@ Matrix TensorSet::quantized_matrix(const std::string& module, const FileTensor& 
     throw_shape(weight, "U32 " + format::shape_string(words) + " " + expectation);
   }
   Matrix matrix;
-  matrix.scale_dtype = require_float(scales);
-  if (require_float(biases) != matrix.scale_dtype) {
+  matrix.format = WeightFormat::affine(spec.bits, spec.group_size, require_float(scales));
+  if (require_float(biases) != matrix.format.type) {
     throw_shape(biases, std::string(to_string(scales.entry->type)) + " like its scales");
   }
   if (scales.entry->shape != groups) throw_shape(scales, format::shape_string(groups) + " " + expectation);
@@ -148,8 +150,6 @@ Matrix TensorSet::quantized_matrix(const std::string& module, const FileTensor& 
   matrix.name = weight.entry->name;
   matrix.rows = rows;
   matrix.cols = cols;
-  matrix.bits = spec.bits;
-  matrix.group_size = spec.group_size;
   matrix.data = weight.data().data();
   matrix.scales = scales.data().data();
   matrix.biases = biases.data().data();

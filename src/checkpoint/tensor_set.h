@@ -40,9 +40,9 @@ class TensorSet {
   /// The values of any float tensor in row-major order; the caller has checked the shape.
   [[nodiscard]] std::vector<float> values(const std::string& name) const;
 
-  /// Bits and group of the quantized matrix whose packed weight has this name, when the shapes of its words and scales
+  /// The format of the quantized matrix whose packed weight has this name, when the shapes of its words and scales
   /// agree with the config; else nothing.
-  [[nodiscard]] std::optional<QuantizationSpec> stated_quantization(const std::string& name) const;
+  [[nodiscard]] std::optional<WeightFormat> stated_format(const std::string& name) const;
 
  private:
   [[nodiscard]] Matrix quantized_matrix(const std::string& module, const FileTensor& weight, int64_t rows,

@@ -63,22 +63,22 @@ void unpack_row(const std::byte* words, int bits, std::span<uint8_t> q) {
 void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
   PROSA_CHECK(row >= 0 && row < matrix.rows);
   if (!matrix.quantized()) {
-    const int64_t row_bytes = matrix.cols * static_cast<int64_t>(dtype_size(matrix.dtype));
-    floats_from(matrix.data + row * row_bytes, matrix.dtype, matrix.cols, out);
+    floats_from(matrix.data + row * matrix.format.row_bytes(matrix.cols), matrix.format.type, matrix.cols, out);
     return;
   }
+  const WeightFormat& format = matrix.format;
   std::array<uint8_t, 128> q;
-  const auto group = static_cast<size_t>(matrix.group_size);
+  const auto group = static_cast<size_t>(format.group_size);
   PROSA_CHECK(group <= q.size());
-  const int64_t group_bytes = matrix.group_size * matrix.bits / 8;
+  const int64_t group_bytes = format.row_bytes(format.group_size);
   const int64_t first_group = row * matrix.groups();
-  const auto scale_bytes = static_cast<int64_t>(dtype_size(matrix.scale_dtype));
+  const auto scale_bytes = static_cast<int64_t>(dtype_size(format.type));
   for (int64_t g = first_group; g < first_group + matrix.groups(); ++g) {
     float scale = 0;
     float bias = 0;
-    floats_from(matrix.scales + g * scale_bytes, matrix.scale_dtype, 1, &scale);
-    floats_from(matrix.biases + g * scale_bytes, matrix.scale_dtype, 1, &bias);
-    unpack_row(matrix.data + g * group_bytes, matrix.bits, {q.data(), group});
+    floats_from(matrix.scales + g * scale_bytes, format.type, 1, &scale);
+    floats_from(matrix.biases + g * scale_bytes, format.type, 1, &bias);
+    unpack_row(matrix.data + g * group_bytes, format.bits, {q.data(), group});
     for (size_t i = 0; i < group; ++i) out[i] = scale * static_cast<float>(q[i]) + bias;
     out += group;
   }

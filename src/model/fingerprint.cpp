@@ -2,7 +2,8 @@
 #include "model/fingerprint.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "model/for_each_matrix.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -23,12 +24,15 @@ class Fingerprint {
     add(values.data(), values.size() * sizeof(float));
   }
   void add(const Matrix& matrix) {
-    for (const int64_t number : {matrix.rows, matrix.cols, static_cast<int64_t>(matrix.bits),
-                                 static_cast<int64_t>(matrix.group_size), static_cast<int64_t>(matrix.dtype)}) {
+    // Files of earlier versions carry this number: what it is made of stays as it was, whatever a WeightFormat holds.
+    const WeightFormat& format = matrix.format;
+    const int64_t bits = format.quantized() ? format.bits : 0;
+    const auto dense_type = static_cast<int64_t>(format.quantized() ? DType::bf16 : format.type);
+    for (const int64_t number : {matrix.rows, matrix.cols, bits, static_cast<int64_t>(format.group_size), dense_type}) {
       add(number);
     }
-    const auto scales = matrix.groups() * matrix.rows * static_cast<int64_t>(dtype_size(matrix.scale_dtype));
-    sample(matrix.data, matrix.byte_size() - 2 * scales);
+    const auto scales = matrix.groups() * matrix.rows * static_cast<int64_t>(dtype_size(format.type));
+    sample(matrix.data, matrix.rows * format.row_bytes(matrix.cols));
     sample(matrix.scales, scales);
     sample(matrix.biases, scales);
   }
@@ -57,24 +61,14 @@ uint64_t fingerprint(const Weights& weights) {
   print.add(&c.rope_theta, sizeof c.rope_theta);
   print.add(&c.rms_norm_eps, sizeof c.rms_norm_eps);
   print.add(weights.embed_tokens);
-  print.add(weights.lm_head);
+  print.add(weights.lm_head);  // a tied head, too, and the MLP before the mixer: the order is part of the number
   print.add(weights.norm);
   for (const LayerWeights& layer : weights.layers) {
     print.add(layer.input_norm);
     print.add(layer.post_attention_norm);
-    for (const Matrix* matrix : {&layer.mlp.gate_proj, &layer.mlp.up_proj, &layer.mlp.down_proj}) print.add(*matrix);
-    if (layer.delta) {
-      const DeltaNetWeights& d = *layer.delta;
-      for (const Matrix* matrix : {&d.in_proj_qkv, &d.in_proj_z, &d.in_proj_b, &d.in_proj_a, &d.out_proj}) {
-        print.add(*matrix);
-      }
-      for (const std::vector<float>* values : {&d.conv1d, &d.a_log, &d.dt_bias, &d.norm}) print.add(*values);
-    }
-    if (layer.attention) {
-      const AttentionWeights& a = *layer.attention;
-      for (const Matrix* matrix : {&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj}) print.add(*matrix);
-      for (const std::vector<float>* values : {&a.q_norm, &a.k_norm}) print.add(*values);
-    }
+    for (const MatrixRole role : mlp_matrices()) print.add(matrix_of(layer, role));
+    for (const MatrixRole role : mixer_matrices(layer_type(layer))) print.add(matrix_of(layer, role));
+    for (const VectorRole role : mixer_vectors(layer_type(layer))) print.add(vector_of(layer, role));
   }
   return print.value();
 }

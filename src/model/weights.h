@@ -13,38 +13,29 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/weight_format.h"
 
 namespace prosa {
 
-enum class DType { bf16, f16, f32 };
-
-inline constexpr size_t dtype_size(DType type) noexcept { return type == DType::f32 ? 4 : 2; }
-
 /// A matrix W [rows, cols] of y = W x, dense or MLX-affine-quantized. A view: copying copies no data.
 ///
-/// Dense: `data` points at row-major values of `dtype`, `bits` is 0.
-/// Quantized: each row of `data` is one little-endian bit stream of cols * bits / 32 words; group g of a row covers the
-/// columns [g * group_size, (g+1) * group_size) and has scales[row, g] and biases[row, g] of `scale_dtype`.
+/// Dense: `data` points at row-major values of format.type.
+/// Affine: each row of `data` is one little-endian bit stream of cols * bits / 32 words; group g of a row covers the
+/// columns [g * group_size, (g+1) * group_size) and has scales[row, g] and biases[row, g] of format.type.
 /// Pointers may be unaligned for their type: read through memcpy.
 struct Matrix {
   std::string name;  // as in the file, for messages
   int64_t rows = 0;
   int64_t cols = 0;
+  WeightFormat format;
   const std::byte* data = nullptr;
-  DType dtype = DType::bf16;          // dense only
-  int bits = 0;                       // 0: dense; else 2, 3, 4, 5, 6, 8
-  int group_size = 0;                 // 32, 64, 128
-  DType scale_dtype = DType::bf16;    // quantized only
   const std::byte* scales = nullptr;  // [rows, cols / group_size]
   const std::byte* biases = nullptr;  // [rows, cols / group_size]
 
-  [[nodiscard]] bool quantized() const noexcept { return bits != 0; }
-  [[nodiscard]] int64_t groups() const noexcept { return quantized() ? cols / group_size : 0; }
+  [[nodiscard]] bool quantized() const noexcept { return format.quantized(); }
+  [[nodiscard]] int64_t groups() const noexcept { return format.groups(cols); }
   /// Bytes of data, scales and biases in the file.
-  [[nodiscard]] int64_t byte_size() const noexcept {
-    if (!quantized()) return rows * cols * static_cast<int64_t>(dtype_size(dtype));
-    return rows * (cols * bits / 8 + 2 * groups() * static_cast<int64_t>(dtype_size(scale_dtype)));
-  }
+  [[nodiscard]] int64_t byte_size() const noexcept { return format.bytes(rows, cols); }
 };
 
 struct DeltaNetWeights {
@@ -103,6 +94,8 @@ struct Weights {
   int64_t vector_bytes = 0;             // what the float vectors of the main model take in the file
   std::shared_ptr<const void> storage;  // keeps the mapped files (or owned buffers) alive
 
+  /// Whether the head is the embedding: one matrix, read twice in a pass.
+  [[nodiscard]] bool tied_head() const noexcept { return lm_head.data == embed_tokens.data; }
   /// Bytes of the main model in the file: every tensor once, a tied head once.
   [[nodiscard]] int64_t byte_size() const;
   /// Parameters of the main model (a quantized weight counts as one; a tied head once).

@@ -19,6 +19,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "format/safetensors_writer.h"
+#include "model/for_each_matrix.h"
 #include "tools/commands.h"
 #include "tools/find_model.h"
 #include "tools/inspect_formats.h"
@@ -74,35 +75,6 @@ Contents list_contents(const checkpoint::ModelFiles& files) {
   return contents;
 }
 
-/// Every matrix of the main model, a tied head once.
-std::vector<const Matrix*> matrices_of(const Weights& weights) {
-  std::vector<const Matrix*> matrices = {&weights.embed_tokens};
-  for (const LayerWeights& layer : weights.layers) {
-    if (layer.delta) {
-      const DeltaNetWeights& delta = *layer.delta;
-      matrices.insert(matrices.end(),
-                      {&delta.in_proj_qkv, &delta.in_proj_z, &delta.in_proj_b, &delta.in_proj_a, &delta.out_proj});
-    }
-    if (layer.attention) {
-      const AttentionWeights& attention = *layer.attention;
-      matrices.insert(matrices.end(), {&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj});
-    }
-    matrices.insert(matrices.end(), {&layer.mlp.gate_proj, &layer.mlp.up_proj, &layer.mlp.down_proj});
-  }
-  if (weights.lm_head.data != weights.embed_tokens.data) matrices.push_back(&weights.lm_head);
-  return matrices;
-}
-
-std::string format_of(const Matrix& matrix) {
-  if (matrix.quantized()) return fmt::format("{} bit, group {}", matrix.bits, matrix.group_size);
-  switch (matrix.dtype) {
-    case DType::bf16: return "bf16";
-    case DType::f16: return "f16";
-    case DType::f32: return "f32";
-  }
-  return "?";
-}
-
 ordered_json tallies_json(const std::map<std::string, Tally>& tallies) {
   ordered_json object = ordered_json::object();
   for (const auto& [name, tally] : tallies) object[name] = {{"tensors", tally.count}, {"bytes", tally.bytes}};
@@ -128,11 +100,11 @@ Report make_report(const InspectArguments& arguments) {
   report.sizes = step_sizes(*report.weights, arguments.load.kv_bits);
   report.context = arguments.context;
   report.contents = list_contents(checkpoint::ModelFiles::open(folder));
-  for (const Matrix* matrix : matrices_of(*report.weights)) {
-    Tally& tally = report.formats[format_of(*matrix)];
+  for_each_matrix(*report.weights, [&](const MatrixPlace&, const Matrix& matrix) {
+    Tally& tally = report.formats[matrix.format.name()];
     ++tally.count;
-    tally.bytes += matrix->byte_size();
-  }
+    tally.bytes += matrix.byte_size();
+  });
   LoadOptions other = arguments.load;
   other.revision.clear();  // --revision is MODEL's; the other's may stand in its name
   report.bits = make_format_report(folder, arguments.compare.empty() ? "" : find_model(arguments.compare, other));

@@ -25,9 +25,9 @@ constexpr size_t kShown = 8;  // exceptions and errors listed without --tensors
 
 /// Tensors whose format is not that of most matrices; none in a folder that is not quantized.
 std::vector<TensorListing> find_exceptions(const std::vector<TensorListing>& listings) {
-  std::map<std::pair<int, int>, int> counts;
+  std::map<WeightFormat, int> counts;
   for (const TensorListing& listing : listings) {
-    if (listing.bits != 0) ++counts[{listing.bits, listing.group_size}];
+    if (listing.format) ++counts[*listing.format];
   }
   const auto most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
   if (most == counts.end()) return {};
@@ -35,7 +35,7 @@ std::vector<TensorListing> find_exceptions(const std::vector<TensorListing>& lis
   for (const TensorListing& listing : listings) {
     const bool matrix = listing.name.ends_with(".weight") && listing.shape.size() == 2;
     const bool read = listing.role == "text" || listing.role == "mtp";
-    if (matrix && read && std::pair(listing.bits, listing.group_size) != most->first) exceptions.push_back(listing);
+    if (matrix && read && listing.format != most->first) exceptions.push_back(listing);
   }
   return exceptions;
 }
@@ -50,8 +50,7 @@ void print_line(const std::string& label, const std::string& text) {
 }
 
 std::string format_name(const TensorListing& listing) {
-  if (listing.bits == 0) return listing.dtype;
-  return fmt::format("{} bit, group {}", listing.bits, listing.group_size);
+  return listing.format ? listing.format->name() : listing.dtype;
 }
 
 void print_kinds(const KindSums& kinds) {
@@ -168,7 +167,9 @@ void add_format_json(const FormatReport& report, bool with_tensors, ordered_json
   ordered_json exceptions = ordered_json::array();
   for (const TensorListing& listing : report.exceptions) {
     ordered_json entry = {{"name", listing.name}, {"dtype", listing.dtype}};
-    if (listing.bits != 0) entry.update({{"bits", listing.bits}, {"group_size", listing.group_size}});
+    if (listing.format) {
+      entry.update({{"bits", listing.format->bits}, {"group_size", listing.format->group_size}});
+    }
     exceptions.push_back(std::move(entry));
   }
   result["exceptions"] = std::move(exceptions);

@@ -52,7 +52,7 @@ int64_t weights_of(const checkpoint::TensorListing& listing) {
   if (name.ends_with(".scales") || name.ends_with(".biases")) return 0;
   int64_t count = 1;
   for (const int64_t dim : listing.shape) count *= dim;
-  return listing.bits != 0 ? count * 32 / listing.bits : count;
+  return listing.format ? count * 32 / listing.format->bits : count;
 }
 
 KindSums sum_kinds(const checkpoint::QuantizationReport& report) {

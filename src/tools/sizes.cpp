@@ -4,28 +4,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "model/for_each_matrix.h"
 #include "runtime/footprint.h"
 
 namespace prosa::tools {
-namespace {
-
-int64_t macs(const Matrix& matrix) { return matrix.rows * matrix.cols; }
-
-int64_t macs(const LayerWeights& layer) {
-  int64_t count = macs(layer.mlp.gate_proj) + macs(layer.mlp.up_proj) + macs(layer.mlp.down_proj);
-  if (layer.delta) {
-    const DeltaNetWeights& delta = *layer.delta;
-    count += macs(delta.in_proj_qkv) + macs(delta.in_proj_z) + macs(delta.in_proj_b) + macs(delta.in_proj_a) +
-             macs(delta.out_proj);
-  }
-  if (layer.attention) {
-    const AttentionWeights& attention = *layer.attention;
-    count += macs(attention.q_proj) + macs(attention.k_proj) + macs(attention.v_proj) + macs(attention.o_proj);
-  }
-  return count;
-}
-
-}  // namespace
 
 StepSizes state_sizes(const ModelConfig& config, int kv_bits) {
   StepSizes sizes;
@@ -38,13 +20,15 @@ StepSizes state_sizes(const ModelConfig& config, int kv_bits) {
 
 StepSizes step_sizes(const Weights& weights, int kv_bits) {
   StepSizes sizes = state_sizes(weights.config, kv_bits);
-  sizes.bits = weights.config.quantized ? weights.config.quantization.bits
-                                        : 8 * static_cast<int64_t>(dtype_size(weights.embed_tokens.dtype));
+  sizes.bits = weights.config.quantized ? weights.config.quantization.bits : weights.embed_tokens.format.bits;
   sizes.step_bytes = weights.byte_size();
-  if (weights.lm_head.data != weights.embed_tokens.data) {
+  if (!weights.tied_head()) {
     sizes.step_bytes -= weights.embed_tokens.byte_size() - weights.embed_tokens.byte_size() / weights.embed_tokens.rows;
   }
-  for (const LayerWeights& layer : weights.layers) sizes.layer_macs += macs(layer);
+  const auto macs = [](const Matrix& matrix) { return matrix.rows * matrix.cols; };
+  for_each_matrix(weights, [&](const MatrixPlace& place, const Matrix& matrix) {
+    if (place.layer >= 0) sizes.layer_macs += macs(matrix);
+  });
   sizes.head_macs = macs(weights.lm_head);
   return sizes;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "model/for_each_matrix.h"
 #include "prosa/error.h"
 
 namespace prosa::backend::cpu {
@@ -85,23 +86,6 @@ void require_multiple_of_16(int64_t value, const char* key) {
               "config.json", "use --backend reference");
 }
 
-// Every matrix of a checkpoint, in the order of a pass.
-std::vector<const Matrix*> all_matrices(const Weights& weights) {
-  std::vector<const Matrix*> all = {&weights.embed_tokens};
-  for (const LayerWeights& layer : weights.layers) {
-    if (layer.delta) {
-      const DeltaNetWeights& d = *layer.delta;
-      all.insert(all.end(), {&d.in_proj_qkv, &d.in_proj_z, &d.in_proj_b, &d.in_proj_a, &d.out_proj});
-    } else {
-      const AttentionWeights& a = *layer.attention;
-      all.insert(all.end(), {&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj});
-    }
-    all.insert(all.end(), {&layer.mlp.gate_proj, &layer.mlp.up_proj, &layer.mlp.down_proj});
-  }
-  if (!weights.config.tie_word_embeddings) all.push_back(&weights.lm_head);
-  return all;
-}
-
 }  // namespace
 
 PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::function<void(double)>& progress) {
@@ -113,7 +97,7 @@ PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::func
   PackedModel model;
   model.config = config;
   int64_t bytes = 0;
-  for (const Matrix* matrix : all_matrices(weights)) bytes += packed_bytes(*matrix);
+  for_each_matrix(weights, [&](const MatrixPlace&, const Matrix& matrix) { bytes += packed_bytes(matrix); });
   model.matrices = AlignedBuffer<uint8_t>(bytes, "the weights");
   Packer packer(pool, model.matrices.data(), bytes, progress);
   model.embed = packer.matrix(weights.embed_tokens);
@@ -124,7 +108,7 @@ PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::func
     model.layers.back().of_kind = layer.delta ? deltas++ : attentions++;
   }
   model.norm = Packer::vector(weights.norm);
-  if (!config.tie_word_embeddings) model.lm_head = packer.matrix(weights.lm_head);
+  if (!weights.tied_head()) model.lm_head = packer.matrix(weights.lm_head);
   return model;
 }
 

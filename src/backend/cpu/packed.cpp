@@ -111,9 +111,9 @@ void pack_quantized_tile(const Matrix& matrix, const PackedMatrix& packed, int64
   for (int64_t group = 0; group < packed.groups(); ++group) {
     for (int64_t lane = 0; lane < live; ++lane) {
       const int64_t index = (tile * kTileRows + lane) * packed.groups() + group;
-      put_scale(out, packed.scale_dtype, lane, read_value(matrix.scales, matrix.scale_dtype, index));
+      put_scale(out, packed.scale_dtype, lane, read_value(matrix.scales, matrix.format.type, index));
       put_scale(out + kTileRows * lane_bytes, packed.scale_dtype, lane,
-                read_value(matrix.biases, matrix.scale_dtype, index));
+                read_value(matrix.biases, matrix.format.type, index));
     }
     out += packed.header_bytes();
     for (int64_t half = 0; half < kHalves; ++half) {
@@ -137,7 +137,7 @@ void pack_quantized_tile(const Matrix& matrix, const PackedMatrix& packed, int64
 }
 
 void pack_dense_tile(const Matrix& matrix, int64_t tile, uint8_t* out) {
-  const size_t size = dtype_size(matrix.dtype);
+  const size_t size = dtype_size(matrix.format.type);
   const int64_t live = std::min(kTileRows, matrix.rows - tile * kTileRows);
   for (int64_t lane = 0; lane < live; ++lane) {
     const std::byte* row = matrix.data + static_cast<size_t>((tile * kTileRows + lane) * matrix.cols) * size;
@@ -149,8 +149,8 @@ void pack_dense_tile(const Matrix& matrix, int64_t tile, uint8_t* out) {
 }
 
 void pack_tile(const Matrix& matrix, const PackedMatrix& packed, int64_t tile, uint8_t* out) {
-  switch (matrix.bits) {
-    case 0: return pack_dense_tile(matrix, tile, out);
+  if (!matrix.quantized()) return pack_dense_tile(matrix, tile, out);
+  switch (matrix.format.bits) {
     case 2: return pack_quantized_tile<2>(matrix, packed, tile, out);
     case 3: return pack_quantized_tile<3>(matrix, packed, tile, out);
     case 4: return pack_quantized_tile<4>(matrix, packed, tile, out);
@@ -184,12 +184,13 @@ PackedMatrix shape_of(const Matrix& matrix) {
   PackedMatrix packed;
   packed.rows = matrix.rows;
   packed.cols = matrix.cols;
-  packed.bits = matrix.bits;
-  packed.group_size = matrix.group_size;
-  packed.dtype = matrix.dtype;
-  packed.scale_dtype = matrix.scale_dtype == DType::bf16 ? DType::bf16 : DType::f32;
-  packed.tile_bytes = matrix.quantized() ? packed.groups() * packed.group_bytes()
-                                         : matrix.cols * kTileRows * static_cast<int64_t>(dtype_size(matrix.dtype));
+  const WeightFormat& format = matrix.format;
+  packed.bits = format.quantized() ? format.bits : 0;
+  packed.group_size = format.group_size;
+  if (!format.quantized()) packed.dtype = format.type;
+  if (format.quantized()) packed.scale_dtype = format.type == DType::bf16 ? DType::bf16 : DType::f32;
+  packed.tile_bytes =
+      matrix.quantized() ? packed.groups() * packed.group_bytes() : format.bytes(kTileRows, matrix.cols);
   packed.tile_bytes = (packed.tile_bytes + kVector - 1) / kVector * kVector;
   return packed;
 }

@@ -77,8 +77,8 @@ class Walk {
     if (options_.progress) options_.progress(done, what);
   }
 
-  [[nodiscard]] bool quantizes(const MatrixPlan& format, const Matrix& matrix) const {
-    return format.bits != 16 && matrix.cols % format.group_size == 0;
+  [[nodiscard]] bool quantizes(const MatrixPlan& plan, const Matrix& matrix) const {
+    return plan.format.quantized() && plan.format.fits(matrix.cols);
   }
 
   /// What the original predicts says what its tokens count, and what comes into its head chooses the head's codes.
@@ -97,13 +97,12 @@ class Walk {
     const bool tied = config_.tie_word_embeddings;
     const std::string name = tied ? kEmbeddingName : kHeadName;
     const Matrix& matrix = weights_.lm_head;
-    const MatrixPlan format = formats_->matrix(name, matrix.rows, matrix.cols);
-    if (!quantizes(format, matrix)) return;
+    const MatrixPlan plan = formats_->matrix(name, matrix.rows, matrix.cols);
+    if (!quantizes(plan, matrix)) return;
     Moments moments(config_.hidden_size, false);
     for (size_t s = 0; s < states.size(); ++s) moments.add({}, states[s], {}, counts_[s], pool_);
     const auto choice = prepare(moments, tied ? kEmbeddingDamping : kDamping, name);
-    const auto rows =
-        choose_matrix({name, &matrix, formats_.get()}, format.bits, format.group_size, pool_.size(), choice);
+    const auto rows = choose_matrix({name, &matrix, formats_.get()}, plan.format, pool_.size(), choice);
     plan_->add(name, rows);
     if (!tied) return;
     for (size_t s = 0; s < sequences_.size(); ++s) {
@@ -139,9 +138,9 @@ class Walk {
   void choose(std::span<const NamedMatrix> matrices, Moments& moments, FloatMatrices& values) {
     const auto choice = prepare(moments, kDamping, matrices.front().name);
     for (const NamedMatrix& named : matrices) {
-      const MatrixPlan format = formats_->matrix(named.name, named.matrix->rows, named.matrix->cols);
-      if (!quantizes(format, *named.matrix)) continue;
-      const auto rows = choose_matrix(named, format.bits, format.group_size, pool_.size(), choice);
+      const MatrixPlan plan = formats_->matrix(named.name, named.matrix->rows, named.matrix->cols);
+      if (!quantizes(plan, *named.matrix)) continue;
+      const auto rows = choose_matrix(named, plan.format, pool_.size(), choice);
       plan_->add(named.name, rows);
       std::vector<float>& now = values.at(named.matrix);
       for (int64_t row = 0; row < named.matrix->rows; ++row) rows->read_row(row, now.data() + row * rows->cols);

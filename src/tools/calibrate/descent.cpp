@@ -87,7 +87,7 @@ struct Group {
 
 void descend(std::span<const float> weights, std::span<const float> h, int sweeps, RowCodes& out) {
   const int64_t cols = out.cols;
-  const int64_t size = out.group_size;
+  const int64_t size = out.format.group_size;
   const std::vector<float> off = out.errors(weights);
   std::vector<float> gradients(off.size());
   std::vector<float> moved(static_cast<size_t>(out.rows * size));

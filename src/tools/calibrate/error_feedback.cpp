@@ -24,7 +24,7 @@ void feed_group(std::span<const float> weights, std::span<const float> corrected
 
 void feed_back(std::span<const float> weights, const Factor& factor, RowCodes& out) {
   const int64_t cols = out.cols;
-  const int64_t size = out.group_size;
+  const int64_t size = out.format.group_size;
   std::vector<float> errors(weights.size());
   std::vector<float> corrected(static_cast<size_t>(out.rows * size));
   for (int64_t first = 0; first < cols; first += size) {
@@ -37,7 +37,7 @@ void feed_back(std::span<const float> weights, const Factor& factor, RowCodes& o
     for (int64_t r = 0; r < out.rows; ++r) {
       const auto now = std::span<const float>(corrected).subspan(static_cast<size_t>(r * size), row(r).size());
       GroupCode& group = out.group(r, first / size);
-      group = search_group(now, std::span(factor.d).subspan(static_cast<size_t>(first), now.size()), out.bits);
+      group = search_group(now, std::span(factor.d).subspan(static_cast<size_t>(first), now.size()), out.format.bits);
       feed_group(row(r), now, factor, first, group, out.levels(), out.codes.data() + r * cols + first,
                  errors.data() + r * cols + first);
     }
@@ -45,11 +45,11 @@ void feed_back(std::span<const float> weights, const Factor& factor, RowCodes& o
 }
 
 void clip(std::span<const float> weights, std::span<const float> importance, RowCodes& out) {
-  const auto size = static_cast<size_t>(out.group_size);
+  const auto size = static_cast<size_t>(out.format.group_size);
   for (size_t at = 0; at < weights.size(); at += size) {
     const auto group = weights.subspan(at, size);
     GroupCode& code = out.groups[at / size];
-    code = search_group(group, importance.subspan(at % static_cast<size_t>(out.cols), size), out.bits);
+    code = search_group(group, importance.subspan(at % static_cast<size_t>(out.cols), size), out.format.bits);
     for (size_t k = 0; k < size; ++k) out.codes[at + k] = code.code(group[k], out.levels());
   }
 }
@@ -63,9 +63,9 @@ std::vector<float> importance_of(std::span<const double> squares) {
   return importance;
 }
 
-double rounding_error(std::span<const float> rows, std::span<const float> importance, int bits, int group_size) {
+double rounding_error(std::span<const float> rows, std::span<const float> importance, const WeightFormat& format) {
   const auto cols = std::ssize(importance);
-  RowCodes codes(std::ssize(rows) / cols, cols, bits, group_size);
+  RowCodes codes(std::ssize(rows) / cols, cols, format);
   clip(rows, importance, codes);
   const std::vector<float> off = codes.errors(rows);
   double sum = 0;

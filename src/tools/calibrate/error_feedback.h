@@ -23,7 +23,7 @@ void clip(std::span<const float> weights, std::span<const float> importance, Row
 /// Importance out of sums of squares [cols], with a floor so that columns nobody uses have weight too.
 std::vector<float> importance_of(std::span<const double> squares);
 
-/// Sum of importance * (weight - value)^2 over rows [rows, cols] that clip() has rounded to `bits` in groups.
-double rounding_error(std::span<const float> rows, std::span<const float> importance, int bits, int group_size);
+/// Sum of importance * (weight - value)^2 over rows [rows, cols] that clip() has rounded to `format`.
+double rounding_error(std::span<const float> rows, std::span<const float> importance, const WeightFormat& format);
 
 }  // namespace prosa::calibrate

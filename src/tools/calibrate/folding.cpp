@@ -170,8 +170,8 @@ class Search {
       importance[column] /= scales[shared(column)] * scales[shared(column)];
     for (const NamedMatrix& named : matrices) {
       const Matrix& matrix = *named.matrix;
-      const MatrixPlan format = base_->matrix(named.name, matrix.rows, matrix.cols);
-      if (format.bits == 16 || matrix.cols % format.group_size != 0) continue;
+      const WeightFormat format = base_->matrix(named.name, matrix.rows, matrix.cols).format;
+      if (!format.quantized() || !format.fits(matrix.cols)) continue;
       const int64_t count = std::min(kSampledRows, matrix.rows);
       const std::vector<float>& from = values.at(&matrix);
       std::vector<float> sample;
@@ -180,8 +180,7 @@ class Search {
         for (int64_t column = 0; column < matrix.cols; ++column)
           sample.push_back(row[column] * scales[shared(static_cast<size_t>(column))]);
       }
-      sum += rounding_error(sample, importance, format.bits, format.group_size) * static_cast<double>(matrix.rows) /
-             static_cast<double>(count);
+      sum += rounding_error(sample, importance, format) * static_cast<double>(matrix.rows) / static_cast<double>(count);
     }
     return sum;
   }

@@ -62,7 +62,7 @@ GroupCode search_group(std::span<const float> values, std::span<const float> wei
   std::array<uint32_t, kMostGroup * 8 / 32> words;
   uint16_t scale = 0;
   uint16_t bias = 0;
-  checkpoint::quantize_row(values, bits, static_cast<int>(values.size()),
+  checkpoint::quantize_row(values, WeightFormat::affine(bits, static_cast<int>(values.size())),
                            std::span(words).first(values.size() * static_cast<size_t>(bits) / 32), {&scale, 1},
                            {&bias, 1}, checkpoint::ScaleRule::divided);
   Trial best = try_code(values, weights, levels, bf16_to_float(scale), bf16_to_float(bias));

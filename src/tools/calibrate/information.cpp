@@ -38,10 +38,10 @@ void choose_codes(std::span<const float> weights, const Information& information
   descend(target, information.h, kSweeps, codes);
 }
 
-std::shared_ptr<StoredRows> choose_matrix(const NamedMatrix& named, int bits, int group_size, int threads,
+std::shared_ptr<StoredRows> choose_matrix(const NamedMatrix& named, const WeightFormat& format, int threads,
                                           const ChooseCodes& choose) {
   const Matrix& matrix = *named.matrix;
-  auto out = std::make_shared<StoredRows>(matrix.rows, matrix.cols, bits, group_size);
+  auto out = std::make_shared<StoredRows>(matrix.rows, matrix.cols, format);
   for (int64_t begin = 0; begin < matrix.rows; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, matrix.rows);
     choose_rows(read_rows(named, begin, end), begin, threads, choose, *out);

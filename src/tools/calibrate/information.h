@@ -35,7 +35,7 @@ Information learn(Moments& moments, float damping, float drift, const std::strin
 void choose_codes(std::span<const float> weights, const Information& information, RowCodes& codes);
 
 /// All rows of a matrix, some at a time, so that it never lies in memory as float32.
-std::shared_ptr<StoredRows> choose_matrix(const NamedMatrix& named, int bits, int group_size, int threads,
+std::shared_ptr<StoredRows> choose_matrix(const NamedMatrix& named, const WeightFormat& format, int threads,
                                           const ChooseCodes& choose);
 
 }  // namespace prosa::calibrate

@@ -1,11 +1,10 @@
 // The reference's mixers and MLP with products of float32 matrices.
 #include "tools/calibrate/layer_pass.h"
-#include "model/dequantize.h"
 
 #include "backend/reference/layers.h"
-#include "base/check.h"
 #include "base/mmap.h"
-#include "checkpoint/checkpoint.h"
+#include "model/dequantize.h"
+#include "model/for_each_matrix.h"
 #include "tools/calibrate/products.h"
 
 namespace prosa::calibrate {
@@ -27,26 +26,17 @@ std::array<Half, 2> halves_of(const LayerWeights& file, size_t index, const chec
   fold("input_layernorm", layer->input_norm);
   fold("post_attention_layernorm", layer->post_attention_norm);
   if (layer->delta) fold("linear_attn.norm", layer->delta->norm);
-  const auto named = [&](const char* module, const Matrix& matrix) {
-    return NamedMatrix{prefix + module + ".weight", &matrix, plan};
+  // The last matrix of a half reads what the others made.
+  const auto half = [&](bool mixer, std::span<const MatrixRole> roles) {
+    Half result{layer, mixer, {}, {}};
+    for (const MatrixRole role : roles) {
+      result.first.push_back({prefix + std::string(module_name(role)) + ".weight", &matrix_of(*layer, role), plan});
+    }
+    result.last = std::move(result.first.back());
+    result.first.pop_back();
+    return result;
   };
-  Half mixer{layer, true, {}, {}};
-  if (layer->delta) {
-    mixer.first = {named("linear_attn.in_proj_qkv", layer->delta->in_proj_qkv),
-                   named("linear_attn.in_proj_z", layer->delta->in_proj_z),
-                   named("linear_attn.in_proj_b", layer->delta->in_proj_b),
-                   named("linear_attn.in_proj_a", layer->delta->in_proj_a)};
-    mixer.last = named("linear_attn.out_proj", layer->delta->out_proj);
-  } else {
-    PROSA_CHECK(layer->attention.has_value());
-    mixer.first = {named("self_attn.q_proj", layer->attention->q_proj),
-                   named("self_attn.k_proj", layer->attention->k_proj),
-                   named("self_attn.v_proj", layer->attention->v_proj)};
-    mixer.last = named("self_attn.o_proj", layer->attention->o_proj);
-  }
-  Half mlp{layer, false, {}, named("mlp.down_proj", layer->mlp.down_proj)};
-  mlp.first = {named("mlp.gate_proj", layer->mlp.gate_proj), named("mlp.up_proj", layer->mlp.up_proj)};
-  return {std::move(mixer), std::move(mlp)};
+  return {half(true, mixer_matrices(layer_type(*layer))), half(false, mlp_matrices())};
 }
 
 std::vector<float> read_rows(const NamedMatrix& named, int64_t begin, int64_t end) {

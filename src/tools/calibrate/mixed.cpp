@@ -1,7 +1,6 @@
 // Measure, allocate, name.
 #include "tools/calibrate/mixed.h"
 
-#include <array>
 #include <map>
 
 #include "prosa/error.h"
@@ -13,8 +12,14 @@ namespace {
 
 using checkpoint::MatrixPlan;
 
-constexpr std::array<Format, 10> kFormats{
-    {{3, 64}, {4, 64}, {5, 64}, {6, 64}, {8, 64}, {3, 128}, {4, 128}, {5, 128}, {6, 128}, {8, 128}}};
+/// What a matrix may get.
+std::vector<WeightFormat> candidate_formats() {
+  std::vector<WeightFormat> formats;
+  for (const int group : {64, 128}) {
+    for (const int bits : {3, 4, 5, 6, 8}) formats.push_back(WeightFormat::affine(bits, group));
+  }
+  return formats;
+}
 
 class MixedPlan : public checkpoint::ConvertPlan {
  public:
@@ -22,16 +27,16 @@ class MixedPlan : public checkpoint::ConvertPlan {
   [[nodiscard]] MatrixPlan matrix(const std::string& name, int64_t rows, int64_t cols) const override {
     const auto found = formats_.find(name);
     if (found == formats_.end()) return base_->matrix(name, rows, cols);
-    return {found->second.bits, found->second.group_size, nullptr};
+    return {found->second, nullptr};
   }
   void fold(const std::string& name, std::span<float> values, int64_t first_row, int64_t cols) const override {
     base_->fold(name, values, first_row, cols);
   }
-  void set(const std::string& name, const Format& format) { formats_[name] = format; }
+  void set(const std::string& name, const WeightFormat& format) { formats_[name] = format; }
 
  private:
   std::shared_ptr<const checkpoint::ConvertPlan> base_;
-  std::map<std::string, Format> formats_;
+  std::map<std::string, WeightFormat> formats_;
 };
 
 }  // namespace
@@ -45,7 +50,7 @@ std::shared_ptr<const checkpoint::ConvertPlan> mix_formats(const Weights& weight
     if (options.progress) options.progress(fraction, what);
   };
   std::vector<Sensitivity> free;
-  for (Sensitivity& matrix : measure_sensitivity(weights, sequences, *base, kFormats, pool, tell)) {
+  for (Sensitivity& matrix : measure_sensitivity(weights, sequences, *base, candidate_formats(), pool, tell)) {
     if (!(options.fixed && options.fixed(matrix.name)) && !matrix.formats.empty()) free.push_back(std::move(matrix));
   }
   double budget = 0;
@@ -55,7 +60,7 @@ std::shared_ptr<const checkpoint::ConvertPlan> mix_formats(const Weights& weight
     budget += count * (options.bits + 32.0 / options.group_size);
     auto& candidates = items.emplace_back();
     for (size_t f = 0; f < matrix.formats.size(); ++f)
-      candidates.push_back({matrix.formats[f].size(matrix.rows, matrix.cols), matrix.divergence[f]});
+      candidates.push_back({8 * matrix.formats[f].bytes(matrix.rows, matrix.cols), matrix.divergence[f]});
   }
   const std::vector<size_t> chosen = allocate(items, static_cast<int64_t>(budget));
   auto plan = std::make_shared<MixedPlan>(std::move(base));

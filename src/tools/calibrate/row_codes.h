@@ -15,35 +15,33 @@
 namespace prosa::calibrate {
 
 struct RowCodes {
-  RowCodes(int64_t row_count, int64_t columns, int code_bits, int group);
+  RowCodes(int64_t row_count, int64_t columns, const WeightFormat& code_format);
 
-  [[nodiscard]] float levels() const { return static_cast<float>((1 << bits) - 1); }
+  [[nodiscard]] float levels() const { return static_cast<float>((1 << format.bits) - 1); }
   [[nodiscard]] GroupCode& group(int64_t row, int64_t index) {
-    return groups[static_cast<size_t>(row * (cols / group_size) + index)];
+    return groups[static_cast<size_t>(row * format.groups(cols) + index)];
   }
   /// weights - values, for weights [rows, cols]
   [[nodiscard]] std::vector<float> errors(std::span<const float> weights) const;
 
   int64_t rows;
   int64_t cols;
-  int bits;
-  int group_size;
+  WeightFormat format;
   std::vector<float> codes;       // [rows, cols]
   std::vector<GroupCode> groups;  // [rows, cols / group_size]
 };
 
 class StoredRows : public checkpoint::RowQuantizer {
  public:
-  StoredRows(int64_t rows, int64_t cols, int bits, int group_size);
-  void quantize(std::span<float> rows, int64_t first_row, int64_t cols, int bits, int group_size,
+  StoredRows(int64_t rows, int64_t cols, const WeightFormat& format);
+  void quantize(std::span<float> rows, int64_t first_row, int64_t cols, const WeightFormat& format,
                 std::span<uint32_t> words, std::span<uint16_t> scales, std::span<uint16_t> biases) const override;
   /// Row -> float32 [cols], as it will be read.
   void read_row(int64_t row, float* out) const;
   void put(int64_t first_row, const RowCodes& codes);
 
   const int64_t cols;
-  const int bits;
-  const int group_size;
+  const WeightFormat format;
   std::vector<uint32_t> words;   // [rows, cols * bits / 32]
   std::vector<uint16_t> scales;  // [rows, cols / group_size]
   std::vector<uint16_t> biases;  // [rows, cols / group_size]

@@ -22,7 +22,8 @@ namespace reference = backend::reference;
 
 constexpr int64_t kJudged = 1024;   // tokens whose predictions are looked at; of a short text a quarter
 constexpr int64_t kLearned = 4096;  // others, by which the rounding is chosen: what is judged must be new to it
-constexpr Format kProbe{4, 64};     // coarse enough to be seen, fine enough for its square law
+constexpr WeightFormat kProbe =
+    WeightFormat::affine(4, 64);    // coarse enough to be seen, fine enough for its square law
 constexpr int64_t kErrorRows = 64;  // rows of a matrix that stand for its rounding error
 constexpr double kOriginal = 0.2;   // of the time
 constexpr double kLayers = 0.8;     // from there to here; the rest is the head's
@@ -46,7 +47,7 @@ double squared_distance(std::span<const float> a, std::span<const float> b) {
 class Measurement {
  public:
   Measurement(const Weights& weights, std::span<const std::vector<int32_t>> sequences,
-              const checkpoint::ConvertPlan& plan, std::span<const Format> formats, ThreadPool& pool,
+              const checkpoint::ConvertPlan& plan, std::span<const WeightFormat> formats, ThreadPool& pool,
               const std::function<void(double, std::string_view)>& tell)
       : weights_(weights), config_(weights.config), plan_(plan), formats_(formats), pool_(pool), tell_(tell) {
     int64_t all = 0;
@@ -87,15 +88,15 @@ class Measurement {
     bool head = false;  // its head is rounded
   };
 
-  [[nodiscard]] std::vector<Format> formats_for(int64_t cols) const {
-    std::vector<Format> fitting;
-    for (const Format& format : formats_) {
-      if (cols % format.group_size == 0) fitting.push_back(format);
+  [[nodiscard]] std::vector<WeightFormat> formats_for(int64_t cols) const {
+    std::vector<WeightFormat> fitting;
+    for (const WeightFormat& format : formats_) {
+      if (format.fits(cols)) fitting.push_back(format);
     }
     return fitting;
   }
 
-  [[nodiscard]] static bool can_probe(const Matrix& matrix) { return matrix.cols % kProbe.group_size == 0; }
+  [[nodiscard]] static bool can_probe(const Matrix& matrix) { return kProbe.fits(matrix.cols); }
 
   ChooseCodes learn_from(Moments& moments, float damping, const std::string& name) const {
     moments.finish(pool_);
@@ -122,9 +123,9 @@ class Measurement {
       const std::vector<float> values = read_rows(named, row, row + 1);
       sample.insert(sample.end(), values.begin(), values.end());
     }
-    const double unit = rounding_error(sample, importance, kProbe.bits, kProbe.group_size) + 1e-30;
-    for (const Format& format : result.formats)
-      result.divergence.push_back(rounding_error(sample, importance, format.bits, format.group_size) / unit);
+    const double unit = rounding_error(sample, importance, kProbe) + 1e-30;
+    for (const WeightFormat& format : result.formats)
+      result.divergence.push_back(rounding_error(sample, importance, format) / unit);
     results_.push_back(std::move(result));
     return results_.size() - 1;
   }
@@ -140,7 +141,7 @@ class Measurement {
     const auto plain = [&](std::span<const float> rows, RowCodes& codes) { clip(rows, importance, codes); };
     std::vector<float> rows;
     for (const auto& x : original_) rows.insert(rows.end(), x.begin(), x.end());  // a row for each token
-    StoredRows rounded(std::ssize(rows) / matrix.cols, matrix.cols, kProbe.bits, kProbe.group_size);
+    StoredRows rounded(std::ssize(rows) / matrix.cols, matrix.cols, kProbe);
     choose_rows(rows, 0, pool_.size(), probe.head ? head_choice : ChooseCodes(plain), rounded);
     int64_t row = 0;
     for (const auto& x : original_) {
@@ -179,8 +180,7 @@ class Measurement {
       if (!can_probe(*named.matrix)) continue;
       const bool is_last = named.matrix == half.last.matrix;
       const auto importance = importance_from(is_last ? insides : inputs, named.matrix->cols);
-      const auto rounded =
-          choose_matrix(named, kProbe.bits, kProbe.group_size, pool_.size(), is_last ? last_choice : first_choice);
+      const auto rounded = choose_matrix(named, kProbe, pool_.size(), is_last ? last_choice : first_choice);
       std::vector<float>& place = all.at(named.matrix);
       FloatMatrices alone = values;
       for (int64_t row = 0; row < named.matrix->rows; ++row) rounded->read_row(row, place.data() + row * rounded->cols);
@@ -228,7 +228,7 @@ class Measurement {
       const std::vector<float> weights = read_rows(head, begin, end);
       std::vector<float> rounded(weights.size());
       if (can_probe(matrix)) {
-        StoredRows codes(end - begin, matrix.cols, kProbe.bits, kProbe.group_size);
+        StoredRows codes(end - begin, matrix.cols, kProbe);
         choose_rows(weights, 0, pool_.size(), choice, codes);
         for (int64_t row = 0; row < end - begin; ++row) codes.read_row(row, rounded.data() + row * matrix.cols);
       }
@@ -270,7 +270,7 @@ class Measurement {
   const Weights& weights_;
   const ModelConfig& config_;
   const checkpoint::ConvertPlan& plan_;
-  std::span<const Format> formats_;
+  std::span<const WeightFormat> formats_;
   ThreadPool& pool_;
   const std::function<void(double, std::string_view)>& tell_;
   Stream learned_;
@@ -282,7 +282,7 @@ class Measurement {
 }  // namespace
 
 std::vector<Sensitivity> measure_sensitivity(const Weights& weights, std::span<const std::vector<int32_t>> sequences,
-                                             const checkpoint::ConvertPlan& plan, std::span<const Format> formats,
+                                             const checkpoint::ConvertPlan& plan, std::span<const WeightFormat> formats,
                                              ThreadPool& pool,
                                              const std::function<void(double, std::string_view)>& tell) {
   return Measurement(weights, sequences, plan, formats, pool, tell).run();

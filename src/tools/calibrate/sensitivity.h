@@ -17,20 +17,12 @@
 
 namespace prosa::calibrate {
 
-struct Format {
-  int bits = 4;
-  int group_size = 64;
-  [[nodiscard]] int64_t size(int64_t rows, int64_t cols) const {
-    return rows * cols * bits + rows * cols / group_size * 32;
-  }
-};
-
 struct Sensitivity {
   std::string name;
   int64_t rows = 0;
   int64_t cols = 0;
-  std::vector<Format> formats;     // those whose group divides cols
-  std::vector<double> divergence;  // [formats]: KL(original || this matrix alone rounded so), nats a token
+  std::vector<WeightFormat> formats;  // those whose group divides cols
+  std::vector<double> divergence;     // [formats]: KL(original || this matrix alone rounded so), nats a token
 };
 
 /// With what `plan` folds. By the first tokens of `sequences`: some to choose 4-bit codes by, others to judge them. A
@@ -38,7 +30,7 @@ struct Sensitivity {
 /// each matrix alone does to the half's output; from format to format it goes with the matrix's rounding error. `tell`
 /// is called with a fraction and what is being done, and may throw.
 std::vector<Sensitivity> measure_sensitivity(const Weights& weights, std::span<const std::vector<int32_t>> sequences,
-                                             const checkpoint::ConvertPlan& plan, std::span<const Format> formats,
+                                             const checkpoint::ConvertPlan& plan, std::span<const WeightFormat> formats,
                                              ThreadPool& pool,
                                              const std::function<void(double, std::string_view)>& tell);
 
