@@ -1,136 +1,17 @@
-// A reply's text without a model: tokens are pushed as a model might write them. Most tests use the small tokenizer of
-// tests/data/tiny-chat; where token borders matter, its vocabulary gets more tokens.
-#include "chat/reply_text.h"
-
+// A reply's text without a model: tokens are pushed as a model might write them. Ends, thinking, tool calls,
+// characters, copies; its stop strings and what counts as said: reply_stop_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <functional>
-#include <map>
 #include <random>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
-#include "base/utf8.h"
-#include "prosa/error.h"
+#include "reply_text_fixture.h"
 
 namespace prosa::chat {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
-
-constexpr const char* kTokenizer = PROSA_TEST_DATA "/tiny-chat/tokenizer.json";
-
-const Tokenizer& tokenizer() {
-  static const Tokenizer loaded = Tokenizer::load_file(kTokenizer);
-  return loaded;
-}
-const ReplyTokens& reply_tokens() {
-  static const ReplyTokens tokens = ReplyTokens::of(tokenizer(), {});
-  return tokens;
-}
-
-/// Every token by its bytes.
-std::map<std::string, int32_t, std::less<>> by_bytes(const Tokenizer& of) {
-  std::map<std::string, int32_t, std::less<>> found;
-  for (int32_t id = 0; id < of.vocab_size(); ++id) found.emplace(of.token_bytes(id), id);
-  return found;
-}
-
-/// With a token for each of `texts`.
-Tokenizer tokenizer_with(const std::set<std::string>& texts) {
-  std::ifstream file(kTokenizer);
-  nlohmann::json json = nlohmann::json::parse(file);
-  int id = 512;
-  const auto known = by_bytes(tokenizer());
-  for (const std::string& text : texts) {
-    if (known.contains(text)) continue;
-    nlohmann::json token = json["added_tokens"].back();
-    token["id"] = id++;
-    token["content"] = text;
-    json["added_tokens"].push_back(token);
-  }
-  return Tokenizer::load_json(json.dump(), "with more tokens");
-}
-
-std::vector<int32_t> ids(std::string_view text) { return tokenizer().encode(text); }
-int32_t id_of(std::string_view token) { return tokenizer().token_id(token).value(); }
-
-/// One token for each byte.
-std::vector<int32_t> bytes(std::string_view text) {
-  static const auto known = by_bytes(tokenizer());
-  std::vector<int32_t> result;
-  for (const char c : text) result.push_back(known.at(std::string(1, c)));
-  return result;
-}
-
-std::vector<int32_t> join(std::initializer_list<std::vector<int32_t>> parts) {
-  std::vector<int32_t> all;
-  for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
-}
-
-std::vector<int32_t> times(size_t n, int32_t token) { return std::vector<int32_t>(n, token); }
-
-ReplyText begin(const SamplingConfig& sampling = {}, Channel first = Channel::speech,
-                const std::vector<Tool>& tools = {}) {
-  return {tokenizer(), reply_tokens(), first, sampling, tools};
-}
-
-SamplingConfig with_stop(std::vector<std::string> stop) {
-  SamplingConfig config;
-  config.stop = std::move(stop);
-  return config;
-}
-
-/// What was handed out.
-struct Heard {
-  std::string speech, thought;
-  std::vector<std::string> calls;   // name(arguments)
-  std::vector<std::string> pieces;  // each with its channel
-  friend bool operator==(const Heard&, const Heard&) = default;
-};
-
-void take(ReplyText& text, Heard& heard) {
-  while (const std::optional<Piece> piece = text.take_piece()) {
-    EXPECT_TRUE(utf8::is_valid(piece->text));
-    EXPECT_EQ(piece->text.empty(), piece->call.has_value());
-    if (piece->channel == Channel::speech) heard.speech += piece->text;
-    if (piece->channel == Channel::thought) heard.thought += piece->text;
-    if (piece->call) heard.calls.push_back(piece->call->name + "(" + piece->call->arguments + ")");
-    heard.pieces.push_back(std::to_string(static_cast<int>(piece->channel)) + ":" + piece->text);
-  }
-}
-
-/// Pushes tokens as whoever computes the reply would, forced ones when they are asked for; takes pieces at the end.
-Heard drive(ReplyText& text, const std::vector<int32_t>& tokens) {
-  for (const int32_t token : tokens) {
-    while (!text.forced().empty()) text.push(text.forced().front());
-    if (text.finished()) break;
-    text.push(token);
-  }
-  while (!text.forced().empty()) text.push(text.forced().front());
-  Heard heard;
-  take(text, heard);
-  EXPECT_EQ(text.said()->text(), heard.speech);
-  return heard;
-}
-
-std::optional<ErrorCode> code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return std::nullopt;
-}
-
-const std::string kCall = "\n<function=get_weather>\n<parameter=city>\nOslo\n</parameter>\n</function>\n";
-const std::string kWholeCall = "<tool_call>" + kCall + "</tool_call>";
-constexpr const char* kCallRead = R"(get_weather({"city": "Oslo"}))";
 
 // ---- ends
 
@@ -312,107 +193,6 @@ TEST(ReplyText, ForcedTokensThatCloseNothingAreAnError) {
   EXPECT_EQ(code_of([&] { drive(text, {}); }), ErrorCode::bad_tokenizer);
 }
 
-// ---- stop strings
-
-/// All ways to cut `text` into tokens; calls visit(token texts).
-void for_each_cut(const std::string& text, const std::function<void(const std::vector<std::string>&)>& visit) {
-  for (size_t borders = 0; borders < size_t{1} << (text.size() - 1); ++borders) {
-    std::vector<std::string> parts(1);
-    for (size_t i = 0; i < text.size(); ++i) {
-      if (i > 0 && (borders >> (i - 1) & 1U) != 0) parts.emplace_back();
-      parts.back() += text[i];
-    }
-    visit(parts);
-  }
-}
-
-struct StopCase {
-  std::string text;
-  std::vector<std::string> stop;
-  std::string speech;  // what is said; shorter than the text where a stop string matches
-};
-
-TEST(ReplyText, StopStringsMatchAcrossEveryTokenBorder) {
-  const std::vector<StopCase> cases = {
-      {"Go END now", {"END"}, "Go "},      {"Go END now", {"END now"}, "Go "},  {"aababcab", {"abc"}, "aab"},
-      {"aaabaaab", {"aab", "zz"}, "a"},    {"one two", {"o t", "two"}, "one "}, {"no match", {"chx"}, "no match"},
-      {"all EN EN", {"END"}, "all EN EN"}, {"ENDafter", {"END", "ND"}, ""},
-  };
-  for (const StopCase& given : cases) {
-    std::set<std::string> substrings;
-    for (size_t at = 0; at < given.text.size(); ++at) {
-      for (size_t n = 1; at + n <= given.text.size(); ++n) substrings.insert(given.text.substr(at, n));
-    }
-    const Tokenizer fine = tokenizer_with(substrings);
-    const ReplyTokens tokens = ReplyTokens::of(fine, {});
-    const auto known = by_bytes(fine);
-    for_each_cut(given.text, [&](const std::vector<std::string>& parts) {
-      ReplyText text(fine, tokens, Channel::speech, with_stop(given.stop), {});
-      std::vector<int32_t> pushed;
-      for (const std::string& part : parts) pushed.push_back(known.at(part));
-      pushed.push_back(id_of("<|im_end|>"));
-      const Heard heard = drive(text, pushed);
-      const bool matches = given.speech != given.text;
-      ASSERT_EQ(heard.speech, given.speech) << testing::PrintToString(parts);
-      ASSERT_EQ(text.finished(), matches ? FinishReason::stop_string : FinishReason::stop);
-    });
-  }
-}
-
-TEST(ReplyText, WhatAStopStringHeldBackIsSaidToo) {
-  // Both ways in which words are handed out only after the reply has been computed to its end.
-  const Tokenizer fine = tokenizer_with({"right STOP now", "right EN"});
-  const ReplyTokens tokens = ReplyTokens::of(fine, {});
-  for (const auto& [token, stop, speech] : std::vector<std::array<std::string, 3>>{
-           {"right STOP now", "STOP", "All right "}, {"right EN", "END", "All right EN"}}) {
-    ReplyText text(fine, tokens, Channel::speech, with_stop({stop}), {});
-    for (const int32_t id : fine.encode("All ")) text.push(id);
-    text.push(fine.token_id(token).value());
-    if (!text.finished()) text.push(id_of("<|im_end|>"));
-    ASSERT_TRUE(text.finished());
-    const std::shared_ptr<SaidText> remembered = text.said();  // as a conversation holds it from here on
-    EXPECT_TRUE(text.has_piece());
-    Heard heard;
-    take(text, heard);
-    EXPECT_EQ(heard.speech, speech);
-    EXPECT_EQ(remembered->text(), speech);
-    EXPECT_EQ(remembered->cut(speech.size()), speech);
-  }
-}
-
-TEST(ReplyText, StopStringsSeeTheAnswerOnly) {
-  ReplyText text = begin(with_stop({"END"}), Channel::thought);
-  const Heard heard = drive(text, ids("END of it\n</think>\n\nThe END."));
-  EXPECT_EQ(heard.thought, "END of it");
-  EXPECT_EQ(heard.speech, "The ");
-  EXPECT_EQ(text.finished(), FinishReason::stop_string);
-}
-
-TEST(ReplyText, AStopStringDoesNotReachAcrossACall) {
-  ReplyText text = begin(with_stop({"onetwo"}));
-  const Heard heard = drive(text, ids("one" + kWholeCall + "two<|im_end|>"));
-  EXPECT_EQ(heard.speech, "onetwo");
-  EXPECT_EQ(text.finished(), FinishReason::tool_calls);
-  EXPECT_THAT(heard.calls, ElementsAre(kCallRead));
-  size_t call = 0;
-  while (heard.pieces[call] != "2:") ++call;
-  std::string before;
-  for (size_t i = 0; i < call; ++i) before += heard.pieces[i].substr(heard.pieces[i].find(':') + 1);
-  EXPECT_EQ(before, "one") << "what was held back goes out before the call";
-}
-
-TEST(ReplyText, AStopStringMayBeCompletedByTheEnd) {
-  ReplyText text = begin(with_stop({"\xEF\xBF\xBD"}));
-  drive(text, join({ids("Hm"), bytes("\xc3")}));
-  text.finish(FinishReason::cancelled);
-  EXPECT_EQ(text.finished(), FinishReason::stop_string);
-}
-
-TEST(ReplyText, RefusesStopStringsThatCannotBeMeant) {
-  EXPECT_EQ(code_of([] { begin(with_stop({"\xff"})); }), ErrorCode::invalid_argument);
-  EXPECT_EQ(code_of([] { begin({}, Channel::speech, {{"no JSON"}}); }), ErrorCode::invalid_argument);
-}
-
 // ---- tool calls
 
 TEST(ReplyText, ToolCallsAreReadAndGiveTheReason) {
@@ -568,38 +348,6 @@ TEST(ReplyText, ACopyGoesOnAndADraftLeavesNoTrace) {
     reasons.insert(*plain.finished());
   }
   EXPECT_GE(reasons.size(), 4U) << "the random replies end in many ways";
-}
-
-// ---- what was said
-
-TEST(SaidText, CountsCharactersAndIsFinalOnceCut) {
-  SaidText said;
-  EXPECT_EQ(said.cut(0), "");
-  said.append("too late");
-  EXPECT_EQ(said.text(), "");
-
-  SaidText other;
-  other.append("Grüße");
-  other.append(" 🦊!");
-  EXPECT_EQ(code_of([&] { other.cut(9); }), ErrorCode::invalid_argument);
-  other.append("?");  // an error has cut nothing
-  EXPECT_EQ(other.cut(9), "Grüße 🦊!?");
-  EXPECT_EQ(other.cut(7), "Grüße 🦊");
-  other.append("more");
-  EXPECT_EQ(other.text(), "Grüße 🦊");
-  EXPECT_EQ(code_of([&] { other.cut(8); }), ErrorCode::invalid_argument) << "what was cut is gone";
-}
-
-TEST(ReplyText, WhatWasCutStaysCutWhileLaterPiecesAreTaken) {
-  ReplyText text = begin();
-  for (const int32_t token : ids("One two<|im_end|>")) text.push(token);
-  const std::shared_ptr<SaidText> said = text.said();
-  (void)text.take_piece();
-  EXPECT_EQ(said->cut(1), "O");
-  Heard heard;
-  take(text, heard);
-  EXPECT_FALSE(heard.pieces.empty());
-  EXPECT_EQ(said->text(), "O");
 }
 
 }  // namespace
