@@ -112,12 +112,12 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state, Place /*place*/) override {
     const CpuState& mine = own(state);
     check_snapshot(state);
-    return std::make_unique<CpuSnapshot>(mine);
+    return std::make_unique<CpuSnapshot>(mine, layout_);
   }
   void restore(State& state, const Snapshot& snapshot) override {
     const auto* mine = dynamic_cast<const CpuSnapshot*>(&snapshot);
     if (mine == nullptr) throw Error(ErrorCode::invalid_argument, "the snapshot is of another backend", "restore");
-    mine->restore(own(state));
+    mine->restore(own(state), layout_);
   }
 
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return layout_; }
@@ -125,7 +125,7 @@ class CpuBackend final : public Backend {
                                                         const Snapshot* longer) override {
     const auto* whole = dynamic_cast<const CpuSnapshot*>(longer);
     PROSA_CHECK(longer == nullptr || whole != nullptr);
-    return std::make_unique<CpuSnapshot>(model_.config, kv_bits_, position, find, whole, *buffers_);
+    return std::make_unique<CpuSnapshot>(model_.config, kv_bits_, position, find, whole, *buffers_, layout_);
   }
 
   [[nodiscard]] MemoryReport memory() const noexcept override {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "backend/cpu/model.h"
 #include "base/check.h"
@@ -226,14 +227,18 @@ void CpuState::reset() {
 
 // ---- the snapshot
 
-CpuSnapshot::CpuSnapshot(const CpuState& state)
-    : Snapshot(state.position()), shape_(state.kv.shape()), fixed_(state.fixed_), blocks_(state.kv.blocks()) {
+CpuSnapshot::CpuSnapshot(const CpuState& state, std::string made_as)
+    : Snapshot(state.position()),
+      made_as_(std::move(made_as)),
+      shape_(state.kv.shape()),
+      fixed_(state.fixed_),
+      blocks_(state.kv.blocks()) {
   blocks_.resize(std::min(blocks_.size(), shape_.blocks_for(position_)));
 }
 
 CpuSnapshot::CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t position, const Backend::FindPart& find,
-                         const CpuSnapshot* longer, StateBuffers& buffers)
-    : Snapshot(position), shape_(config, kv_bits) {
+                         const CpuSnapshot* longer, StateBuffers& buffers, std::string made_as)
+    : Snapshot(position), made_as_(std::move(made_as)), shape_(config, kv_bits) {
   const auto read = [&](const std::string& name, int64_t bytes) {
     const std::span<const std::byte> part = find(name);
     if (static_cast<int64_t>(part.size()) == bytes) return part;
@@ -278,10 +283,10 @@ int64_t CpuSnapshot::byte_size() const noexcept {
 
 std::vector<SharedBlock> CpuSnapshot::shared() const { return listed(fixed_, blocks_); }
 
-void CpuSnapshot::restore(CpuState& state) const {
-  if (state.fixed_->size() != fixed_->size() || state.kv.shape() != shape_) {
-    throw Error(ErrorCode::invalid_argument, "the snapshot is of another model or of other KV bits", "restore",
-                "restore snapshots of the same model and options only");
+void CpuSnapshot::restore(CpuState& state, std::string_view layout_wanted) const {
+  if (made_as_ != layout_wanted || state.fixed_->size() != fixed_->size() || state.kv.shape() != shape_) {
+    throw Error(ErrorCode::invalid_argument, "the snapshot is of another model or of other options: " + made_as_,
+                "restore", "restore snapshots of the same model and options only");
   }
   if (state.capacity() < position_) {
     throw Error(ErrorCode::context_exceeded,

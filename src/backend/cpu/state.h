@@ -16,6 +16,8 @@
 #include <atomic>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/backend.h"
@@ -172,19 +174,21 @@ class CpuSnapshot final : public Snapshot {
   // Changes with the form of the parts; cpu.cpp adds what the numbers in them depend on.
   static constexpr std::string_view layout = "cpu 4";
 
-  explicit CpuSnapshot(const CpuState& state);
+  /// `made_as`: the backend's snapshot_layout().
+  CpuSnapshot(const CpuState& state, std::string made_as);
   /// From a file's parts; whole blocks that are not among them are those of `longer` (may be null).
   CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t position, const Backend::FindPart& find,
-              const CpuSnapshot* longer, StateBuffers& buffers);
+              const CpuSnapshot* longer, StateBuffers& buffers, std::string made_as);
   [[nodiscard]] Place place() const noexcept override { return Place::host; }
   [[nodiscard]] int64_t byte_size() const noexcept override;
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
   /// "state" and "kv.0", "kv.1", …; of the last block only what is in use.
   [[nodiscard]] std::vector<SnapshotPart> parts() const override;
-  /// Errors: invalid_argument (of another model), context_exceeded (no room for the snapshot's position).
-  void restore(CpuState& state) const;
+  /// Errors: invalid_argument (of another model or layout), context_exceeded (no room for the snapshot's position).
+  void restore(CpuState& state, std::string_view layout_wanted) const;
 
  private:
+  const std::string made_as_;  // it may outlive its backend
   KvShape shape_;
   StateBuffer fixed_;  // as in CpuState
   KvBlocks blocks_;    // [(position + kKvSpan - 1) / kKvSpan]
