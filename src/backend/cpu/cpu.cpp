@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
+#include <iterator>
 #include <vector>
 
 #include "backend/backend.h"
@@ -97,6 +97,7 @@ class CpuBackend final : public Backend {
     PROSA_CHECK(static_cast<int64_t>(logits.size()) == config().vocab_size);
     CpuState& mine = own(state);
     mine.reserve_rows(1);
+    mine.drop_rows();
     std::ranges::copy(logits, mine.row(0));
     mine.set_rows(1);
   }
@@ -171,18 +172,24 @@ void CpuBackend::run(std::span<Segment> segments) {
     }
     static_cast<CpuState*>(const_cast<State*>(state))->invalidate();
   };
-  for (Segment& segment : segments) segment.cancelled = false;
+  for (Segment& segment : segments) {
+    segment.cancelled = false;
+    static_cast<CpuState*>(segment.state)->drop_rows();
+  }
   for (size_t i = 0; i < passes.size(); ++i) {
     if (!passes[i].segments().empty() && !forward_.run(passes[i])) {
       for (const PassSegment& part : passes[i].segments()) cancel(part.state);
     }
     if (i + 1 == passes.size()) break;
-    // Whoever was cancelled is in no later pass.
-    std::vector<PassSegment> left;
-    for (PassSegment part : passes[i + 1].segments()) {
+    // Whoever was cancelled is in no later pass. Where nobody was, nothing is allocated any more.
+    const std::vector<PassSegment>& coming = passes[i + 1].segments();
+    for (const PassSegment& part : coming) {
       if (part.state->valid() && part.cancel.requested()) cancel(part.state);
-      if (part.state->valid()) left.push_back(part);
     }
+    const auto goes_on = [](const PassSegment& part) { return part.state->valid(); };
+    if (std::ranges::all_of(coming, goes_on)) continue;
+    std::vector<PassSegment> left;
+    std::ranges::copy_if(coming, std::back_inserter(left), goes_on);
     passes[i + 1] = Pass(std::move(left));
   }
   for (const Segment& segment : segments) {

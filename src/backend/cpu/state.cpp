@@ -182,12 +182,21 @@ void CpuState::make_room(int64_t tokens, int64_t rows, bool tentative) {
 
 // A prompt's rows may be many megabytes: they are let go where a reply's single ones follow.
 void CpuState::reserve_rows(int64_t rows) {
-  rows_ = 0;
   const int64_t wanted = rows * vocab_;
-  if (rows == 0 || (row_data_.size() >= wanted && row_data_.size() <= std::max(wanted, kMaxTentative * vocab_))) return;
-  row_bytes_ = 0;
-  row_data_ = {};
-  row_data_ = AlignedBuffer<float>(wanted, "rows of logits", Pages::small);
+  const auto will_do = [&](const AlignedBuffer<float>& buffer) {
+    return buffer.size() >= wanted && buffer.size() <= std::max(wanted, kMaxTentative * vocab_);
+  };
+  if (rows > 0 && will_do(coming_rows_)) return;
+  coming_rows_ = {};
+  if (rows > 0 && !will_do(row_data_)) coming_rows_ = AlignedBuffer<float>(wanted, "rows of logits", Pages::small);
+  row_bytes_ = row_data_.byte_size() + coming_rows_.byte_size();
+}
+
+void CpuState::drop_rows() {
+  rows_ = 0;
+  if (coming_rows_.size() == 0) return;
+  row_data_ = std::move(coming_rows_);
+  coming_rows_ = {};
   row_bytes_ = row_data_.byte_size();
 }
 

@@ -134,8 +134,7 @@ class CpuState final : public State {
   [[nodiscard]] std::vector<SharedBlock> shared() const override;
   [[nodiscard]] bool made_with(const std::shared_ptr<StateBuffers>& buffers) const { return buffers_ == buffers; }
   void reset();
-  /// Before `tokens` more are fed, for which `rows` rows will be kept. Error(out_of_memory): nothing has changed but
-  /// that old rows may be gone.
+  /// Before `tokens` more are fed, for which `rows` rows will be kept. Error(out_of_memory): nothing has changed.
   void make_room(int64_t tokens, int64_t rows, bool tentative);
   /// After a pass over all layers.
   void advance(int64_t tokens);
@@ -145,8 +144,10 @@ class CpuState final : public State {
   void settle(int64_t tokens);
   void invalidate();
 
-  /// Room for rows, none of which is there yet. Error(out_of_memory).
+  /// Room for rows; those that are there stay until drop_rows(). Error(out_of_memory).
   void reserve_rows(int64_t rows);
+  /// No row is there, and the room is the one reserved last.
+  void drop_rows();
   [[nodiscard]] float* row(int64_t index) { return row_data_.data() + index * vocab_; }
   [[nodiscard]] const float* row(int64_t index) const { return row_data_.data() + index * vocab_; }
   void set_rows(int64_t rows) { rows_ = rows; }
@@ -165,7 +166,8 @@ class CpuState final : public State {
   const size_t conv_elements_;  // of a layer
   StateBuffer fixed_;           // conv and recurrent of each DeltaNet layer in turn; not written while others hold it
   StateBuffer next_;            // where the coming pass writes, or null: in place
-  AlignedBuffer<float> row_data_;  // [rows, vocab]
+  AlignedBuffer<float> row_data_;     // [rows, vocab]
+  AlignedBuffer<float> coming_rows_;  // the same for the coming pass, or empty: row_data_ will do
   std::atomic<int64_t> row_bytes_ = 0;
 };
 
