@@ -1,6 +1,6 @@
 // Every kernel of the CPU backend against plain double-precision formulas, for every ISA this machine can run.
 //
-// The backend as a whole is tested in backend_test.cpp; here a wrong kernel shows by name.
+// The backend as a whole is tested in backend_*_test.cpp; here a wrong kernel shows by name.
 #include <gtest/gtest.h>
 
 #include <algorithm>
