@@ -228,6 +228,25 @@ TEST(CliBench, DrawsAPictureOfAnyName) {
   EXPECT_THAT(outcome.out, HasSubstr("decode × 2"));  // its stages
 }
 
+TEST(CliBench, APictureReplacesTheOldOneWholly) {
+  const TempFolder folder;
+  write_file(folder.path() / "real.svg", "old");
+  fs::create_symlink("real.svg", folder.path() / "link.svg");
+  const std::vector<std::string> quick = {"--prompt", "0", "--gen", "1", "--threads", "1", "--svg"};
+  const auto draw = [&](const fs::path& picture) {
+    std::vector<std::string> options = quick;
+    options.push_back(picture);
+    return run_bench(golden_folder("tiny-mlx-4bit"), options);
+  };
+  EXPECT_EQ(draw(folder.path() / "link.svg").exit_code, 0);
+  EXPECT_TRUE(fs::is_symlink(folder.path() / "link.svg"));
+  EXPECT_THAT(read_file(folder.path() / "real.svg"), testing::EndsWith("</svg>\n"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 2) << "a temporary was left";
+  const Outcome full = draw("/dev/full");
+  EXPECT_EQ(full.exit_code, 3);
+  EXPECT_THAT(full.err, HasSubstr("/dev/full"));
+}
+
 TEST(CliBench, APictureThatCannotBeWrittenLosesNoResult) {
   const Outcome outcome = run_bench(golden_folder("tiny-mlx-4bit"), {"--prompt", "0", "--gen", "1", "--threads", "1",
                                                                      "--json", "--svg", "./no-such-folder/bench.svg"});

@@ -17,6 +17,12 @@
 namespace prosa::eval {
 namespace {
 
+/// What AtomicFile calls its temporaries.
+bool holds_temporaries(const std::filesystem::path& folder) {
+  return std::ranges::any_of(std::filesystem::directory_iterator(folder),
+                             [](const auto& item) { return item.path().extension() == ".tmp"; });
+}
+
 using checkpoint::read_bytes;
 using checkpoint::write_bytes;
 using testing::ElementsAre;
@@ -58,7 +64,7 @@ TEST_F(LogitsFile, StandsForTheModelThatWroteIt) {
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
   EXPECT_NEAR(static_cast<double>(size), static_cast<double>(logits_file_bytes(299, reference->config().vocab_size)),
               1000);
-  EXPECT_FALSE(std::filesystem::exists(path.string() + ".tmp"));
+  EXPECT_FALSE(holds_temporaries(path.parent_path()));
 }
 
 TEST_F(LogitsFile, BelongsToItsTokensAndWindows) {
@@ -109,7 +115,7 @@ TEST_F(LogitsFile, StaysWhatItWasWhenAnEvaluationEndsEarly) {
   options.progress = [](const Progress&) { throw Error(ErrorCode::cancelled, "enough"); };
   EXPECT_EQ(code_of([&] { save(); }), ErrorCode::cancelled);
   EXPECT_EQ(read_bytes(path), before);
-  EXPECT_FALSE(std::filesystem::exists(path.string() + ".tmp"));
+  EXPECT_FALSE(holds_temporaries(path.parent_path()));
 }
 
 class CorpusTest : public testing::Test {

@@ -276,8 +276,8 @@ TEST(MessageJson, BoundsNesting) {
   const auto nested = [](int depth) {
     return std::string(static_cast<size_t>(depth), '[') + std::string(static_cast<size_t>(depth), ']');
   };
-  EXPECT_NO_THROW(parse_json(nested(max_json_depth), "x"));
-  EXPECT_THROW(parse_json(nested(max_json_depth + 1), "x"), Error);
+  EXPECT_NO_THROW(parse_json(nested(kMaxJsonDepth), "x"));
+  EXPECT_THROW(parse_json(nested(kMaxJsonDepth + 1), "x"), Error);
   EXPECT_THROW(parse_json(nested(2'000'000), "x"), Error);
   EXPECT_NO_THROW(parse_json("\"" + std::string(1000, '[') + "\\\"[[[\"", "x")) << "brackets in a string are text";
 }

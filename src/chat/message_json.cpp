@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/json.h"
 #include "chat/python_text.h"
 
 namespace prosa::chat {
@@ -12,28 +13,6 @@ using Json = nlohmann::ordered_json;
 
 [[noreturn]] void reject(std::string message, std::string where, std::string remedy = {}) {
   throw Error(ErrorCode::invalid_argument, std::move(message), std::move(where), std::move(remedy));
-}
-
-/// The library's own parser keeps no stack, but what walks the value later does.
-bool nested_too_deep(std::string_view text) noexcept {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > max_json_depth) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
 }
 
 const Json* find(const Json& object, const char* key) {
@@ -98,17 +77,8 @@ ToolCall call_from_json(const Json& json, const std::string& where) {
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view what) {
-  if (nested_too_deep(text)) {
-    reject(fmt::format("the JSON is nested deeper than {} levels", max_json_depth), std::string(what));
-  }
-  try {
-    return Json::parse(text);
-  } catch (const Json::exception& error) {
-    const std::string_view reason = error.what();
-    const size_t prefix = reason.find("] ");  // "[json.exception.parse_error.101] "
-    reject(fmt::format("not valid JSON: {}", prefix == std::string_view::npos ? reason : reason.substr(prefix + 2)),
-           std::string(what));
-  }
+  constexpr JsonLimits kLimits{.max_bytes = kMaxJsonBytes, .max_entries = kMaxJsonEntries, .max_depth = kMaxJsonDepth};
+  return parse_ordered_json(text, {std::string(what)}, kLimits);
 }
 
 Json parse_tool_arguments(const ToolCall& call) {

@@ -2,7 +2,7 @@
 // (which the chat template reads) on the other.
 //
 // Not the template (template.h) and not a protocol: ids, names and other fields a client sends along are ignored here.
-// Whatever JSON comes from outside passes through parse_json, which bounds its nesting, so that everything after it may
+// Whatever JSON comes from outside passes through parse_json, which bounds it, so that everything after it may
 // recurse. Pure functions.
 #pragma once
 
@@ -17,9 +17,11 @@
 
 namespace prosa::chat {
 
-inline constexpr int max_json_depth = 200;
+inline constexpr int kMaxJsonDepth = 200;
+inline constexpr size_t kMaxJsonBytes = size_t{64} << 20;
+inline constexpr size_t kMaxJsonEntries = size_t{1} << 24;  // a line of a corpus may be millions of token ids
 
-/// Error(invalid_argument) that names `what` for invalid JSON or one nested deeper than max_json_depth.
+/// Error(invalid_argument) that names `what` for invalid JSON or one beyond these bounds.
 nlohmann::ordered_json parse_json(std::string_view text, std::string_view what);
 
 /// The arguments of a call as an object: "" and "null" are {}. Error(invalid_argument) names the call otherwise.

@@ -4,55 +4,36 @@
 // open think block and an empty closed one. Read here: which of its two branches an unset enable_thinking takes, and
 // whether that branch closes the block. Anything else in the template is not looked at.
 #include <filesystem>
-#include <fstream>
+#include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "chat/message_json.h"
+#include "base/files.h"
+#include "base/json.h"
 #include "chat/template.h"
 #include "prosa/error.h"
 
 namespace prosa::chat {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using nlohmann::json;
 
-constexpr std::uintmax_t max_file_bytes = 64ULL
-                                          << 20;  // tokenizer_config.json of old tokenizers lists all added tokens
-
-std::optional<std::string> read_file(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return std::nullopt;
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error || size > max_file_bytes) {
-    throw Error(ErrorCode::bad_template, "the file is too large for a chat template", path.string());
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) throw Error(ErrorCode::io, "the file can't be read", path.string());
-  return std::move(text).str();
-}
+// tokenizer_config.json of old tokenizers lists all added tokens.
+constexpr JsonLimits kLimits{.max_bytes = size_t{64} << 20, .max_entries = size_t{1} << 22};
 
 /// "chat_template" of a JSON file: the template, or a list of {name, template} with one called "default".
 std::optional<std::string> template_of_json(const std::filesystem::path& path) {
-  const auto text = read_file(path);
+  const auto text = read_optional_file(path, kLimits.max_bytes, ErrorCode::bad_template);
   if (!text) return std::nullopt;
-  Json json;
-  try {
-    json = parse_json(*text, path.string());
-  } catch (const Error& error) {
-    throw Error(ErrorCode::bad_template, error.message(), error.where(), "Fetch the file again.");
-  }
-  const auto entry = json.find("chat_template");
-  if (entry == json.end() || entry->is_null()) return std::nullopt;
+  const json document = parse_json(*text, {path.string(), ErrorCode::bad_template, "Fetch the file again."}, kLimits);
+  const auto entry = document.find("chat_template");
+  if (entry == document.end() || entry->is_null()) return std::nullopt;
   if (entry->is_string()) return entry->get<std::string>();
   const std::string* chosen = nullptr;
   if (entry->is_array()) {
-    for (const Json& item : *entry) {
+    for (const json& item : *entry) {
       const auto body = item.find("template");
       if (body == item.end() || !body->is_string()) continue;
       const auto name = item.find("name");
@@ -164,7 +145,8 @@ ThinkingDefault thinking_default_of(std::string_view text) {
 }  // namespace
 
 ThinkingDefault read_thinking_default(const std::filesystem::path& folder) {
-  std::optional<std::string> text = read_file(folder / "chat_template.jinja");
+  std::optional<std::string> text =
+      read_optional_file(folder / "chat_template.jinja", kLimits.max_bytes, ErrorCode::bad_template);
   if (!text) text = template_of_json(folder / "chat_template.json");
   if (!text) text = template_of_json(folder / "tokenizer_config.json");
   return text ? thinking_default_of(*text) : ThinkingDefault::off;

@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/json_file.h"
+#include "checkpoint/json_object.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {

@@ -5,11 +5,11 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/mmap.h"
 #include "checkpoint/config_json.h"
-#include "checkpoint/json_file.h"
+#include "checkpoint/json_object.h"
 #include "checkpoint/names.h"
-#include "format/safetensors_writer.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -146,14 +146,14 @@ void write_config(const fs::path& folder, const fs::path& source, const ModelCon
     }
     text = root.dump(4);
   }
-  format::write_text_file(folder / "config.json", text + "\n");
+  replace_file(folder / "config.json", text + "\n");
 }
 
 void write_index(const fs::path& folder, const std::map<std::string, std::string>& shards, int64_t total_bytes,
                  int64_t parameters) {
   const json index = {{"metadata", {{"total_size", total_bytes}, {"total_parameters", parameters}}},
                       {"weight_map", shards}};
-  format::write_text_file(folder / "model.safetensors.index.json", index.dump(4) + "\n");
+  replace_file(folder / "model.safetensors.index.json", index.dump(4) + "\n");
 }
 
 void copy_companions(const fs::path& source, const fs::path& folder) {
@@ -166,7 +166,7 @@ void copy_companions(const fs::path& source, const fs::path& folder) {
       throw Error(ErrorCode::unsupported, std::to_string(bytes.size()) + " bytes are too many for such a file",
                   (source / name).string(), "remove it if it does not belong to the model");
     }
-    format::write_text_file(folder / name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    replace_file(folder / name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
 }
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "checkpoint/json_file.h"
+#include "checkpoint/json_object.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {

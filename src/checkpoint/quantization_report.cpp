@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/json_file.h"
-#include "format/safetensors_writer.h"
+#include "base/atomic_file.h"
+#include "checkpoint/json_object.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -79,7 +79,7 @@ void write_quantization_report(const fs::path& folder, const QuantizationReport&
                           {"bits_per_weight", report.bits_per_weight()},
                           {"tensors", std::move(list)}};
   const std::string text = root.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  format::write_text_file(folder / kQuantizationReportName, text);
+  replace_file(folder / kQuantizationReportName, text);
 }
 
 std::optional<QuantizationReport> read_quantization_report(const fs::path& folder) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/bf16.h"
 #include "base/parallel.h"
 #include "checkpoint/config_json.h"
@@ -257,7 +258,7 @@ void synthesize(const ModelConfig& config, const fs::path& folder, const SynthOp
   format::SafetensorsWriter writer(folder / "model.safetensors", specs, {{"format", options.bits != 0 ? "mlx" : "pt"}});
   make_blocks(blocks_of(tensors), writer, options);
   writer.commit();
-  format::write_text_file(folder / "config.json", config_json(config, options));
+  replace_file(folder / "config.json", config_json(config, options));
 }
 
 }  // namespace prosa::checkpoint

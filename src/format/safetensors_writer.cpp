@@ -1,18 +1,12 @@
-// Header layout and the write-sync-rename of new files. Reads nothing.
+// Header layout. Reads nothing.
 #include "format/safetensors_writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
-#include <utility>
 
 #include "base/check.h"
-#include "base/files.h"
 #include "prosa/error.h"
 
 namespace prosa::format {
@@ -20,34 +14,6 @@ namespace prosa::format {
 namespace {
 
 namespace fs = std::filesystem;
-
-int create_file(const fs::path& path, FileMode mode = FileMode::shared) {
-  const bool shared = mode == FileMode::shared;
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, shared ? 0644 : 0600);
-  if (fd < 0) throw_io(path, "can't create", errno);
-  return fd;
-}
-
-void write_fully(int fd, const fs::path& path, uint64_t offset, std::span<const std::byte> data) {
-  while (!data.empty()) {
-    const ssize_t count = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw_io(path, "can't write", errno);
-    data = data.subspan(static_cast<size_t>(count));
-    offset += static_cast<uint64_t>(count);
-  }
-}
-
-/// A disk that is too small says so before the work. Where the file system can't reserve, writing will tell.
-void reserve(int fd, const fs::path& path, uint64_t bytes) {
-  if (::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0 || (errno != ENOSPC && errno != EFBIG)) return;
-  throw_io(path, "can't write", errno);
-}
-
-void publish(const fs::path& temporary, const fs::path& path) {
-  if (::rename(temporary.c_str(), path.c_str()) != 0) throw_io(path, "can't rename the finished file to", errno);
-  sync_folder(path.parent_path());
-}
 
 std::string quoted(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -68,7 +34,7 @@ std::vector<size_t> file_order(const std::vector<TensorSpec>& tensors) {
 
 SafetensorsWriter::SafetensorsWriter(fs::path path, const std::vector<TensorSpec>& tensors,
                                      const std::map<std::string, std::string>& metadata, FileMode mode)
-    : path_(std::move(path)), temporary_(path_.string() + ".tmp"), slots_(tensors.size()) {
+    : path_(std::move(path)), slots_(tensors.size()) {
   std::string header = "{";
   if (!metadata.empty()) {
     header += "\"__metadata__\":{";
@@ -104,41 +70,24 @@ SafetensorsWriter::SafetensorsWriter(fs::path path, const std::vector<TensorSpec
   for (Slot& slot : slots_) slot.offset += 8 + header_bytes;
   file_bytes_ = 8 + header_bytes + data_bytes_;
 
-  fd_ = create_file(temporary_, mode);
-  try {
-    reserve(fd_, temporary_, file_bytes_);
-    write_at(0, std::as_bytes(std::span(&header_bytes, 1)));
-    write_at(8, std::as_bytes(std::span(header)));
-  } catch (...) {
-    ::close(fd_);
-    ::unlink(temporary_.c_str());
-    throw;
-  }
-}
-
-SafetensorsWriter::~SafetensorsWriter() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
+  file_.emplace(path_, mode);
+  file_->reserve(file_bytes_);
+  file_->write_at(0, std::as_bytes(std::span(&header_bytes, 1)));
+  file_->write_at(8, std::as_bytes(std::span(header)));
 }
 
 void SafetensorsWriter::write(size_t tensor, uint64_t offset, std::span<const std::byte> data) {
-  PROSA_CHECK(fd_ >= 0 && tensor < slots_.size());
+  PROSA_CHECK(!committed_ && tensor < slots_.size());
   const Slot& slot = slots_[tensor];
   PROSA_CHECK(offset <= slot.bytes && data.size() <= slot.bytes - offset);
-  write_at(slot.offset + offset, data);
+  file_->write_at(slot.offset + offset, data);
   written_ += data.size();
 }
 
 void SafetensorsWriter::commit() {
-  PROSA_CHECK(fd_ >= 0 && written_ == data_bytes_);
-  if (::fsync(fd_) != 0) throw_io(temporary_, "can't sync", errno);
-  publish(temporary_, path_);
-  ::close(std::exchange(fd_, -1));
-}
-
-void SafetensorsWriter::write_at(uint64_t offset, std::span<const std::byte> data) const {
-  write_fully(fd_, temporary_, offset, data);
+  PROSA_CHECK(!committed_ && written_ == data_bytes_);
+  file_->commit();
+  committed_ = true;
 }
 
 void write_safetensors(const fs::path& path, std::span<const TensorBytes> tensors,
@@ -148,21 +97,6 @@ void write_safetensors(const fs::path& path, std::span<const TensorBytes> tensor
   SafetensorsWriter writer(path, specs, metadata, mode);
   for (size_t i = 0; i < tensors.size(); ++i) writer.write(i, 0, tensors[i].data);
   writer.commit();
-}
-
-void write_text_file(const fs::path& path, std::string_view text) {
-  const fs::path temporary = path.string() + ".tmp";
-  const int fd = create_file(temporary);
-  try {
-    write_fully(fd, temporary, 0, std::as_bytes(std::span(text)));
-    if (::fsync(fd) != 0) throw_io(temporary, "can't sync", errno);
-    publish(temporary, path);
-  } catch (...) {
-    ::close(fd);
-    ::unlink(temporary.c_str());
-    throw;
-  }
-  ::close(fd);
 }
 
 }  // namespace prosa::format

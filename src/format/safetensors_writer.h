@@ -1,8 +1,7 @@
 // Writes a safetensors file piece by piece, so that no tensor needs to be whole in memory.
 //
 // The layout (order, header bytes, padding) is that of the official writer. Invariant: the final path either keeps what
-// it held or gets the complete file: data goes to "<path>.tmp", and commit() syncs and renames it only after every byte
-// of every tensor was written.
+// it held or gets the complete file (base/atomic_file.h), and commit() accepts only every byte of every tensor.
 #pragma once
 
 #include <atomic>
@@ -10,11 +9,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "format/safetensors.h"
 
 namespace prosa::format {
@@ -25,17 +25,11 @@ struct TensorSpec {
   std::vector<int64_t> shape;
 };
 
-/// Who may read a new file: what the umask leaves of rw-r--r--, or its owner alone (conversations).
-enum class FileMode { shared, owner_only };
-
 class SafetensorsWriter {
  public:
   /// Errors: invalid_argument (a name twice, a shape that overflows), io (with the system's reason).
   SafetensorsWriter(std::filesystem::path path, const std::vector<TensorSpec>& tensors,
                     const std::map<std::string, std::string>& metadata = {}, FileMode mode = FileMode::shared);
-  ~SafetensorsWriter();  // without commit(): removes the unfinished file
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
   /// `data` to `offset` bytes into tensor number `tensor` of the constructor's list. Each byte is written exactly once,
   /// in any order and from any thread.
@@ -51,11 +45,10 @@ class SafetensorsWriter {
     uint64_t offset = 0;  // in the file
     uint64_t bytes = 0;
   };
-  void write_at(uint64_t offset, std::span<const std::byte> data) const;
 
   std::filesystem::path path_;
-  std::filesystem::path temporary_;
-  int fd_ = -1;
+  std::optional<AtomicFile> file_;
+  bool committed_ = false;
   std::vector<Slot> slots_;  // by number in the constructor's list
   uint64_t file_bytes_ = 0;
   uint64_t data_bytes_ = 0;
@@ -71,8 +64,5 @@ struct TensorBytes {
 /// The whole file at once, for small things.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorBytes> tensors,
                        const std::map<std::string, std::string>& metadata = {}, FileMode mode = FileMode::shared);
-
-/// A small text file with the same promise: complete or not there.
-void write_text_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace prosa::format

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "prosa/error.h"
 
 namespace prosa::hub {
@@ -14,24 +15,17 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMostJsonBytes = size_t{32} << 20;
-constexpr size_t kMostFiles = 100'000;
-constexpr int kDeepest = 64;
+constexpr size_t kMaxJsonBytes = size_t{32} << 20;
+constexpr size_t kMaxFiles = 100'000;
+constexpr const char* kNoHub = "check HF_ENDPOINT: this does not look like a model hub";
 
 [[noreturn]] void fail_answer(const HubName& name, const std::string& what) {
-  throw Error(ErrorCode::network, what, name.text(), "check HF_ENDPOINT: this does not look like a model hub");
+  throw Error(ErrorCode::network, what, name.text(), kNoHub);
 }
 
 json parse_answer(const HubName& name, const std::string& text) {
-  json document;
-  try {
-    document = json::parse(text, [&](int depth, json::parse_event_t, json&) {
-      if (depth > kDeepest) fail_answer(name, "the hub's answer is nested too deeply");
-      return true;
-    });
-  } catch (const json::exception&) {
-    fail_answer(name, "the hub's answer is not JSON");
-  }
+  const JsonLimits limits{.max_bytes = kMaxJsonBytes};
+  json document = parse_json(text, {name.text() + ": the hub's answer", ErrorCode::network, kNoHub}, limits);
   if (!document.is_object()) fail_answer(name, "the hub's answer is not a JSON object");
   return document;
 }
@@ -101,7 +95,7 @@ Repository HubApi::repository(const std::string& revision) const {
     body.clear();
     return follow(client_, settings_, request, [&](const HttpResponse&, std::span<const std::byte> bytes) {
       body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-      if (body.size() > kMostJsonBytes) fail_answer(name_, "the hub's answer does not end");
+      if (body.size() > kMaxJsonBytes) fail_answer(name_, "the hub's answer does not end");
       return true;
     });
   });
@@ -113,7 +107,7 @@ Repository HubApi::repository(const std::string& revision) const {
   if (!is_commit(repository.commit)) fail_answer(name_, "the hub names no commit");
   const auto files = document.find("siblings");
   if (files == document.end() || !files->is_array()) fail_answer(name_, "the hub lists no files");
-  if (files->size() > kMostFiles) fail_answer(name_, fmt::format("the hub lists {} files", files->size()));
+  if (files->size() > kMaxFiles) fail_answer(name_, fmt::format("the hub lists {} files", files->size()));
   for (const json& file : *files) {
     const auto path = file.is_object() ? file.find("rfilename") : file.end();
     if (path != file.end() && path->is_string()) repository.files.push_back(path->get<std::string>());
@@ -140,7 +134,7 @@ RemoteFile HubApi::file(const std::string& commit, const std::string& path) cons
   file.etag = plain_etag(linked.empty() ? response.header("etag") : linked);
   if (!is_plain_part(file.etag)) {
     throw Error(ErrorCode::network, "the hub gives no etag that can name a file", name_.repository() + "/" + path,
-                "check HF_ENDPOINT: this does not look like a model hub");
+                kNoHub);
   }
   file.size = to_number(response.header("x-linked-size"));
   if (!file.size && !redirected) file.size = to_number(response.header("content-length"));

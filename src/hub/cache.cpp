@@ -2,9 +2,9 @@
 #include "hub/cache.h"
 
 #include <algorithm>
-#include <fstream>
 #include <system_error>
 
+#include "base/files.h"
 #include "hub/file.h"
 #include "prosa/error.h"
 
@@ -13,20 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMostIndexBytes = size_t{64} << 20;
+constexpr size_t kMaxRefBytes = 64;
 
 bool is_below(const fs::path& path, const fs::path& folder) {
   const auto [end, rest] = std::ranges::mismatch(folder, path);
   return end == folder.end();
-}
-
-std::string read_small(const fs::path& path, size_t limit) {
-  const File file = File::open_read(path);
-  const uint64_t size = file.size();
-  if (size > limit) throw Error(ErrorCode::bad_checkpoint, "is larger than can be meant", path.string());
-  std::string text(size, '\0');
-  text.resize(file.read_at(0, std::as_writable_bytes(std::span(text))));
-  return text;
 }
 
 }  // namespace
@@ -44,10 +35,12 @@ fs::path RepositoryCache::lock(const std::string& etag) const { return cache_ / 
 std::optional<std::string> RepositoryCache::commit_of(const std::string& revision) const {
   if (is_commit(revision)) return revision;
   if (!is_revision(revision)) return std::nullopt;
-  std::ifstream file(folder_ / "refs" / revision);
-  std::string commit(64, '\0');
-  file.read(commit.data(), static_cast<std::streamsize>(commit.size()));
-  commit.resize(static_cast<size_t>(file.gcount()));
+  std::string commit;
+  try {
+    commit = read_optional_file(folder_ / "refs" / revision, kMaxRefBytes).value_or("");
+  } catch (const Error&) {  // a folder, or damaged: as if it were not there
+    return std::nullopt;
+  }
   while (commit.ends_with('\n')) commit.pop_back();
   // Not only commits: other servers name their revisions otherwise.
   return is_plain_part(commit) ? std::optional(commit) : std::nullopt;
@@ -62,9 +55,9 @@ void RepositoryCache::prepare() const {
   std::error_code ignored;
   if (fs::exists(tag, ignored)) return;
   try {
-    replace_file(tag,
-                 "Signature: 8a477f597d28d172789f06886806bc55\n"
-                 "# Model files that can be downloaded again; backups may leave this folder out.\n");
+    write_small_file(tag,
+                     "Signature: 8a477f597d28d172789f06886806bc55\n"
+                     "# Model files that can be downloaded again; backups may leave this folder out.\n");
   } catch (const Error&) {  // a courtesy
   }
 }
@@ -73,7 +66,7 @@ void RepositoryCache::write_ref(const std::string& revision, const std::string& 
   if (revision == commit || commit_of(revision) == commit) return;
   const fs::path file = folder_ / "refs" / revision;
   make_folders(file.parent_path());
-  replace_file(file, commit);
+  write_small_file(file, commit);
 }
 
 void RepositoryCache::link(const std::string& commit, const std::string& path, const std::string& etag) const {
@@ -127,7 +120,8 @@ std::optional<std::string> RepositoryCache::missing(const std::string& commit, c
     return names.contains("tokenizer.json") ? std::nullopt : std::optional<std::string>("tokenizer.json");
   }
   const fs::path index = folder / index_name;
-  const std::string index_text = names.contains(index_name) ? read_small(index, kMostIndexBytes) : std::string();
+  const std::string index_text =
+      names.contains(index_name) ? read_file(index, kMaxIndexBytes, ErrorCode::bad_checkpoint) : std::string();
   const auto weights = weight_files(names, index_text, names.contains(index_name) ? index.string() : folder.string());
   if (weights.empty()) return "model.safetensors";
   const auto absent = std::ranges::find_if(weights, [&](const std::string& name) { return !names.contains(name); });

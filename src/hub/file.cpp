@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <string>
@@ -14,12 +13,15 @@
 #include <thread>
 #include <utility>
 
+#include "base/atomic_file.h"
 #include "prosa/error.h"
 
 namespace prosa::hub {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kCacheRemedy = "make room in the cache, or set HF_HUB_CACHE to a folder you may write to";
 
 [[noreturn]] void fail(const fs::path& path, const std::string& action, int error) {
   std::string remedy;
@@ -32,13 +34,6 @@ namespace fs = std::filesystem;
   }
   const auto code = error == ENOENT ? ErrorCode::not_found : ErrorCode::io;
   throw Error(code, action + ": " + std::generic_category().message(error), path.string(), remedy);
-}
-
-/// Beside `path`, of this call alone.
-fs::path temporary_name(const fs::path& path) {
-  static std::atomic<unsigned> count{0};
-  return path.parent_path() / ("." + path.filename().string() + "." + std::to_string(::getpid()) + "-" +
-                               std::to_string(count.fetch_add(1)) + ".tmp");
 }
 
 }  // namespace
@@ -133,16 +128,18 @@ void remove_file(const fs::path& file) {
   if (::unlink(file.c_str()) != 0 && errno != ENOENT) fail(file, "can't remove", errno);
 }
 
-void replace_file(const fs::path& file, std::string_view text) {
-  const fs::path temporary = temporary_name(file);
-  remove_file(temporary);
-  File::open_write(temporary).write_at(0, std::as_bytes(std::span(text)));
-  rename_file(temporary, file);
+void write_small_file(const fs::path& file, std::string_view text) {
+  try {
+    std::error_code ignored;
+    if (fs::is_symlink(file, ignored)) remove_file(file);  // it would lead out of the cache
+    replace_file(file, text);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.message(), error.where(), kCacheRemedy);
+  }
 }
 
 void replace_link(const fs::path& link, const fs::path& target) {
-  const fs::path temporary = temporary_name(link);
-  remove_file(temporary);
+  const fs::path temporary = temporary_beside(link);
   if (::symlink(target.c_str(), temporary.c_str()) != 0) fail(link, "can't link", errno);
   rename_file(temporary, link);
 }

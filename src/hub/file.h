@@ -53,8 +53,8 @@ void make_folders(const std::filesystem::path& folder);
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 /// No Error when it is not there.
 void remove_file(const std::filesystem::path& file);
-/// `text` as the whole content of `file`.
-void replace_file(const std::filesystem::path& file, std::string_view text);
+/// `text` as the whole content of `file`, complete or not there. A link of that name is replaced, not followed.
+void write_small_file(const std::filesystem::path& file, std::string_view text);
 /// `link` shows `target`, whatever was there before.
 void replace_link(const std::filesystem::path& link, const std::filesystem::path& target);
 

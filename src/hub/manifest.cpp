@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "prosa/error.h"
 
 namespace prosa::hub {
@@ -13,7 +14,8 @@ namespace {
 
 constexpr const char* kMtpName = "mtp.safetensors";
 constexpr std::string_view kWeights = ".safetensors";
-constexpr size_t kMostShards = 4096;
+constexpr size_t kMaxShards = 4096;
+constexpr const char* kDamaged = "the repository is damaged";
 
 /// Some are not read by prosa, but by other tools that share the cache; all of them are small.
 constexpr std::array kTextFiles = {config_name,
@@ -40,18 +42,9 @@ bool is_shard(std::string_view name) {
 }
 
 std::vector<std::string> shards_of(std::string_view index_text, const std::string& where) {
-  const auto fail = [&](const std::string& what) {
-    throw Error(ErrorCode::bad_checkpoint, what, where, "the repository is damaged");
-  };
-  nlohmann::json document;
-  try {
-    document = nlohmann::json::parse(index_text, [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-      if (depth > 64) fail("is nested deeper than 64 levels");
-      return true;
-    });
-  } catch (const nlohmann::json::exception&) {
-    fail("is not valid JSON");
-  }
+  const auto fail = [&](const std::string& what) { throw Error(ErrorCode::bad_checkpoint, what, where, kDamaged); };
+  const nlohmann::json document =
+      parse_json(index_text, {where, ErrorCode::bad_checkpoint, kDamaged}, {.max_bytes = kMaxIndexBytes});
   const auto map = document.is_object() ? document.find("weight_map") : document.end();
   if (!document.is_object() || map == document.end() || !map->is_object() || map->empty()) {
     fail("has no weight_map");
@@ -64,7 +57,7 @@ std::vector<std::string> shards_of(std::string_view index_text, const std::strin
     }
     shards.insert(name);
   }
-  if (shards.size() > kMostShards) fail("names " + std::to_string(shards.size()) + " files");
+  if (shards.size() > kMaxShards) fail("names " + std::to_string(shards.size()) + " files");
   return {shards.begin(), shards.end()};
 }
 

@@ -4,6 +4,7 @@
 // out is a plain file name.
 #pragma once
 
+#include <cstddef>
 #include <set>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ enum class Parts {
 
 inline constexpr const char* config_name = "config.json";
 inline constexpr const char* index_name = "model.safetensors.index.json";
+inline constexpr size_t kMaxIndexBytes = size_t{64} << 20;
 
 /// Names in the folder `subfolder` ("": the root) out of paths from a hub. Paths that are no plain path are left out.
 std::set<std::string> names_in(const std::vector<std::string>& paths, const std::string& subfolder);

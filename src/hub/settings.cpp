@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
-#include <fstream>
 #include <initializer_list>
 #include <optional>
 #include <string_view>
 
+#include "base/files.h"
 #include "prosa/error.h"
 
 namespace prosa::hub {
@@ -53,13 +53,16 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(begin, text.find_last_not_of(blank) - begin + 1));
 }
 
+constexpr size_t kMaxTokenBytes = 4096;
+
 std::string token_file() {
   const auto named = variable({"HF_TOKEN_PATH"});
-  std::ifstream file(named ? to_path(*named) : hub_home() / "token", std::ios::binary);
-  std::string text(4096, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(file.gcount()));
-  return text;
+  try {
+    return read_optional_file(named ? to_path(*named) : hub_home() / "token", kMaxTokenBytes).value_or("");
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::io) throw;
+    return {};  // without it public models are there all the same
+  }
 }
 
 std::string find_token() {

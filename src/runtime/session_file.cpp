@@ -190,7 +190,7 @@ void write_session_file(const std::filesystem::path& path, const FileIdentity& i
   checksum.add(metadata);
   for (const TensorBytes& each : tensors) checksum.add(each.spec.name, each.spec.type, each.spec.shape, each.data);
   metadata["checksum"] = checksum.text();
-  format::write_safetensors(path, tensors, metadata, format::FileMode::owner_only);
+  format::write_safetensors(path, tensors, metadata, FileMode::owner_only);
 }
 
 SessionFile read_session_file(const std::filesystem::path& path, const FileIdentity& identity,

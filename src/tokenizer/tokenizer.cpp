@@ -4,10 +4,9 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <system_error>
 #include <utility>
 
+#include "base/files.h"
 #include "base/utf8.h"
 #include "prosa/error.h"
 #include "tokenizer/added_tokens.h"
@@ -19,28 +18,13 @@
 namespace prosa {
 namespace {
 
-constexpr uintmax_t kMaxFileBytes = uintmax_t{1} << 29;  // the largest real ones have some 30 MB
-constexpr size_t kMaxTextBytes = size_t{1} << 30;        // keeps every position within 32 bits, NFC's growth included
+constexpr size_t kMaxFileBytes = size_t{1} << 29;  // the largest real ones have some 30 MB
+constexpr size_t kMaxTextBytes = size_t{1} << 30;  // keeps every position within 32 bits, NFC's growth included
 
-std::string read_file(const std::filesystem::path& path) {
-  const std::string name = path.string();
-  std::error_code trouble;
-  const auto status = std::filesystem::status(path, trouble);
-  if (!std::filesystem::exists(status)) {
-    throw Error(ErrorCode::not_found, "no such file", name, "a model folder needs its tokenizer.json");
-  }
-  if (!std::filesystem::is_regular_file(status)) throw Error(ErrorCode::io, "not a regular file", name);
-  const uintmax_t size = std::filesystem::file_size(path, trouble);
-  if (trouble) throw Error(ErrorCode::io, trouble.message(), name);
-  if (size > kMaxFileBytes) {
-    throw Error(ErrorCode::bad_tokenizer, fmt::format("{} bytes are too many for a tokenizer.json", size), name);
-  }
-  std::string text(static_cast<size_t>(size), '\0');
-  std::ifstream file(path, std::ios::binary);
-  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
-    throw Error(ErrorCode::io, "can't be read", name, "check the file's permissions");
-  }
-  return text;
+std::string read_text(const std::filesystem::path& path) {
+  auto text = read_optional_file(path, kMaxFileBytes, ErrorCode::bad_tokenizer);
+  if (text) return std::move(*text);
+  throw Error(ErrorCode::not_found, "no such file", path.string(), "a model folder needs its tokenizer.json");
 }
 
 std::vector<AddedToken> pick_added(const TokenizerFile& file, bool normalized) {
@@ -115,7 +99,7 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) { return load_file(folder / "tokenizer.json"); }
 
 Tokenizer Tokenizer::load_file(const std::filesystem::path& tokenizer_json) {
-  return load_json(read_file(tokenizer_json), tokenizer_json.string());
+  return load_json(read_text(tokenizer_json), tokenizer_json.string());
 }
 
 Tokenizer Tokenizer::load_json(std::string_view text, const std::string& where) {

@@ -14,6 +14,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "checkpoint/model_files.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
@@ -42,12 +43,6 @@ int64_t file_bytes(const std::filesystem::path& folder) {
   return bytes;
 }
 
-void write_svg(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) throw Error(ErrorCode::io, "can't be written", path, "name a file in a folder you may write to");
-}
-
 void run(BenchArguments arguments) {
   if (!arguments.child.empty()) return run_start_child(arguments);
   BenchReport report;
@@ -61,7 +56,7 @@ void run(BenchArguments arguments) {
   if (arguments.threads.empty()) report.sets.push_back(measure_set(arguments, 0, report));
   for (const int threads : arguments.threads) report.sets.push_back(measure_set(arguments, threads, report));
   cli::print_output(arguments.json ? bench_json(report).dump(2) + "\n" : bench_table(report));
-  if (!arguments.svg.empty()) write_svg(arguments.svg, bench_svg(report));
+  if (!arguments.svg.empty()) replace_file(arguments.svg, bench_svg(report));
 }
 
 void add_machine_options(CLI::App& bench, BenchArguments& arguments) {

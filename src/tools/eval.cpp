@@ -22,11 +22,11 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
-#include "format/safetensors_writer.h"
 #include "prosa/chat.h"
 #include "runtime/load.h"
 #include "tools/commands.h"
@@ -200,7 +200,7 @@ void run(const EvalArguments& arguments) {
   cli::print_output(
       arguments.json ? eval_json(outcome).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"
                      : eval_table(outcome, arguments.verbose));
-  if (!arguments.svg.empty()) format::write_text_file(arguments.svg, eval_svg(outcome));
+  if (!arguments.svg.empty()) replace_file(arguments.svg, eval_svg(outcome));
 }
 
 void add_text_options(CLI::App& command, EvalArguments& arguments) {

@@ -13,12 +13,12 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/names.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
-#include "format/safetensors_writer.h"
 #include "model/for_each_matrix.h"
 #include "tools/commands.h"
 #include "tools/find_model.h"
@@ -48,7 +48,9 @@ struct Tally {
 };
 
 struct TensorLine {
-  std::string name, type, shape, role;
+  std::string name, type;
+  std::vector<int64_t> shape;
+  std::string role;
   int64_t bytes = 0;
 };
 
@@ -70,7 +72,7 @@ Contents list_contents(const checkpoint::ModelFiles& files) {
       ++tally->count;
       tally->bytes += bytes;
     }
-    contents.tensors.push_back({entry.name, type, format::shape_string(entry.shape), role, bytes});
+    contents.tensors.push_back({entry.name, type, entry.shape, role, bytes});
   }
   return contents;
 }
@@ -157,7 +159,7 @@ void print_json(const Report& report, bool with_tensors) {
     for (const TensorLine& tensor : report.contents.tensors) {
       list.push_back({{"name", tensor.name},
                       {"dtype", tensor.type},
-                      {"shape", ordered_json::parse(tensor.shape)},
+                      {"shape", tensor.shape},
                       {"bytes", tensor.bytes},
                       {"role", tensor.role}});
     }
@@ -205,8 +207,9 @@ void print_memory(const Report& report) {
 }
 
 void print_tensor(const char* label, const TensorLine& tensor) {
-  print_line(label, fmt::format("{:>10}  {:<5}{:<18}{:<8}{}", cli::human_bytes(static_cast<double>(tensor.bytes)),
-                                tensor.type, tensor.shape, tensor.role, cli::without_controls(tensor.name)));
+  print_line(label,
+             fmt::format("{:>10}  {:<5}{:<18}{:<8}{}", cli::human_bytes(static_cast<double>(tensor.bytes)), tensor.type,
+                         format::shape_string(tensor.shape), tensor.role, cli::without_controls(tensor.name)));
 }
 
 void print_biggest(const Contents& contents) {
@@ -225,7 +228,7 @@ void run(const InspectArguments& arguments) {
   const Report report = make_report(arguments);
   if (!arguments.svg.empty()) {
     const std::string name = std::filesystem::path(report.folder).filename().string();
-    format::write_text_file(arguments.svg, kinds_svg(report.bits.kinds, name));
+    replace_file(arguments.svg, kinds_svg(report.bits.kinds, name));
   }
   if (arguments.json) return print_json(report, arguments.tensors);
   print_architecture(report);

@@ -1,4 +1,4 @@
-// Recursion is bounded: schemas and values come from chat::parse_json.
+// Recursion is bounded: schemas and values were read with a limit on depth (base/json.h).
 #include "tools/eval/json_schema.h"
 
 #include <algorithm>

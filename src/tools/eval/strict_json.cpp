@@ -2,10 +2,10 @@
 #include "tools/eval/strict_json.h"
 
 #include <algorithm>
-#include <set>
 
 #include <fmt/format.h>
 
+#include "base/json.h"
 #include "chat/message_json.h"
 #include "prosa/error.h"
 #include "tools/eval/corpus.h"
@@ -43,23 +43,6 @@ JsonPrompt prompt_of(const ordered_json& line, const std::string& where) {
   return prompt;
 }
 
-/// A key that stands twice in one object of valid JSON; empty: none.
-std::string repeated_key(std::string_view text) {
-  std::vector<std::set<std::string>> open;  // keys of the objects around the place
-  std::string repeated;
-  const auto look = [&](int /*depth*/, ordered_json::parse_event_t event, ordered_json& parsed) {
-    using Event = ordered_json::parse_event_t;
-    if (event == Event::object_start) open.emplace_back();
-    if (event == Event::object_end) open.pop_back();
-    if (event == Event::key && !open.back().insert(parsed.get<std::string>()).second && repeated.empty()) {
-      repeated = parsed.get<std::string>();
-    }
-    return true;
-  };
-  [[maybe_unused]] const ordered_json value = ordered_json::parse(text, look, false);
-  return repeated;
-}
-
 std::string key_problem(const ordered_json& value, const std::vector<std::string>& keys) {
   if (!value.is_object()) return "not an object";
   for (const std::string& key : keys) {
@@ -86,12 +69,17 @@ std::string why_not_strict(std::string_view reply, const JsonPrompt& prompt) {
   if (reply.starts_with("\xEF\xBB\xBF")) return "begins with a byte order mark";
   ordered_json value;
   try {
-    value = chat::parse_json(reply, "reply");
+    value = parse_ordered_json(reply, {"reply"}, {.max_depth = chat::kMaxJsonDepth});
   } catch (const Error& error) {
     if (error.code() != ErrorCode::invalid_argument) throw;
     return reply.find("```") != std::string_view::npos ? "fenced" : "not one JSON value";
   }
-  if (const std::string key = repeated_key(reply); !key.empty()) return fmt::format("the key '{}' stands twice", key);
+  try {
+    (void)parse_json(reply, {"reply"}, {.max_depth = chat::kMaxJsonDepth, .unique_keys = true});
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument) throw;
+    return error.message();
+  }
   if (prompt.keys) {
     if (std::string problem = key_problem(value, *prompt.keys); !problem.empty()) return problem;
   }

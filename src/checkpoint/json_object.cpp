@@ -1,9 +1,9 @@
-// Bounded JSON reading and typed getters. No knowledge of any particular key.
-#include "checkpoint/json_file.h"
+// Typed getters. No knowledge of any particular key.
+#include "checkpoint/json_object.h"
 
 #include <cmath>
 
-#include "base/mmap.h"
+#include "base/json.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -11,23 +11,11 @@ namespace prosa::checkpoint {
 using nlohmann::json;
 
 json read_json_object(const std::filesystem::path& file, size_t max_bytes) {
-  const MappedFile mapped = MappedFile::open(file);
-  const auto bytes = mapped.bytes();
-  const auto fail = [&](const std::string& what) {
-    throw Error(ErrorCode::bad_checkpoint, what, file.string(), "the file is damaged: fetch it again");
-  };
-  if (bytes.size() > max_bytes) fail("has " + std::to_string(bytes.size()) + " bytes, more than can be meant");
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  json document;
-  try {
-    document = json::parse(text, text + bytes.size(), [&](int depth, json::parse_event_t, json&) {
-      if (depth > 64) fail("is nested deeper than 64 levels");
-      return true;
-    });
-  } catch (const json::exception& error) {
-    fail(std::string("is not valid JSON: ") + error.what());
+  constexpr const char* kRemedy = "the file is damaged: fetch it again";
+  json document = read_json_file(file, ErrorCode::bad_checkpoint, {.max_bytes = max_bytes}, kRemedy);
+  if (!document.is_object()) {
+    throw Error(ErrorCode::bad_checkpoint, "must hold a JSON object", file.string(), kRemedy);
   }
-  if (!document.is_object()) fail("must hold a JSON object");
   return document;
 }
 

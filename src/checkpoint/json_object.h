@@ -1,7 +1,6 @@
-// JSON from a model folder, read with bounds, and typed access with errors that name file, key and value.
+// JSON objects of a model folder: typed access with errors that name file, key and value.
 //
-// Not for safetensors headers (their reader builds no tree) and not for tokenizer.json. Invariant: a value that comes
-// out of a getter lies within the bounds given to it.
+// The text is read by base/json.h. Invariant: a value that comes out of a getter lies within the bounds given to it.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +12,7 @@
 
 namespace prosa::checkpoint {
 
-/// Errors: not_found, io, bad_checkpoint (not JSON, not an object, nested deeper than 64, larger than `max_bytes`).
+/// Errors: not_found, io, bad_checkpoint (not JSON within the bounds of JsonLimits, not an object).
 nlohmann::json read_json_object(const std::filesystem::path& file, size_t max_bytes = size_t{16} << 20);
 
 /// An object of a JSON file together with where it came from: "config.json: text_config".
