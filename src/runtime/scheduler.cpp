@@ -80,7 +80,9 @@ void Scheduler::leave(Stream& stream) {
 
 Scheduler::Counts Scheduler::counts() const {
   const Lock lock(mutex_);
-  return counts_;
+  Counts counts = counts_;
+  counts.waiting = std::ssize(waiting_);
+  return counts;
 }
 
 void Scheduler::finish(Item& item) {
@@ -160,7 +162,8 @@ void Scheduler::add_prompts(std::vector<Slice>& step, int64_t room) {
     size_t end = begin;
     while (end < prompts.size() && rank(prompts[end]) == rank(prompts[begin])) ++end;
     const std::span<Item*> equals = std::span(prompts).subspan(begin, end - begin);
-    while (take_turns(equals, std::span(taken).subspan(begin, end - begin), room, step.empty())) {
+    const bool empty = step.empty() && std::ranges::all_of(taken, [](int64_t tokens) { return tokens == 0; });
+    while (take_turns(equals, std::span(taken).subspan(begin, end - begin), room, empty)) {
     }
     begin = end;
   }

@@ -70,6 +70,7 @@ class Scheduler {
     int64_t steps = 0;
     int64_t segments = 0;  // of all steps
     int64_t tokens = 0;    // of all segments
+    int64_t waiting = 0;   // calls of run() that are not finished now
   };
   [[nodiscard]] Counts counts() const;
 
