@@ -189,7 +189,7 @@ TEST_P(BackendTest, RaggedCallsHaveTheBitsOfLoneOnes) {
     std::vector<Twins> all(8);
     for (Twins& twins : all) twins = {backend->new_state(kCapacity), lone->new_state(kCapacity), {}};
     int64_t most = 0;  // rows of a call
-    for (int round = 0; round < 10; ++round) {
+    for (int round = 0; round < 7; ++round) {
       SCOPED_TRACE(model + ", round " + std::to_string(round));
       std::ranges::shuffle(all, random);
       const std::span<Twins> chosen = std::span(all).first(1 + random() % all.size());
