@@ -164,7 +164,7 @@ TEST_F(SchedulerTest, PromptsFillTheStepsOfStreamsInWholeUnits) {
 }
 
 TEST_F(SchedulerTest, EqualPromptsGetOnTogether) {
-  add(1);
+  add(kUnit);
   Caller& one = add(640);
   Caller& other = add(640);
   run_all();

@@ -17,6 +17,8 @@ using Clock = std::chrono::steady_clock;
 // How long a step waits for the streams of the last one: a share of what that took, and never long.
 constexpr int kGatherShare = 8;
 constexpr Clock::duration kMaxGather = std::chrono::milliseconds(2);
+// How long a stream counts as live after a token: its owner may take that long over one.
+constexpr Clock::duration kStreamLife = std::chrono::seconds(1);
 // Steps that a prompt may be passed over before it is served ahead of others.
 constexpr int kMaxPassedOver = 8;
 
@@ -64,15 +66,12 @@ bool Scheduler::run(const Work& work) {
     if (!waiting_.empty()) waiting_.front()->changed.notify_one();
   }
   if (item.failure) std::rethrow_exception(item.failure);
-  if (work.stream != nullptr && !item.cancelled) {
-    work.stream->expected_ = true;
-    expected_.push_back(work.stream);
-  }
   return !item.cancelled;
 }
 
 void Scheduler::leave(Stream& stream) {
   const Lock lock(mutex_);
+  if (std::exchange(stream.open_, false)) std::erase(open_, &stream);
   if (!std::exchange(stream.expected_, false)) return;
   std::erase(expected_, &stream);
   if (led_) arrived_.notify_one();
@@ -88,6 +87,12 @@ Scheduler::Counts Scheduler::counts() const {
 void Scheduler::finish(Item& item) {
   item.finished = true;
   std::erase(waiting_, &item);
+  if (Stream* const stream = item.work.stream; stream != nullptr && !item.cancelled && !item.failure) {
+    stream->served_ = Clock::now();
+    stream->expected_ = true;
+    expected_.push_back(stream);
+    if (!std::exchange(stream->open_, true)) open_.push_back(stream);
+  }
   item.changed.notify_one();
 }
 
@@ -104,11 +109,16 @@ void Scheduler::lead(Lock& lock, const Item& own) {
 /// Waits a moment for streams that were served lately: their owners choose the next token now. Who does not come is
 /// not waited for again until it has.
 void Scheduler::gather(Lock& lock) {
-  if (expected_.empty() || std::ranges::none_of(waiting_, &Item::streams)) return;
+  if (expected_.empty()) return;
   const auto until = Clock::now() + std::min<Clock::duration>(step_took_ / kGatherShare, kMaxGather);
   arrived_.wait_until(lock, until, [this] { return expected_.empty(); });
   for (Stream* stream : expected_) stream->expected_ = false;
   expected_.clear();
+}
+
+bool Scheduler::streams_live() const {
+  const Clock::time_point since = Clock::now() - kStreamLife;
+  return std::ranges::any_of(open_, [&](const Stream* stream) { return stream->served_ >= since; });
 }
 
 void Scheduler::drop_cancelled() {
@@ -142,7 +152,7 @@ std::vector<Scheduler::Slice> Scheduler::form_step() {
   }
   if (!prompts) return step;
   room += backend_.slice_unit();
-  if (!step.empty()) room = std::min(room, std::max(slice_tokens_, backend_.slice_unit()));
+  if (!step.empty() || streams_live()) room = std::min(room, std::max(slice_tokens_, backend_.slice_unit()));
   add_prompts(step, room);
   return step;
 }

@@ -28,11 +28,14 @@ namespace prosa::runtime {
 enum class Priority { turn, prefill, background };
 
 /// A stream of single tokens, as the scheduler knows it: who has just been served is waited for a moment, so that
-/// streams share steps instead of taking turns.
+/// streams share steps instead of taking turns, and steps stay short for a while, so that none comes back to a long
+/// one.
 class Stream {
  private:
   friend class Scheduler;
   bool expected_ = false;
+  bool open_ = false;                             // served, and not left since
+  std::chrono::steady_clock::time_point served_;  // while open: when
 };
 
 /// Tokens to feed to one state.
@@ -84,6 +87,7 @@ class Scheduler {
 
   void lead(Lock& lock, const Item& own);
   void gather(Lock& lock);
+  [[nodiscard]] bool streams_live() const;
   void drop_cancelled();
   [[nodiscard]] std::vector<Slice> form_step();
   void add_prompts(std::vector<Slice>& step, int64_t room);
@@ -97,7 +101,8 @@ class Scheduler {
   std::condition_variable arrived_;
   std::vector<Item*> waiting_;  // in the order of arrival; the round of the prompts
   bool led_ = false;
-  std::vector<Stream*> expected_;                    // served lately, not waiting
+  std::vector<Stream*> expected_;  // served by the last step, not waiting
+  std::vector<Stream*> open_;
   int64_t slice_tokens_ = 0;                         // of prompts in a step with streams; 0: not known yet
   std::chrono::steady_clock::duration step_took_{};  // the last one
   Counts counts_;

@@ -66,6 +66,7 @@ SyncReport Session::sync(const SyncRequest& request) {
                 "shorten the conversation or load with a larger LoadOptions::context");
   }
   for (const int32_t token : tokens) check_token(token);
+  pause();
 
   SyncReport report = rewind_for(tokens, request.logits);
   report.computed = static_cast<int64_t>(tokens.size()) - report.reused;
