@@ -218,7 +218,9 @@ TEST_P(BackendTest, RaggedCallsHaveTheBitsOfLoneOnes) {
         ASSERT_TRUE(bytes_of(*backend, *twins.together) == bytes_of(*lone, *twins.alone));
       }
     }
-    EXPECT_GT(most, backend->step_rows());
+    if (!is_reference()) {
+      EXPECT_GT(most, backend->step_rows());
+    }
   }
 }
 
