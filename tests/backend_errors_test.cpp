@@ -121,10 +121,11 @@ TEST_P(BackendTest, ForeignStatesAreRefused) {
 
 TEST_P(BackendTest, ForeignSnapshotsAreRefused) {
   const auto backend = make("tiny-mlx-4bit"), larger = make("grouped-mlx-4bit");
+  const auto twin = make("tiny-hf");  // of the same dimensions
   const auto unlike = backend::make_backend(is_reference() ? "cpu" : "reference", load_model("tiny-mlx-4bit"), {});
   const auto state = used_state(*backend, 64, 5, 66);
   const Standing before = standing(*backend, *state);
-  for (Backend* owner : {larger.get(), unlike.get()}) {
+  for (Backend* owner : {larger.get(), twin.get(), unlike.get()}) {
     for (const size_t tokens : {size_t{0}, size_t{5}}) {
       const auto foreign = owner->new_state(64);
       if (tokens > 0) (void)prefill(*owner, *foreign, random_ids(owner->config(), tokens, 67));

@@ -12,6 +12,7 @@
 #include "backend/cpu/state.h"
 #include "backend/segments.h"
 #include "base/check.h"
+#include "model/fingerprint.h"
 #include "prosa/error.h"
 
 namespace prosa::backend {
@@ -64,7 +65,8 @@ class CpuBackend final : public Backend {
         description_{"cpu", std::string(kernels_.isa), pool_.size(),
                      fmt::format("{}-bit KV, {}-bit activations", options.kv_bits, options.activation_bits)},
         // A state is continued as it was begun.
-        layout_(fmt::format("{}, {}", CpuSnapshot::layout, description_.details)) {}
+        layout_(fmt::format("{}, {}", CpuSnapshot::layout, description_.details)),
+        made_as_(fmt::format("{}, model {:016x}", layout_, fingerprint(weights))) {}
   ~CpuBackend() override { buffers_->close(); }
   CpuBackend(const CpuBackend&) = delete;
   CpuBackend& operator=(const CpuBackend&) = delete;
@@ -113,12 +115,12 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Snapshot> snapshot(const State& state, Place /*place*/) override {
     const CpuState& mine = own(state);
     check_snapshot(state);
-    return std::make_unique<CpuSnapshot>(mine, layout_);
+    return std::make_unique<CpuSnapshot>(mine, made_as_);
   }
   void restore(State& state, const Snapshot& snapshot) override {
     const auto* mine = dynamic_cast<const CpuSnapshot*>(&snapshot);
     if (mine == nullptr) throw Error(ErrorCode::invalid_argument, "the snapshot is of another backend", "restore");
-    mine->restore(own(state), layout_);
+    mine->restore(own(state), made_as_);
   }
 
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return layout_; }
@@ -126,7 +128,7 @@ class CpuBackend final : public Backend {
                                                         const Snapshot* longer) override {
     const auto* whole = dynamic_cast<const CpuSnapshot*>(longer);
     PROSA_CHECK(longer == nullptr || whole != nullptr);
-    return std::make_unique<CpuSnapshot>(model_.config, kv_bits_, position, find, whole, *buffers_, layout_);
+    return std::make_unique<CpuSnapshot>(model_.config, kv_bits_, position, find, whole, *buffers_, made_as_);
   }
 
   [[nodiscard]] MemoryReport memory() const noexcept override {
@@ -153,6 +155,7 @@ class CpuBackend final : public Backend {
   const int kv_bits_;
   const Description description_;
   const std::string layout_;
+  const std::string made_as_;  // of snapshots: the layout and the model
   std::shared_ptr<StateBuffers> buffers_ = std::make_shared<StateBuffers>(CpuState::fixed_elements(model_.config));
 };
 

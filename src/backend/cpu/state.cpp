@@ -292,8 +292,8 @@ int64_t CpuSnapshot::byte_size() const noexcept {
 
 std::vector<SharedBlock> CpuSnapshot::shared() const { return listed(fixed_, blocks_); }
 
-void CpuSnapshot::restore(CpuState& state, std::string_view layout_wanted) const {
-  if (made_as_ != layout_wanted || state.fixed_->size() != fixed_->size() || state.kv.shape() != shape_) {
+void CpuSnapshot::restore(CpuState& state, std::string_view made_as) const {
+  if (made_as_ != made_as || state.fixed_->size() != fixed_->size() || state.kv.shape() != shape_) {
     throw Error(ErrorCode::invalid_argument, "the snapshot is of another model or of other options: " + made_as_,
                 "restore", "restore snapshots of the same model and options only");
   }

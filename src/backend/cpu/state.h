@@ -176,7 +176,7 @@ class CpuSnapshot final : public Snapshot {
   // Changes with the form of the parts; cpu.cpp adds what the numbers in them depend on.
   static constexpr std::string_view layout = "cpu 4";
 
-  /// `made_as`: the backend's snapshot_layout().
+  /// `made_as`: the backend's snapshot_layout() and model.
   CpuSnapshot(const CpuState& state, std::string made_as);
   /// From a file's parts; whole blocks that are not among them are those of `longer` (may be null).
   CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t position, const Backend::FindPart& find,
@@ -187,7 +187,7 @@ class CpuSnapshot final : public Snapshot {
   /// "state" and "kv.0", "kv.1", …; of the last block only what is in use.
   [[nodiscard]] std::vector<SnapshotPart> parts() const override;
   /// Errors: invalid_argument (of another model or layout), context_exceeded (no room for the snapshot's position).
-  void restore(CpuState& state, std::string_view layout_wanted) const;
+  void restore(CpuState& state, std::string_view made_as) const;
 
  private:
   const std::string made_as_;  // it may outlive its backend

@@ -19,6 +19,7 @@
 #include "backend/segments.h"
 #include "base/check.h"
 #include "checkpoint/checkpoint.h"
+#include "model/fingerprint.h"
 #include "prosa/error.h"
 
 namespace prosa::backend {
@@ -56,9 +57,9 @@ std::vector<LayerState> make_layer_states(const ModelConfig& c, int64_t capacity
 
 class ReferenceState final : public State {
  public:
-  ReferenceState(const Backend* made_by, const ModelConfig& config, int64_t capacity)
+  ReferenceState(std::shared_ptr<const void> made_by, const ModelConfig& config, int64_t capacity)
       : State(capacity),
-        owner(made_by),
+        owner(std::move(made_by)),
         layers(make_layer_states(config, capacity)),
         bytes_(fixed_bytes(config) + capacity * kv_bytes_per_token(config)) {}
 
@@ -81,9 +82,9 @@ class ReferenceState final : public State {
     row_bytes_ = static_cast<int64_t>(rows.size() * sizeof(float));
   }
 
-  const Backend* owner;
-  std::vector<LayerState> layers;  // [num_layers]
-  std::vector<float> rows;         // [rows(), vocab]
+  const std::shared_ptr<const void> owner;  // the backend's identity
+  std::vector<LayerState> layers;           // [num_layers]
+  std::vector<float> rows;                  // [rows(), vocab]
 
   // Of a tentative segment: what it was fed, and conv and recurrent as they were before it.
   struct Before {
@@ -104,8 +105,11 @@ class ReferenceSnapshot final : public Snapshot {
     std::vector<float> conv, recurrent;  // as in LayerState
   };
 
-  ReferenceSnapshot(int64_t position, std::vector<Layer> saved)
-      : Snapshot(position), kept_(std::make_shared<const std::vector<Layer>>(std::move(saved))), layers(*kept_) {}
+  ReferenceSnapshot(int64_t position, std::vector<Layer> saved, uint64_t of_model)
+      : Snapshot(position),
+        kept_(std::make_shared<const std::vector<Layer>>(std::move(saved))),
+        model(of_model),
+        layers(*kept_) {}
 
   [[nodiscard]] Place place() const noexcept override { return Place::host; }
 
@@ -133,6 +137,7 @@ class ReferenceSnapshot final : public Snapshot {
   std::shared_ptr<const std::vector<Layer>> kept_;  // with the parts, which may outlive the snapshot
 
  public:
+  const uint64_t model;              // its fingerprint
   const std::vector<Layer>& layers;  // [num_layers]
 };
 
@@ -177,11 +182,13 @@ class ReferenceBackend final : public Backend {
   std::mutex computing_;  // held while the pool is used
   ThreadPool pool_;
   const Description description_;
+  const uint64_t model_ = fingerprint(*weights_);
+  const std::shared_ptr<const void> identity_ = std::make_shared<char>();  // no other's while a state of it lives
 };
 
 const ReferenceState& ReferenceBackend::own(const State& state) const {
   const auto* mine = dynamic_cast<const ReferenceState*>(&state);
-  if (mine == nullptr || mine->owner != this) {
+  if (mine == nullptr || mine->owner != identity_) {
     throw Error(ErrorCode::invalid_argument, "the state was made by another backend", "state",
                 "use new_state() of the backend it is passed to");
   }
@@ -195,7 +202,7 @@ std::unique_ptr<State> ReferenceBackend::new_state(int64_t capacity) {
   const bool countable = capacity <= (std::numeric_limits<int64_t>::max() / 2 - fixed) / per_token;
   try {
     if (!countable) throw std::bad_alloc();
-    return std::make_unique<ReferenceState>(this, config(), capacity);
+    return std::make_unique<ReferenceState>(identity_, config(), capacity);
   } catch (const std::bad_alloc&) {
     const double mebibytes = (static_cast<double>(fixed) + static_cast<double>(capacity) * per_token) / (1 << 20);
     throw Error(ErrorCode::out_of_memory,
@@ -331,14 +338,14 @@ std::unique_ptr<Snapshot> ReferenceBackend::snapshot(const State& state, Place /
     }
     layers.push_back(std::move(to));
   }
-  return std::make_unique<ReferenceSnapshot>(mine.position(), std::move(layers));
+  return std::make_unique<ReferenceSnapshot>(mine.position(), std::move(layers), model_);
 }
 
 void ReferenceBackend::restore(State& state, const Snapshot& snapshot) {
   ReferenceState& mine = own(state);
   const auto* saved = dynamic_cast<const ReferenceSnapshot*>(&snapshot);
   const auto used = static_cast<size_t>(snapshot.position() * config().kv_dim());
-  bool fits = saved != nullptr && saved->layers.size() == mine.layers.size();
+  bool fits = saved != nullptr && saved->model == model_ && saved->layers.size() == mine.layers.size();
   for (size_t i = 0; fits && i < mine.layers.size(); ++i) {
     const auto& [keys, values, conv, recurrent] = saved->layers[i];
     fits = conv.size() == mine.layers[i].conv.size() && recurrent.size() == mine.layers[i].recurrent.size() &&
@@ -391,7 +398,7 @@ std::unique_ptr<Snapshot> ReferenceBackend::read_snapshot(int64_t position, cons
           read("recurrent", i, c.linear_num_value_heads * c.linear_key_head_dim * c.linear_value_head_dim);
     }
   }
-  return std::make_unique<ReferenceSnapshot>(position, std::move(layers));
+  return std::make_unique<ReferenceSnapshot>(position, std::move(layers), model_);
 }
 
 }  // namespace
