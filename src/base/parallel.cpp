@@ -5,14 +5,16 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "base/cores.h"
 
 namespace prosa {
 
 size_t worker_count(size_t items, int threads) {
-  const auto wanted =
-      static_cast<size_t>(threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency()));
+  const auto wanted = static_cast<size_t>(threads > 0 ? threads : usable_cpus());
   return std::clamp<size_t>(wanted, 1, std::max<size_t>(items, 1));
 }
 
@@ -31,7 +33,10 @@ void for_each_item(size_t items, int threads, const std::function<void(size_t wo
   };
   {
     std::vector<std::jthread> others;
-    for (size_t worker = 1; worker < worker_count(items, threads); ++worker) others.emplace_back(run, worker);
+    try {
+      for (size_t worker = 1; worker < worker_count(items, threads); ++worker) others.emplace_back(run, worker);
+    } catch (const std::system_error&) {  // those that run do the work
+    }
     run(0);
   }
   if (failure) std::rethrow_exception(failure);

@@ -1,15 +1,13 @@
 // ThreadPool: generation counter to start a run, sense counter for barriers; both spin, then yield, then sleep.
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <fstream>
-#include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/check.h"
+#include "prosa/error.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -47,10 +45,20 @@ void wait_while(const std::atomic<uint32_t>& word, uint32_t old) noexcept {
 ThreadPool::ThreadPool(int threads) : size_(threads) {
   PROSA_CHECK(threads >= 1);
   threads_.reserve(static_cast<size_t>(threads - 1));
-  for (int worker = 1; worker < threads; ++worker) threads_.emplace_back([this, worker] { worker_loop(worker); });
+  try {
+    for (int worker = 1; worker < threads; ++worker) threads_.emplace_back([this, worker] { worker_loop(worker); });
+  } catch (const std::system_error& error) {
+    stop();
+    throw Error(ErrorCode::out_of_memory,
+                "the system started " + std::to_string(threads_.size() + 1) + " of " + std::to_string(threads) +
+                    " threads: " + error.code().message(),
+                "threads", "ask for fewer, or allow the process more");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_.store(true, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_seq_cst);  // as in barrier()
   generation_.notify_all();
@@ -105,26 +113,6 @@ Range StageItems::take(uint32_t stage, int worker, int64_t items, int64_t grain)
     if (begin < all.end) return {begin, std::min(begin + grain, all.end)};
   }
   return {};
-}
-
-int physical_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  }
-  // Siblings of one core share the list that the kernel prints for them.
-  std::set<std::string> cores;
-  int logical = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    ++logical;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::string siblings;
-    if (!std::getline(file, siblings)) siblings = std::to_string(cpu);
-    cores.insert(std::move(siblings));
-  }
-  return std::max(1, std::min<int>(logical, static_cast<int>(cores.size())));
 }
 
 }  // namespace prosa

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/cores.h"
+
 namespace prosa {
 
 /// A half-open range of work items.
@@ -26,7 +28,8 @@ inline Range share(int64_t items, int worker, int workers) noexcept {
 
 class ThreadPool {
  public:
-  /// `threads` workers, the caller of run() being worker 0. threads >= 1.
+  /// `threads` workers, the caller of run() being worker 0. threads >= 1. Error(out_of_memory) when the system starts
+  /// fewer: none of them is left then.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -43,6 +46,7 @@ class ThreadPool {
 
  private:
   void worker_loop(int worker);
+  void stop();
 
   int size_;
   std::vector<std::thread> threads_;
@@ -75,8 +79,5 @@ class StageItems {
   int workers_;
   std::vector<Slot> slots_;
 };
-
-/// Cores, not hyper-threads, that this process may use (at least 1).
-int physical_cores();
 
 }  // namespace prosa
