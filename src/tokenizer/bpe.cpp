@@ -77,7 +77,11 @@ void Bpe::merge_small(std::string_view piece, std::vector<int32_t>& out) const {
 void Bpe::merge_large(std::string_view piece, Scratch& scratch, std::vector<int32_t>& out) const {
   PROSA_CHECK(piece.size() < UINT32_MAX);
   const auto count = static_cast<uint32_t>(piece.size());
-  auto& [ids, ranks, next, before, heap] = scratch;
+  std::vector<int32_t>& ids = scratch.ids;
+  std::vector<uint32_t>& ranks = scratch.ranks;
+  std::vector<uint32_t>& next = scratch.next;
+  std::vector<uint32_t>& before = scratch.before;
+  std::vector<uint64_t>& heap = scratch.heap;
   ids.resize(count);
   ranks.resize(count);
   next.resize(count);
