@@ -146,7 +146,7 @@ std::vector<Scheduler::Slice> Scheduler::form_step() {
     room -= item->left();
   }
   if (full) {  // who was not in this step comes first in the next
-    std::ranges::stable_partition(waiting_, [&](const Item* item) {
+    std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Item* item) {
       return std::ranges::none_of(step, [&](const Slice& slice) { return slice.item == item; });
     });
   }
@@ -182,7 +182,8 @@ void Scheduler::add_prompts(std::vector<Slice>& step, int64_t room) {
     if (taken[i] > 0) step.push_back({prompts[i], taken[i]});
   }
   // The next round begins with those that this one has not served.
-  std::ranges::stable_partition(waiting_, [](const Item* item) { return item->streams() || item->passed_over > 0; });
+  std::stable_partition(waiting_.begin(), waiting_.end(),
+                        [](const Item* item) { return item->streams() || item->passed_over > 0; });
 }
 
 /// One round: each earns a unit and takes what it has earned, in whole units or to its end. True: another round may
