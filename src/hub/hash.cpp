@@ -15,7 +15,7 @@ namespace prosa::hub {
 
 struct FileHash::Impl {
   struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+    void operator()(EVP_MD_CTX* unused) const { EVP_MD_CTX_free(unused); }
   };
   std::unique_ptr<EVP_MD_CTX, Free> context;  // null: HashKind::none
 };
