@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "prosa/error.h"
 
 namespace prosa {
@@ -22,24 +23,18 @@ namespace {
   }
   throw Error(ErrorCode::io, std::string(action) + ": " + std::generic_category().message(error), path.string());
 }
-
-struct Descriptor {
-  int fd;
-  ~Descriptor() { ::close(fd); }
-};
 }  // namespace
 
 MappedFile MappedFile::open(const std::filesystem::path& path) {
   // O_NONBLOCK: a named pipe in place of a file must not hang the program; for regular files it means nothing.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) fail(path, "can't open", errno);
-  const Descriptor closer{fd};
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) fail(path, "can't open", errno);
   struct stat status {};
-  if (::fstat(fd, &status) != 0) fail(path, "can't stat", errno);
+  if (::fstat(file.get(), &status) != 0) fail(path, "can't stat", errno);
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::io, "not a regular file", path.string());
   const auto size = static_cast<size_t>(status.st_size);
   if (size == 0) return {};
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) fail(path, "can't map", errno);
   return MappedFile({static_cast<const std::byte*>(address), size});
 }
