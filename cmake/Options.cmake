@@ -11,6 +11,13 @@ if(PROSA_WERROR)
   target_compile_options(prosa_options INTERFACE -Werror)
 endif()
 if(PROSA_SANITIZE)
+  # For tests that must know; compilers have no common name for it.
+  if(PROSA_SANITIZE MATCHES "address")
+    target_compile_definitions(prosa_options INTERFACE PROSA_ADDRESS_SANITIZER)
+  endif()
+  if(PROSA_SANITIZE MATCHES "thread")
+    target_compile_definitions(prosa_options INTERFACE PROSA_THREAD_SANITIZER)
+  endif()
   target_compile_options(prosa_options INTERFACE -fsanitize=${PROSA_SANITIZE} -fno-sanitize-recover=all
                                                  -fno-omit-frame-pointer)
   if(PROSA_SANITIZE MATCHES "address")  # finds what these would; at every access they double the build

@@ -89,7 +89,7 @@ int run_with_growing_memory(Backend& backend, std::vector<Segment>& segments) {
 }
 
 TEST_P(BackendTest, MemoryThatRunsOutTouchesNothing) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(PROSA_ADDRESS_SANITIZER) || defined(PROSA_THREAD_SANITIZER)
   GTEST_SKIP() << "sanitizers need the address space";
 #endif
   if (is_reference()) GTEST_SKIP() << "takes what a state needs when it is made";
@@ -126,7 +126,7 @@ TEST_P(BackendTest, MemoryThatRunsOutTouchesNothing) {
 }
 
 TEST_P(BackendTest, StatesThatDoNotFitAreRefused) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(PROSA_ADDRESS_SANITIZER) || defined(PROSA_THREAD_SANITIZER)
   GTEST_SKIP() << "sanitizers need the address space";
 #endif
   (void)load_model("tiny-mlx-4bit");

@@ -72,7 +72,7 @@ TEST_F(Cgroups, OfVersionOneTheCpuController) {
   EXPECT_EQ(cpus(), 4);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(PROSA_ADDRESS_SANITIZER) && !defined(PROSA_THREAD_SANITIZER)
 
 /// Leaves no room for the stack of another thread; for a process of its own.
 void forbid_threads() {

@@ -15,7 +15,7 @@
 #include "prosa/chat.h"
 #include "temp_folder.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROSA_ADDRESS_SANITIZER
 // Of AddressSanitizer's run-time library; Debian's g++ comes without the header that declares it.
 extern "C" size_t __sanitizer_get_current_allocated_bytes();
 #endif
@@ -517,7 +517,7 @@ TEST_F(TinySessions, ASecondThreadIsToldSo) {
 /// Memory that is in use, MiB: what is resident; under AddressSanitizer, which holds on to what was freed, the live
 /// heap.
 double memory_in_use_mib() {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROSA_ADDRESS_SANITIZER
   return static_cast<double>(__sanitizer_get_current_allocated_bytes()) / (1 << 20);
 #else
   std::ifstream file("/proc/self/statm");

@@ -140,7 +140,7 @@ TEST(GoldenMtp, AbsentHeadAndBadSizesAreErrors) {
 
 /// Why the full-size test can't run here; empty when it can.
 std::string reason_to_skip(const fs::path& cache) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(PROSA_ADDRESS_SANITIZER) || defined(PROSA_THREAD_SANITIZER)
   return "752 M parameters under a sanitizer";
 #endif
   struct sysinfo info {};
