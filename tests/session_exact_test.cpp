@@ -13,6 +13,7 @@
 #include <random>
 
 #include "fake_backend.h"
+#include "format/safetensors.h"
 #include "prosa/session.h"
 #include "runtime/session.h"
 #include "temp_folder.h"
@@ -256,6 +257,15 @@ TEST_P(SessionFileTest, EarlierStatesComeAlong) {
     EXPECT_EQ(report.computed, 20);
     session->sync({edited});
     EXPECT_EQ(logits_of(other()), logits_of(*session)) << mark;
+  }
+}
+
+TEST_P(SessionFileTest, SaysWhatItsNumbersAre) {
+  const format::SafetensorsFile file = format::SafetensorsFile::open(path);
+  for (const format::TensorEntry& entry : file.entries()) {
+    const bool bytes_of_kv = GetParam().backend == "cpu" && entry.name.starts_with("part.kv.");
+    if (entry.name != "logits" && !entry.name.starts_with("part.")) continue;
+    EXPECT_EQ(entry.type, bytes_of_kv ? format::TensorType::u8 : format::TensorType::f32) << entry.name;
   }
 }
 

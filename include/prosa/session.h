@@ -27,7 +27,7 @@ namespace prosa {
 
 enum class SyncPath {
   extended,  // the state stood at a prefix of the tokens (or at all of them)
-  restored,  // a checkpoint did
+  restored,  // a stored state did
   rebuilt,   // nothing did: computed from the first token
 };
 std::string_view to_string(SyncPath path) noexcept;

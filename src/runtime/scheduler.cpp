@@ -61,7 +61,12 @@ bool Scheduler::run(const Work& work) {
       continue;
     }
     led_ = true;
-    lead(lock, item);
+    try {
+      lead(lock, item);
+    } catch (...) {  // no memory to form a step: others may have better luck
+      item.failure = std::current_exception();
+      if (!item.finished) finish(item);
+    }
     led_ = false;
     if (!waiting_.empty()) waiting_.front()->changed.notify_one();
   }
@@ -234,9 +239,9 @@ void Scheduler::compute(Lock& lock, const std::vector<Slice>& step) {
       return std::current_exception();
     }
   };
+  std::vector<std::exception_ptr> failures(segments.size());
   lock.unlock();
   const Clock::time_point start = Clock::now();
-  std::vector<std::exception_ptr> failures(segments.size());
   if (segments.size() == 1) {
     failures[0] = run(segments);
   } else if (run(segments)) {  // nothing was touched; whose error it is shows when each goes alone

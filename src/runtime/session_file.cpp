@@ -150,14 +150,14 @@ std::vector<int32_t> mark_positions(const SafetensorsFile& file, size_t tokens) 
     }
     before = position;
   }
-  if (positions.size() > kMostMarks) refuse(file.path(), fmt::format("has {} earlier states", positions.size()), {});
+  if (positions.size() > kMaxMarks) refuse(file.path(), fmt::format("has {} earlier states", positions.size()), {});
   return positions;
 }
 
 }  // namespace
 
 void write_session_file(const std::filesystem::path& path, const FileIdentity& identity, const SessionView& session) {
-  PROSA_CHECK(session.marks.size() <= kMostMarks);
+  PROSA_CHECK(session.marks.size() <= kMaxMarks);
   std::vector<TensorBytes> tensors;
   tensors.push_back(tensor("tokens", TensorType::i32, std::as_bytes(session.tokens)));
   if (!session.logits.empty()) tensors.push_back(tensor("logits", TensorType::f32, std::as_bytes(session.logits)));

@@ -37,10 +37,10 @@ struct SessionView {
   std::span<const int32_t> tokens;  // [snapshot.position()]
   const backend::Snapshot& snapshot;
   std::span<const float> logits = {};                    // [vocab] or empty
-  std::span<const backend::Snapshot* const> marks = {};  // at most kMostMarks, rising, of prefixes of `tokens`
+  std::span<const backend::Snapshot* const> marks = {};  // at most kMaxMarks, rising, of prefixes of `tokens`
   std::map<std::string, std::string> notes = {};
 };
-inline constexpr size_t kMostMarks = 8;
+inline constexpr size_t kMaxMarks = 8;
 
 /// Errors: io.
 void write_session_file(const std::filesystem::path& path, const FileIdentity& identity, const SessionView& session);
