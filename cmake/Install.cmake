@@ -1,9 +1,12 @@
-# Install rules: the library with its headers and the exported target prosa::prosa, the program, the embedded model.
+# Install rules: the libraries with their headers and the exported target prosa::prosa, the program, the embedded model.
 include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
 
-install(TARGETS prosa EXPORT prosa-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS prosa prosa_core prosa_hub prosa_base EXPORT prosa-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(TARGETS prosa_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(PROSA_BUILD_PROGRAM)
+  install(TARGETS prosa_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
 
 set(prosa_models ${CMAKE_INSTALL_DATADIR}/prosa/models)
 install(DIRECTORY models/ DESTINATION ${prosa_models})

@@ -3,7 +3,10 @@
 # -ffp-contract=off: a product and a sum are fused only where the code says so, so that a kernel's bits do not depend
 # on how the compiler unrolled it.
 add_library(prosa_options INTERFACE)
+target_compile_features(prosa_options INTERFACE cxx_std_20)
 target_compile_options(prosa_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -ffp-contract=off)
+# Where the sources lay is nobody's business: a broken invariant names its file from the project's folder on.
+target_compile_options(prosa_options INTERFACE -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(prosa_options INTERFACE -Wno-restrict)  # GCC 12 warns of std::string's own code (PR 105329)
 endif()

@@ -32,9 +32,14 @@ std::vector<fs::path> model_folders() {
   if (const auto path = environment_path("PROSA_MODELS")) folders.push_back(*path);
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  if (!error) folders.push_back(program.parent_path().parent_path() / "share/prosa/models");
-  folders.emplace_back(PROSA_SOURCE_MODELS);
+  if (!error) {
+    // bin/prosa of an installation; and the build folder, where programs lie in it or one below.
+    folders.push_back(program.parent_path().parent_path() / "share/prosa/models");
+    folders.push_back(program.parent_path() / "share/prosa/models");
+  }
+#ifdef PROSA_INSTALLED_MODELS  // unset as a part of another project, which installs what it likes
   folders.emplace_back(PROSA_INSTALLED_MODELS);
+#endif
   return folders;
 }
 

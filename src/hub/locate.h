@@ -9,8 +9,8 @@
 
 namespace prosa {
 
-/// `name`: a folder, or "" for the embedded model, which is searched for in $PROSA_MODELS, beside the program
-/// (../share/prosa/models), in the source tree this was built from, and where it was to be installed.
+/// `name`: a folder, or "" for the embedded model, which is searched for in $PROSA_MODELS, in share/prosa/models
+/// above and beside the program, and where it was to be installed.
 /// Errors: not_found (says where it looked), invalid_argument (no name).
 std::filesystem::path locate_model(const std::string& name);
 

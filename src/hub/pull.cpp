@@ -29,21 +29,6 @@ std::string human_size(uint64_t bytes) {
                                : fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
 }
 
-PullReport report_cached(const HubName& name, const CachedModel& cached) {
-  PullReport report{cached.folder.string(), cached.commit, {}};
-  const std::string prefix = name.subfolder.empty() ? "" : name.subfolder + "/";
-  std::error_code error;
-  for (fs::directory_iterator item(cached.folder, error); !error && item != fs::directory_iterator();
-       item.increment(error)) {
-    std::error_code ignored;
-    if (!item->is_regular_file(ignored)) continue;
-    report.files.push_back(
-        {prefix + item->path().filename().string(), static_cast<int64_t>(item->file_size(ignored)), 0});
-  }
-  std::ranges::sort(report.files, {}, &PulledFile::name);
-  return report;
-}
-
 class Pull {
  public:
   Pull(const HubName& name, const Settings& settings, const PullOptions& options)
@@ -223,16 +208,3 @@ PullReport pull(const HubName& name, const Settings& settings, const PullOptions
 }
 
 }  // namespace prosa::hub
-
-namespace prosa {
-
-PullReport pull(const std::string& name, const PullOptions& options) {
-  const auto hub = hub::parse_hub_name(name);
-  if (!hub) {
-    throw Error(ErrorCode::invalid_argument, "'" + name + "' is no name of a model on the hub", {},
-                "write owner/name, owner/name:subfolder or owner/name@revision");
-  }
-  return hub::pull(*hub, hub::settings_from_environment(), options);
-}
-
-}  // namespace prosa

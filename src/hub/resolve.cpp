@@ -1,6 +1,8 @@
 // The decision between the cache and the hub.
 #include "hub/resolve.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <system_error>
 
 #include "hub/locate.h"
@@ -33,7 +35,31 @@ void fail_not_cached(const HubName& name, const Settings& settings, const Cached
               name.text(), "leave out --offline and HF_HUB_OFFLINE to download it");
 }
 
+PullReport report_cached(const HubName& name, const CachedModel& cached) {
+  PullReport report{cached.folder.string(), cached.commit, {}};
+  const std::string prefix = name.subfolder.empty() ? "" : name.subfolder + "/";
+  std::error_code error;
+  for (std::filesystem::directory_iterator item(cached.folder, error);
+       !error && item != std::filesystem::directory_iterator(); item.increment(error)) {
+    std::error_code ignored;
+    if (!item->is_regular_file(ignored)) continue;
+    report.files.push_back(
+        {prefix + item->path().filename().string(), static_cast<int64_t>(item->file_size(ignored)), 0});
+  }
+  std::ranges::sort(report.files, {}, &PulledFile::name);
+  return report;
+}
+
 }  // namespace hub
+
+PullReport pull(const std::string& name, const PullOptions& options) {
+  const auto hub = hub::parse_hub_name(name);
+  if (!hub) {
+    throw Error(ErrorCode::invalid_argument, "'" + name + "' is no name of a model on the hub", {},
+                "write owner/name, owner/name:subfolder or owner/name@revision");
+  }
+  return hub::pull(*hub, hub::settings_from_environment(), options);
+}
 
 std::filesystem::path resolve_model(const std::string& name, const PullOptions& options) {
   std::error_code ignored;

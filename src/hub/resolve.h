@@ -28,6 +28,9 @@ struct CachedModel {
 /// `name.revision` must be given. Errors: as RepositoryCache::missing().
 CachedModel find_cached(const HubName& name, const std::filesystem::path& cache, Parts parts);
 
+/// What a pull() of it says: everything was here.
+PullReport report_cached(const HubName& name, const CachedModel& cached);
+
 /// Error(not_found): offline, and this is what the cache has.
 [[noreturn]] void fail_not_cached(const HubName& name, const Settings& settings, const CachedModel& cached);
 
