@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "prosa/text.h"
+
 namespace prosa::utf8 {
 namespace {
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
@@ -45,16 +47,7 @@ size_t ascii_prefix(std::string_view text) noexcept {
   return at;
 }
 
-bool is_valid(std::string_view text) noexcept {
-  size_t at = ascii_prefix(text);
-  while (at < text.size()) {
-    const Step here = step(text, at);
-    if (!here.valid) return false;
-    at += here.size;
-    if (here.size == 1) at += ascii_prefix(text.substr(at));
-  }
-  return true;
-}
+bool is_valid(std::string_view text) noexcept { return !find_invalid_utf8(text); }
 
 void append(std::string& out, char32_t code) {
   const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
@@ -98,3 +91,18 @@ size_t append_complete(std::string& out, std::string_view text) {
 }
 
 }  // namespace prosa::utf8
+
+namespace prosa {
+
+std::optional<size_t> find_invalid_utf8(std::string_view text) noexcept {
+  size_t at = utf8::ascii_prefix(text);
+  while (at < text.size()) {
+    const utf8::Step here = utf8::step(text, at);
+    if (!here.valid) return at;
+    at += here.size;
+    if (here.size == 1) at += utf8::ascii_prefix(text.substr(at));
+  }
+  return std::nullopt;
+}
+
+}  // namespace prosa

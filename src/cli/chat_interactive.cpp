@@ -13,6 +13,7 @@
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
 #include "cli/terminal.h"
+#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "cli/download_line.h"
 #include "cli/terminal.h"
+#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {

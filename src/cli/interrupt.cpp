@@ -4,14 +4,16 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "base/check.h"
+#include "prosa/error.h"
 
 namespace prosa::cli::interrupt {
 namespace {
@@ -51,7 +53,9 @@ void watch(int descriptor) {
 
 void start_watcher() {
   int ends[2] = {-1, -1};
-  PROSA_CHECK(pipe2(ends, O_CLOEXEC) == 0);
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    throw Error(ErrorCode::io, std::generic_category().message(errno), "the pipe for Ctrl-C");
+  }
   wake_descriptor.store(ends[1]);
   // Blocked here: the signal must reach the main thread, whose read() it has to interrupt.
   sigset_t only_interrupt;
@@ -89,8 +93,7 @@ Catch::Catch(std::function<void()> on_interrupt, Waiting waiting) {
     callback = std::move(on_interrupt);
     pressed.store(false);
   }
-  const bool was_catching = catching.exchange(true);
-  PROSA_CHECK(!was_catching);
+  if (catching.exchange(true)) std::abort();  // two at a time: a mistake of the program itself
   if (waiting == Waiting::ends) set_handler(false);
 }
 

@@ -11,7 +11,6 @@
 
 #include <fmt/core.h>
 
-#include "base/utf8.h"
 #include "prosa/error.h"
 
 namespace prosa::cli {
@@ -87,15 +86,6 @@ std::optional<std::string> read_input_line(std::FILE* stream, size_t limit) {
   }
   if (c == EOF && line.empty()) return std::nullopt;
   return line;
-}
-
-std::optional<size_t> find_invalid_utf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    const utf8::Step step = utf8::step(text, at);
-    if (!step.valid) return at;
-    at += step.size;
-  }
-  return std::nullopt;
 }
 
 std::string human_bytes(double bytes) {

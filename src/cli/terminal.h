@@ -31,9 +31,6 @@ std::string read_standard_input(size_t limit);
 /// One line of stdin without its newline; nothing at the end. Error(invalid_argument) beyond `limit` bytes.
 std::optional<std::string> read_input_line(std::FILE* stream, size_t limit);
 
-/// Offset of the first byte that is not part of valid UTF-8.
-std::optional<size_t> find_invalid_utf8(std::string_view text);
-
 /// "12.3 MiB", for people.
 std::string human_bytes(double bytes);
 

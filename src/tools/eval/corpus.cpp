@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mmap.h"
-#include "base/utf8.h"
 #include "chat/message_json.h"
 #include "prosa/error.h"
+#include "prosa/text.h"
 
 namespace prosa::eval {
 namespace {
@@ -68,15 +68,9 @@ std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) 
 std::string read_text(const std::filesystem::path& path) {
   const MappedFile file = MappedFile::open(path);
   std::string text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  for (size_t at = 0; at < text.size();) {
-    at += utf8::ascii_prefix(std::string_view(text).substr(at));
-    if (at == text.size()) break;
-    const utf8::Step step = utf8::step(text, at);
-    if (!step.valid) {
-      throw Error(ErrorCode::invalid_argument, fmt::format("is not UTF-8: byte {} does not fit", at), path.string(),
-                  "convert the file to UTF-8");
-    }
-    at += step.size;
+  if (const auto at = find_invalid_utf8(text)) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("is not UTF-8: byte {} does not fit", *at), path.string(),
+                "convert the file to UTF-8");
   }
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
     throw Error(ErrorCode::invalid_argument, "is empty", path.string(), "give a file with text");
