@@ -318,7 +318,8 @@ struct NaiveDelta {
 };
 
 TEST_P(KernelsTest, DeltaRuleInStepsAndInChunks) {
-  for (const auto& [key_dim, value_dim] : {std::pair<int64_t, int64_t>{64, 64}, {128, 128}, {32, 48}}) {
+  for (const auto& dims : {std::pair<int64_t, int64_t>{64, 64}, {128, 128}, {32, 48}}) {
+    const int64_t key_dim = dims.first, value_dim = dims.second;
     for (int64_t tokens : {1, 2, 7, 31, 32}) {
       const int64_t total = tokens + 5;  // five steps first, so that the chunk meets a state
       std::vector<float> q = random_floats(total * key_dim, 1), k = random_floats(total * key_dim, 2);
@@ -689,12 +690,12 @@ TEST(KvShapeTest, CopiesOfBlocks) {
   config.head_dim = 48;
   for (const int bits : {8, 16}) {
     const KvShape shape(config, bits);
-    KvBlock block(shape.block_bytes);
-    for (int64_t i = 0; i < shape.block_bytes; ++i) block.data[i] = std::byte{static_cast<uint8_t>(1 + i % 251)};
+    const Ref<KvBlock> block(new KvBlock(shape.block_bytes));
+    for (int64_t i = 0; i < shape.block_bytes; ++i) block->data[i] = std::byte{static_cast<uint8_t>(1 + i % 251)};
     for (int64_t positions = 0; positions <= kKvSpan; ++positions) {
       std::vector<std::byte> expected(static_cast<size_t>(shape.block_bytes));
       const auto copied = [&](int64_t at, int64_t bytes) {
-        std::copy_n(block.data.data() + at, bytes, expected.begin() + at);
+        std::copy_n(block->data.data() + at, bytes, expected.begin() + at);
       };
       for (int64_t part = 0; part < 2 * 2 * 2; ++part) {
         const int64_t begin = part * shape.head.head_bytes();
@@ -706,7 +707,7 @@ TEST(KvShapeTest, CopiesOfBlocks) {
           }
         }
       }
-      const auto copy = shape.copy_of(block, positions);
+      const auto copy = shape.copy_of(*block, positions);
       ASSERT_EQ(copy->filled, positions);
       ASSERT_TRUE(std::ranges::equal(copy->data.span(), expected)) << bits << " bits, " << positions << " positions";
     }
