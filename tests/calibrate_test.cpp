@@ -613,7 +613,7 @@ TEST(CutSequences, CutsDocumentsAndKeepsTheLimit) {
   std::vector<size_t> sizes;
   for (const auto& tokens : sequences) sizes.push_back(tokens.size());
   EXPECT_EQ(sizes, (std::vector<size_t>{128, 128, 44, 128, 72}));
-  documents.assign(1, std::vector<int32_t>(kLeastTokens - 1, 1));
+  documents.assign(1, std::vector<int32_t>(kMinTokens - 1, 1));
   EXPECT_THROW((void)cut_sequences(documents, 128, 500), Error);
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::array<std::string_view, 4> tag_texts = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
 constexpr std::string_view white_space = " \t\r\n\f\v";
-constexpr size_t max_call_bytes = 1U << 20;
+constexpr size_t kMaxCallBytes = 1U << 20;
 
 /// Length of the longest end of `text` that `tag` begins with, but not all of it.
 size_t begun(std::string_view text, std::string_view tag) noexcept {
@@ -123,7 +123,7 @@ void ChannelSplitter::push_text(std::string_view text, std::vector<Piece>& out) 
 /// Text of the present channel, without its margins.
 void ChannelSplitter::emit(std::string_view text, std::vector<Piece>& out) {
   if (channel_ == Channel::tool_call) {
-    if (call_text_.size() + text.size() > max_call_bytes)
+    if (call_text_.size() + text.size() > kMaxCallBytes)
       call_too_long_ = true;
     else
       call_text_ += text;

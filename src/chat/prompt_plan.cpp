@@ -90,12 +90,12 @@ HearingPlan plan_hearing(const Tokenizer& tokenizer, ThinkingDefault thinking_de
   // The text ends in front of the last cut, with "<|im_end|>\n". Its last tokens may change with what follows them:
   // those of the last word and the one before, whose border is where the word begins.
   constexpr size_t kUnsure = 2;
-  constexpr int kLongestWord = 4;  // where words have no borders, the next call may have to step back
+  constexpr int kMaxWordTokens = 4;  // where words have no borders, the next call may have to step back
   const size_t behind = tokenizer.encode("<|im_end|>\n").size();
   size_t end = whole.cuts.empty() ? 0 : static_cast<size_t>(whole.cuts.back());
   end = end > behind + kUnsure ? end - behind - kUnsure : 0;
   const auto starts_word = [&](size_t at) { return tokenizer.token_bytes(whole.tokens[at]).starts_with(' '); };
-  for (int i = 0; i < kLongestWord && end > begin && !starts_word(end); ++i) --end;
+  for (int i = 0; i < kMaxWordTokens && end > begin && !starts_word(end); ++i) --end;
   if (transcript.empty()) end = begin;
   end = std::max(end, begin);
   HearingPlan plan;

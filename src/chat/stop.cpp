@@ -12,15 +12,15 @@
 namespace prosa::chat {
 namespace {
 
-constexpr size_t max_strings = 64;
-constexpr size_t max_bytes = 4096;
+constexpr size_t kMaxStrings = 64;
+constexpr size_t kMaxBytes = 4096;
 
 }  // namespace
 
 void validate_stop_strings(std::span<const std::string> stop) {
-  if (stop.size() > max_strings) {
+  if (stop.size() > kMaxStrings) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("{} stop strings given, at most {} allowed", stop.size(), max_strings), "stop");
+                fmt::format("{} stop strings given, at most {} allowed", stop.size(), kMaxStrings), "stop");
   }
   for (size_t i = 0; i < stop.size(); ++i) {
     const std::string where = fmt::format("stop[{}]", i);
@@ -28,9 +28,9 @@ void validate_stop_strings(std::span<const std::string> stop) {
       throw Error(ErrorCode::invalid_argument, "an empty stop string would end every reply at once", where,
                   "Leave it out.");
     }
-    if (stop[i].size() > max_bytes) {
+    if (stop[i].size() > kMaxBytes) {
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("a stop string of {} bytes, at most {} allowed", stop[i].size(), max_bytes), where);
+                  fmt::format("a stop string of {} bytes, at most {} allowed", stop[i].size(), kMaxBytes), where);
     }
     if (!utf8::is_valid(stop[i])) {
       throw Error(ErrorCode::invalid_argument, "the stop string is not valid UTF-8", where);

@@ -13,7 +13,7 @@
 namespace prosa::cli {
 namespace {
 
-constexpr size_t max_stdin_bytes = size_t{16} << 20;
+constexpr size_t kMaxStdinBytes = size_t{16} << 20;
 
 struct ChatArguments {
   ChatOptions options;
@@ -44,7 +44,7 @@ void read_positionals(const ChatArguments& arguments, std::string& model, std::s
 }
 
 std::string prompt_from_stdin() {
-  std::string text = read_standard_input(max_stdin_bytes);
+  std::string text = read_standard_input(kMaxStdinBytes);
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
   return text;
 }

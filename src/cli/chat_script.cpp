@@ -16,7 +16,7 @@
 namespace prosa::cli {
 namespace {
 
-constexpr size_t max_line_bytes = size_t{1} << 20;
+constexpr size_t kMaxLineBytes = size_t{1} << 20;
 
 struct FileCloser {
   void operator()(std::FILE* file) const {
@@ -57,7 +57,7 @@ void run_script(const ChatOptions& options, const std::string& path, bool json) 
   Chat chat = load_chat(options);
   Conversation conversation(options.system);
   int64_t number = 0;
-  while (auto line = read_input_line(file.get(), max_line_bytes)) {
+  while (auto line = read_input_line(file.get(), kMaxLineBytes)) {
     ++number;
     if (!line->empty() && line->back() == '\r') line->pop_back();
     if (line->find_first_not_of(" \t") == std::string::npos) continue;

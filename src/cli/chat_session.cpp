@@ -12,7 +12,7 @@
 
 namespace prosa::cli {
 namespace {
-constexpr size_t max_prompt_bytes = size_t{16} << 20;
+constexpr size_t kMaxPromptBytes = size_t{16} << 20;
 constexpr std::string_view dim = "\033[2m";
 constexpr std::string_view plain = "\033[0m";
 }  // namespace
@@ -128,8 +128,8 @@ void check_prompt(const std::string& text, const std::string& what) {
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
     throw Error(ErrorCode::invalid_argument, "is empty", what, "give some text");
   }
-  if (text.size() >= max_prompt_bytes) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("longer than {} bytes", max_prompt_bytes), what);
+  if (text.size() >= kMaxPromptBytes) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("longer than {} bytes", kMaxPromptBytes), what);
   }
   if (const auto offset = find_invalid_utf8(text)) {
     throw Error(

@@ -17,8 +17,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto plain_interval = 10s;
-constexpr size_t narrowest_bar = 8;
+constexpr auto kPlainInterval = 10s;
+constexpr size_t kMinBarCells = 8;
 
 size_t terminal_width() {
   winsize size = {};
@@ -87,7 +87,7 @@ void DownloadLine::show(const DownloadProgress& progress) {
 
 void DownloadLine::show_plain(const DownloadProgress& progress) {
   const auto now = Clock::now();
-  if (progress.file == file_ && now - last_ < plain_interval) return;
+  if (progress.file == file_ && now - last_ < kPlainInterval) return;
   file_ = progress.file;
   last_ = now;
   fmt::print(stderr, "prosa: {}: {}\n", without_controls(progress.file), numbers(progress));
@@ -98,7 +98,7 @@ void DownloadLine::show_bar(const DownloadProgress& progress) {
   const std::string right = numbers(progress);
   const std::string left = short_name(progress.file, 28);
   std::string line = left + "  " + right;
-  if (line.size() + 5 + narrowest_bar <= width) {
+  if (line.size() + 5 + kMinBarCells <= width) {
     const size_t cells = std::min<size_t>(40, width - line.size() - 5);
     const auto full = static_cast<size_t>(fraction_of(progress) * static_cast<double>(cells));
     line = left + "  [" + std::string(full, '#') + std::string(cells - full, '.') + "]  " + right;

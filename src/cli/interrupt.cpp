@@ -18,7 +18,7 @@
 namespace prosa::cli::interrupt {
 namespace {
 
-constexpr int interrupted_exit_code = 130;
+constexpr int kInterruptedExitCode = 130;
 std::atomic<bool> catching{false};
 std::atomic<bool> pressed{false};
 std::atomic<bool> ends_program{true};  // when nobody catches
@@ -33,7 +33,7 @@ void handle_interrupt(int) {
   if (!catching.load()) {
     if (!ends_program.load()) return;
     if (isatty(STDERR_FILENO) != 0) (void)!write(STDERR_FILENO, "\n", 1);
-    _exit(interrupted_exit_code);
+    _exit(kInterruptedExitCode);
   }
   pressed.store(true);
   (void)!write(wake_descriptor.load(), "!", 1);

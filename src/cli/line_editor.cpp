@@ -17,7 +17,7 @@
 namespace prosa::cli {
 namespace {
 
-constexpr int history_lines = 1000;
+constexpr int kMaxHistoryLines = 1000;
 
 /// libedit reads characters by the locale. The text is UTF-8 whatever the locale says, so a plain C locale is replaced
 /// by C.UTF-8, which glibc always has. Numbers keep their C form.
@@ -56,7 +56,7 @@ LineEditor::LineEditor(std::string prompt, std::filesystem::path file) : impl_(s
   impl_->editor = el_init("prosa", stdin, is_terminal(stdout) ? stdout : stderr, stderr);
   impl_->history = history_init();
   if (impl_->editor == nullptr || impl_->history == nullptr) throw std::bad_alloc();
-  history(impl_->history, &impl_->event, H_SETSIZE, history_lines);
+  history(impl_->history, &impl_->event, H_SETSIZE, kMaxHistoryLines);
   history(impl_->history, &impl_->event, H_SETUNIQUE, 1);
   el_set(impl_->editor, EL_CLIENTDATA, impl_->prompt.c_str());
   el_set(impl_->editor, EL_PROMPT, prompt_of);

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kLargestPiece = uint64_t{64} << 20;
+constexpr uint64_t kMaxPieceBytes = uint64_t{64} << 20;
 constexpr uint64_t kPiecesWanted = 64;  // few enough requests, and a short rest to hash when the last byte is there
 
 std::optional<uint64_t> size_of(const fs::path& file) {
@@ -33,7 +33,7 @@ void adopt_python_partial(const RepositoryCache& cache, const RemoteFile& file) 
   if (held == 0 || held > *file.size) return remove_file(theirs);
   remove_file(cache.journal(file.etag));
   rename_file(theirs, cache.partial(file.etag));
-  Journal(cache.journal(file.etag), *file.size, kLargestPiece, held).adopt_prefix(held);
+  Journal(cache.journal(file.etag), *file.size, kMaxPieceBytes, held).adopt_prefix(held);
 }
 
 }  // namespace
@@ -98,7 +98,7 @@ void Downloader::fetch_locked(const RemoteFile& file) {
 std::string Downloader::receive(const RemoteFile& file, const File& into, bool& resumed) {
   const TransferTools tools{settings_, name_, observer_, reporter_, clients_, abandon_};
   if (!file.size) return transfer_whole(tools, file, into);
-  const uint64_t piece = std::clamp(*file.size / kPiecesWanted, settings_.smallest_piece, kLargestPiece);
+  const uint64_t piece = std::clamp(*file.size / kPiecesWanted, settings_.smallest_piece, kMaxPieceBytes);
   Journal journal(cache_.journal(file.etag), *file.size, piece, into.size());
   const int64_t done_before = reporter_.done();
   reporter_.add_found(static_cast<int64_t>(journal.total_done()));

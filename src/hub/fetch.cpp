@@ -14,7 +14,7 @@
 namespace prosa::hub {
 namespace {
 
-constexpr int kMostRedirects = 10;
+constexpr int kMaxRedirects = 10;
 
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -60,7 +60,7 @@ std::string token_for(const Settings& settings, const std::string& url) {
 
 Answer follow(HttpClient& client, const Settings& settings, HttpRequest request, const BodySink& sink) {
   HttpHeaders seen;
-  for (int hop = 0; hop <= kMostRedirects; ++hop) {
+  for (int hop = 0; hop <= kMaxRedirects; ++hop) {
     request.token = token_for(settings, request.url);
     Answer answer{client.perform(request, sink), request.url};
     HttpResponse& response = answer.response;

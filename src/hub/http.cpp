@@ -18,9 +18,9 @@ namespace prosa::hub {
 namespace {
 
 constexpr long kConnectSeconds = 15;
-constexpr long kSlowest = 1000;                            // bytes a second
-constexpr size_t kMostHeaderBytes = size_t{256} << 10;     // of one answer
-constexpr uint64_t kMostIgnoredBytes = uint64_t{1} << 20;  // of a body nobody wants, so that the connection lives on
+constexpr long kSlowest = 1000;                           // bytes a second
+constexpr size_t kMaxHeaderBytes = size_t{256} << 10;     // of one answer
+constexpr uint64_t kMaxIgnoredBytes = uint64_t{1} << 20;  // of a body nobody wants, so that the connection lives on
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -72,7 +72,7 @@ size_t on_header(char* data, size_t, size_t count, void* user) {
   auto& exchange = *static_cast<Exchange*>(user);
   const std::string_view line(data, count);
   exchange.header_bytes += count;
-  if (exchange.header_bytes > kMostHeaderBytes) return 0;
+  if (exchange.header_bytes > kMaxHeaderBytes) return 0;
   if (line.starts_with("HTTP/")) {  // of the answer proper: any before (100 Continue) is forgotten
     exchange.response.headers.clear();
     return count;
@@ -92,7 +92,7 @@ size_t on_body(char* data, size_t, size_t count, void* user) {
   if (exchange.response.status == 0) read_status(exchange);
   if (exchange.response.status / 100 != 2) {
     exchange.ignored_bytes += count;
-    exchange.enough = exchange.ignored_bytes > kMostIgnoredBytes;
+    exchange.enough = exchange.ignored_bytes > kMaxIgnoredBytes;
     return exchange.enough ? 0 : count;
   }
   try {

@@ -11,7 +11,7 @@
 namespace prosa::hub {
 namespace {
 
-constexpr uint64_t kMostPieces = uint64_t{1} << 20;
+constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
 
 struct Head {
   std::array<char, 8> magic = {'p', 'r', 'o', 's', 'a', '-', 'p', '1'};
@@ -35,7 +35,7 @@ bool Journal::read(uint64_t held) {
   if (file_.read_at(0, std::as_writable_bytes(std::span(&head, 1))) != sizeof head) return false;
   if (head.magic != expected.magic || head.size != size_ || head.piece_bytes == 0) return false;
   const uint64_t pieces = count_pieces(size_, head.piece_bytes);
-  if (pieces > kMostPieces || file_.size() != sizeof head + 8 * pieces) return false;
+  if (pieces > kMaxPieces || file_.size() != sizeof head + 8 * pieces) return false;
   std::vector<uint64_t> done(pieces);
   if (file_.read_at(sizeof head, std::as_writable_bytes(std::span(done))) != 8 * pieces) return false;
   piece_bytes_ = head.piece_bytes;
@@ -48,7 +48,7 @@ bool Journal::read(uint64_t held) {
 }
 
 void Journal::start(uint64_t piece_bytes) {
-  piece_bytes_ = std::max(piece_bytes, size_ / kMostPieces + 1);
+  piece_bytes_ = std::max(piece_bytes, size_ / kMaxPieces + 1);
   done_ = std::vector<std::atomic<uint64_t>>(count_pieces(size_, piece_bytes_));
   Head head;
   head.size = size_;

@@ -18,9 +18,9 @@
 namespace prosa::hub {
 namespace {
 
-constexpr size_t kFlushBytes = size_t{64} << 10;         // lost at most per connection when the process is killed
-constexpr uint64_t kWorthATry = uint64_t{64} << 10;      // less than this is no progress, however often it comes
-constexpr uint64_t kMostOfUnknown = uint64_t{64} << 20;  // of a file whose size the hub does not tell
+constexpr size_t kFlushBytes = size_t{64} << 10;           // lost at most per connection when the process is killed
+constexpr uint64_t kWorthATry = uint64_t{64} << 10;        // less than this is no progress, however often it comes
+constexpr uint64_t kMaxUnknownBytes = uint64_t{64} << 20;  // of a file whose size the hub does not tell
 
 std::string place(const TransferTools& tools, const RemoteFile& file) {
   return tools.name.repository() + "/" + file.path;
@@ -290,7 +290,7 @@ std::string transfer_pieces(const TransferTools& tools, const RemoteFile& file, 
 }
 
 std::string transfer_whole(const TransferTools& tools, const RemoteFile& file, const File& into) {
-  const uint64_t limit = file.size.value_or(kMostOfUnknown);
+  const uint64_t limit = file.size.value_or(kMaxUnknownBytes);
   Patience patience(tools.settings, tools.observer, place(tools, file));
   const int64_t done_before = tools.reporter.done();
   uint64_t size = 0;

@@ -69,17 +69,17 @@ void add_machine_options(CLI::App& bench, BenchArguments& arguments) {
 }
 
 void add_work_options(CLI::App& bench, BenchArguments& arguments) {
-  constexpr int64_t most_tokens = int64_t{1} << 20;
+  constexpr int64_t kMaxTokens = int64_t{1} << 20;
   bench.add_option("--prompt", arguments.prompt, "prefill lengths; 0: none")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{0}, most_tokens))
+      ->check(CLI::Range(int64_t{0}, kMaxTokens))
       ->capture_default_str();
   bench.add_option("--gen", arguments.gen, "decode steps; 0: none")
-      ->check(CLI::Range(int64_t{0}, most_tokens))
+      ->check(CLI::Range(int64_t{0}, kMaxTokens))
       ->capture_default_str();
   bench.add_option("--depth", arguments.depth, "tokens that stand before")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{0}, most_tokens))
+      ->check(CLI::Range(int64_t{0}, kMaxTokens))
       ->capture_default_str();
   bench.add_option("--batch", arguments.batch, "sequences decoded together")
       ->delimiter(',')

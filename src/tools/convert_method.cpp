@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kSequence = 512;  // tokens that see each other
 constexpr double kFolding = 0.2;    // of the time
 constexpr double kMeasuring = 0.3;
-constexpr double kLeastBudget = 3;
+constexpr double kMinBudget = 3;
 
 double budget_of(const MethodArguments& arguments) { return arguments.budget > 0 ? arguments.budget : arguments.bits; }
 
@@ -52,8 +52,8 @@ class Steps {
 void check_method(const MethodArguments& arguments) {
   const bool mixed = arguments.method == "mixed";
   if (!mixed && arguments.budget > 0) throw cli::UsageError("--budget is for --method mixed");
-  if (mixed && budget_of(arguments) < kLeastBudget)
-    throw cli::UsageError(fmt::format("--method mixed needs a --budget of {} bits or more", kLeastBudget));
+  if (mixed && budget_of(arguments) < kMinBudget)
+    throw cli::UsageError(fmt::format("--method mixed needs a --budget of {} bits or more", kMinBudget));
   if (arguments.method == "rtn" && !arguments.calibration.empty())
     throw cli::UsageError("--calibration is for --method clip, awq, gptq and mixed: rtn takes no text");
   if (arguments.method != "rtn" && arguments.calibration.empty())

@@ -189,9 +189,9 @@ std::vector<std::vector<int32_t>> cut_sequences(std::span<const std::vector<int3
       total += count;
     }
   }
-  if (total < kLeastTokens) {
+  if (total < kMinTokens) {
     throw Error(ErrorCode::invalid_argument, std::to_string(total) + " tokens are too few to calibrate with",
-                "calibration", "give a text of at least " + std::to_string(kLeastTokens) + " tokens, better thousands");
+                "calibration", "give a text of at least " + std::to_string(kMinTokens) + " tokens, better thousands");
   }
   return sequences;
 }

@@ -30,8 +30,8 @@ struct CalibrateOptions {
 };
 
 /// Token ids in sequences of at most `length`: documents, cut where they are longer. At most `limit` tokens.
-/// Error(invalid_argument): fewer than kLeastTokens.
-inline constexpr int64_t kLeastTokens = 256;
+/// Error(invalid_argument): fewer than kMinTokens.
+inline constexpr int64_t kMinTokens = 256;
 std::vector<std::vector<int32_t>> cut_sequences(std::span<const std::vector<int32_t>> documents, int64_t length,
                                                 int64_t limit);
 

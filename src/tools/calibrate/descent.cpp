@@ -47,8 +47,8 @@ struct Group {
 
   /// Scale and bias for these codes: two numbers, one system.
   void choose_line() {
-    float by_code[kMostGroup];  // H q
-    float by_one[kMostGroup];   // H 1
+    float by_code[kMaxGroup];  // H q
+    float by_one[kMaxGroup];   // H 1
     double qq = 0, q1 = 0, one = 0, q_slope = 0, one_slope = 0;
     for (int64_t k = 0; k < size; ++k) {
       const float* row = h + k * ld;

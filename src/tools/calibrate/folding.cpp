@@ -20,7 +20,7 @@ using checkpoint::MatrixPlan;
 constexpr int64_t kTokens = 4096;
 constexpr int64_t kSampledRows = 64;  // rows of a matrix that stand for its rounding error
 constexpr std::array<float, 4> kPowers{0.2F, 0.4F, 0.6F, 0.8F};
-constexpr float kMostScale = 16;  // a scale, or its inverse
+constexpr float kMaxScale = 16;  // a scale, or its inverse
 
 class FoldedPlan : public checkpoint::ConvertPlan {
  public:
@@ -150,7 +150,7 @@ class Search {
       std::vector<float> scales;
       for (const double value : mean) {
         const auto scale = static_cast<float>(std::exp(0.5 * power * (std::log(value) - middle)));
-        scales.push_back(std::clamp(scale, 1 / kMostScale, kMostScale));
+        scales.push_back(std::clamp(scale, 1 / kMaxScale, kMaxScale));
       }
       if (const double error = error_of(matrices, squares, scales, shared, values); error < least) {
         least = error;

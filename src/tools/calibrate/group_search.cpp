@@ -59,7 +59,7 @@ Trial fit_line(std::span<const float> values, std::span<const float> weights, fl
 
 GroupCode search_group(std::span<const float> values, std::span<const float> weights, int bits) {
   const auto levels = static_cast<float>((1 << bits) - 1);
-  std::array<uint32_t, kMostGroup * 8 / 32> words;
+  std::array<uint32_t, kMaxGroup * 8 / 32> words;
   uint16_t scale = 0;
   uint16_t bias = 0;
   checkpoint::quantize_row(values, WeightFormat::affine(bits, static_cast<int>(values.size())),

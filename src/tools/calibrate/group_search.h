@@ -9,7 +9,7 @@
 
 namespace prosa::calibrate {
 
-inline constexpr int64_t kMostGroup = 128;  // columns
+inline constexpr int64_t kMaxGroup = 128;  // columns
 
 struct GroupCode {
   float scale = 1;  // a bfloat16 number

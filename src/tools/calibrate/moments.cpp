@@ -7,15 +7,15 @@
 
 namespace prosa::calibrate {
 namespace {
-constexpr int64_t kTogether = 512;     // tokens
-constexpr double kLeastSquare = 1e-6;  // so that a stream of zeros doesn't count beyond all others
+constexpr int64_t kTogether = 512;   // tokens
+constexpr double kMinSquare = 1e-6;  // so that a stream of zeros doesn't count beyond all others
 
 // Rows over the root mean square of each token's residual.
 void weigh(std::span<float> rows, int64_t width, std::span<const float> residual) {
   const int64_t tokens = std::ssize(rows) / width;
   const int64_t size = std::ssize(residual) / tokens;
   for (int64_t t = 0; t < tokens; ++t) {
-    double squares = kLeastSquare * static_cast<double>(size);
+    double squares = kMinSquare * static_cast<double>(size);
     for (const float x : residual.subspan(static_cast<size_t>(t * size), static_cast<size_t>(size)))
       squares += static_cast<double>(x) * x;
     const auto factor = static_cast<float>(std::sqrt(static_cast<double>(size) / squares));

@@ -17,12 +17,12 @@ namespace prosa::eval {
 namespace {
 
 constexpr int64_t kPieceBytes = int64_t{128} << 20;  // of logits, for each source
-constexpr int64_t kLongestPiece = 256;               // tokens: longer ones gain no speed
+constexpr int64_t kMaxPieceTokens = 256;             // tokens: longer ones gain no speed
 constexpr int64_t kPositionBins = 64;
 
 int64_t piece_length(int64_t vocab) {
   const int64_t rows = kPieceBytes / (vocab * static_cast<int64_t>(sizeof(float)));
-  return std::clamp<int64_t>(rows / 16 * 16, 16, kLongestPiece);
+  return std::clamp<int64_t>(rows / 16 * 16, 16, kMaxPieceTokens);
 }
 
 std::vector<float> make_logits(int64_t rows, int64_t vocab) {

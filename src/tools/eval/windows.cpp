@@ -10,14 +10,14 @@
 namespace prosa::eval {
 namespace {
 
-constexpr int64_t kLongestWindow = int64_t{1} << 20;
+constexpr int64_t kMaxWindow = int64_t{1} << 20;
 
 void check(const WindowOptions& options) {
   const auto refuse = [](const char* name, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high) return;
     throw Error(ErrorCode::invalid_argument, fmt::format("is {}, but must be in [{}, {}]", value, low, high), name);
   };
-  refuse("window", options.window, 2, kLongestWindow);
+  refuse("window", options.window, 2, kMaxWindow);
   refuse("stride", options.stride, 0, options.window);
   refuse("skip", options.skip, 0, options.window - 2);
   if (options.limit < 0) refuse("limit", options.limit, 0, INT64_MAX);

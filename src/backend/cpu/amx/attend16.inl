@@ -5,12 +5,12 @@
 // that is exact whatever the parts come to.
 
 struct alignas(64) AttendPlanes {
-  int8_t key_high[kStep * kMostHeadDim];  // of one step: [tile of 16 positions][head_dim / 4][16 positions][4]
-  uint8_t key_low[kStep * kMostHeadDim];
-  int8_t value_high[kKvSpan * kMostHeadDim];  // [tile of 16 dimensions][step][kStep / 4][16 dimensions][4]
-  uint8_t value_low[kKvSpan * kMostHeadDim];
-  int8_t query_high[kAttendRows * kMostHeadDim];  // [row, head_dim]
-  uint8_t query_low[kAttendRows * kMostHeadDim];
+  int8_t key_high[kStep * kMaxHeadDim];  // of one step: [tile of 16 positions][head_dim / 4][16 positions][4]
+  uint8_t key_low[kStep * kMaxHeadDim];
+  int8_t value_high[kKvSpan * kMaxHeadDim];  // [tile of 16 dimensions][step][kStep / 4][16 dimensions][4]
+  uint8_t value_low[kKvSpan * kMaxHeadDim];
+  int8_t query_high[kAttendRows * kMaxHeadDim];  // [row, head_dim]
+  uint8_t query_low[kAttendRows * kMaxHeadDim];
   int8_t weight_high[kStepsTogether][kAttendRows * kStep];  // [step][row][kStep]
   uint8_t weight_low[kStepsTogether][kAttendRows * kStep];
   float scale[kStepsTogether][kAttendRows];   // of the integer weights

@@ -5,8 +5,8 @@
 // so every row has the bits that the vector kernels give it.
 
 inline constexpr int64_t kTileRows16 = 16;  // query rows of a tile
-inline constexpr int64_t kMostHeadDim = 256;
-inline constexpr int64_t kLeastTileRows = 9;  // so few, the vector kernels take less time than a tile
+inline constexpr int64_t kMaxHeadDim = 256;
+inline constexpr int64_t kMinTileRows = 9;  // so few, the vector kernels take less time than a tile
 static_assert(kAttendRows % kTileRows16 == 0);
 
 // Steps whose weighted values enter the sums together: these are in registers then, once for all of them.

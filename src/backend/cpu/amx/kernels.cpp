@@ -94,8 +94,8 @@ void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t to
 }
 
 void attend_rows(const AttendArgs& args) {
-  const bool fits = args.kv.head_dim % 64 == 0 && args.kv.head_dim <= kMostHeadDim;
-  if (!fits || args.rows < kLeastTileRows) return avx512_kernels()->attend(args);
+  const bool fits = args.kv.head_dim % 64 == 0 && args.kv.head_dim <= kMaxHeadDim;
+  if (!fits || args.rows < kMinTileRows) return avx512_kernels()->attend(args);
   args.kv.bits == 8 ? tile_attend8(args) : tile_attend16(args);
 }
 }  // namespace amx

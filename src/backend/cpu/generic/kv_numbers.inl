@@ -118,8 +118,8 @@ struct Kv16 {
   // What weights become integers with. Rounding may add half a unit to each: the sum of a step stays within 2^16, and
   // 2^16 times 2^15 within 32 bits.
   static float weight_inverse(float together, float peak) {
-    constexpr float kMostTogether = 65535.0F - kKvStep;
-    return std::min(kMostTogether / together, kInt16Top / peak);
+    constexpr float kMaxTogether = 65535.0F - kKvStep;
+    return std::min(kMaxTogether / together, kInt16Top / peak);
   }
   static void store_weights(Weight* p, I a) { store_i16(p, a); }
 };

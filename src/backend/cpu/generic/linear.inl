@@ -134,11 +134,11 @@ inline void stream_linear(const PackedMatrix& w, Range tiles, const Activations&
           stream_tile<Bits, Wide, Planes, T>(w, tile, x, token, token == 0, y, ldy, add_to);
       }
     };
-    constexpr int kMost = Planes == 2 ? kStreamTokens : kPlaneTokens;
-    take.template operator()<kMost>();
-    if constexpr (kMost > 4) take.template operator()<4>();
-    if constexpr (kMost > 2) take.template operator()<2>();
-    if constexpr (kMost > 1) take.template operator()<1>();
+    constexpr int kMaxTokens = Planes == 2 ? kStreamTokens : kPlaneTokens;
+    take.template operator()<kMaxTokens>();
+    if constexpr (kMaxTokens > 4) take.template operator()<4>();
+    if constexpr (kMaxTokens > 2) take.template operator()<2>();
+    if constexpr (kMaxTokens > 1) take.template operator()<1>();
   }
 }
 

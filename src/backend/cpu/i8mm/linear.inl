@@ -8,14 +8,14 @@
 inline constexpr int kTokens = 4;
 inline constexpr int kTokenPairs = kTokens / 2;
 inline constexpr int kRowPairs = 4;
-inline constexpr int64_t kStep = 8;            // columns of an smmla
-inline constexpr int64_t kMostColumns = 8192;  // as many stand on the stack
+inline constexpr int64_t kStep = 8;           // columns of an smmla
+inline constexpr int64_t kMaxColumns = 8192;  // as many stand on the stack
 
 /// [columns / 8][token pair][plane][2 tokens][8 columns] of four tokens.
 template <int Planes>
 struct TokenRows {
   static constexpr int64_t kStepBytes = kTokens * Planes * kStep;
-  alignas(64) int8_t at[kMostColumns / kStep * kStepBytes];
+  alignas(64) int8_t at[kMaxColumns / kStep * kStepBytes];
 
   void gather(const Activations& x, int64_t columns) {
     int8_t* to = at;
@@ -137,7 +137,7 @@ void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64
 
 inline void linear(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                    bool add_to) {
-  const bool fits = w.bits != 0 && w.cols <= kMostColumns;
+  const bool fits = w.bits != 0 && w.cols <= kMaxColumns;
   const int64_t whole = fits ? tokens / kTokens * kTokens : 0;
   if (whole > 0) {
     switch (w.bits) {
