@@ -176,9 +176,9 @@ Json typed_value(const Json* schema, const Json& root, std::string_view text) {
 Result parse_json_calls(std::string_view body) {
   const auto error = [&](std::string message) { return CallError{std::move(message), std::string(body)}; };
   try {
-    const Json json = parse_json(body, "tool call");
+    const Json parsed = parse_json(body, "tool call");
     Calls calls;
-    for (const Json& entry : json.is_array() ? json : Json::array({json})) {
+    for (const Json& entry : parsed.is_array() ? parsed : Json::array({parsed})) {
       const auto name = entry.find("name");
       if (name == entry.end() || !name->is_string() || name->get_ref<const std::string&>().empty()) {
         return error("the call has no function name");
