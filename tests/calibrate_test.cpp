@@ -14,19 +14,19 @@
 #include "checkpoint/quantize.h"
 #include "convert_fixture.h"
 #include "tools/calibrate/allocation.h"
-#include "tools/calibrate/descent.h"
+#include "tools/calibrate/awq.h"
+#include "tools/calibrate/cholesky.h"
+#include "tools/calibrate/coordinate_descent.h"
 #include "tools/calibrate/divergence.h"
-#include "tools/calibrate/error_feedback.h"
-#include "tools/calibrate/factor.h"
-#include "tools/calibrate/folding.h"
+#include "tools/calibrate/gptq.h"
 #include "tools/calibrate/group_search.h"
-#include "tools/calibrate/layer_pass.h"
+#include "tools/calibrate/hessian.h"
 #include "tools/calibrate/mixed.h"
-#include "tools/calibrate/moments.h"
-#include "tools/calibrate/openness.h"
 #include "tools/calibrate/products.h"
 #include "tools/calibrate/row_codes.h"
 #include "tools/calibrate/sensitivity.h"
+#include "tools/calibrate/sublayer.h"
+#include "tools/calibrate/token_weights.h"
 
 namespace prosa::calibrate {
 namespace {
@@ -40,7 +40,7 @@ std::vector<float> random_floats(int64_t count, uint32_t seed) {
 }
 
 /// Sum of x x^T over inputs that depend on each other.
-std::vector<float> correlated_moments(int64_t size, int64_t tokens, ThreadPool& pool) {
+std::vector<float> correlated_hessian(int64_t size, int64_t tokens, ThreadPool& pool) {
   std::vector<float> x = random_floats(tokens * size, 5);
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t i = 1; i < size; ++i) x[t * size + i] = 0.8F * x[t * size + i - 1] + 0.6F * x[t * size + i];
@@ -109,22 +109,22 @@ TEST(CalibrateProducts, AreSumsOfProducts) {
   EXPECT_EQ(nothing, std::vector<float>(6, 0.0F));
 }
 
-TEST(CalibrateMoments, AreTheSameFromAnyPiecesAndThreads) {
+TEST(Hessian, IsTheSameFromAnyPiecesAndThreads) {
   const int64_t width = 70, tokens = 700;
   const std::vector<float> x = random_floats(tokens * width, 1), original = random_floats(tokens * width, 2);
   std::vector<std::vector<float>> own, cross;
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
-    Moments moments(width, true);
+    Hessian hessian(width, true);
     for (int64_t t = 0; t < tokens; t += 100) {
       const auto piece = [&](const std::vector<float>& all) {
         return std::span(all).subspan(static_cast<size_t>(t * width), static_cast<size_t>(100 * width));
       };
-      moments.add(piece(original), piece(x), {}, {}, pool);
+      hessian.add(piece(original), piece(x), {}, {}, pool);
     }
-    moments.finish(pool);
-    own.push_back(moments.own);
-    cross.push_back(moments.cross);
+    hessian.finish(pool);
+    own.push_back(hessian.h);
+    cross.push_back(hessian.cross);
   }
   EXPECT_EQ(own[0], own[1]);
   EXPECT_EQ(cross[0], cross[1]);
@@ -139,7 +139,7 @@ TEST(CalibrateMoments, AreTheSameFromAnyPiecesAndThreads) {
 }
 
 // The norm behind the residual stream divides by its size: what a token's row comes to is the row over that size.
-TEST(CalibrateMoments, CountATokenByItsResidualAndAsTold) {
+TEST(Hessian, WeighsATokenByItsResidualAndAsTold) {
   const int64_t width = 20, tokens = 30, hidden = 48;
   ThreadPool pool(1);
   const std::vector<float> x = random_floats(tokens * width, 1), original = random_floats(tokens * width, 2);
@@ -159,28 +159,28 @@ TEST(CalibrateMoments, CountATokenByItsResidualAndAsTold) {
       small_original[t * width + i] *= factor;
     }
   }
-  Moments weighed(width, true), expected(width, true);
+  Hessian weighed(width, true), expected(width, true);
   weighed.add(original, x, residual, counts, pool);
   weighed.finish(pool);
   expected.add(small_original, small_x, {}, {}, pool);
   expected.finish(pool);
   for (int64_t i = 0; i < width * width; ++i) {
-    ASSERT_NEAR(weighed.own[i], expected.own[i], 1e-4 + 1e-4 * std::abs(expected.own[i]));
+    ASSERT_NEAR(weighed.h[i], expected.h[i], 1e-4 + 1e-4 * std::abs(expected.h[i]));
     ASSERT_NEAR(weighed.cross[i], expected.cross[i], 1e-4 + 1e-4 * std::abs(expected.cross[i]));
   }
   // Streams of nothing count much, but no number is lost over them.
-  Moments nothing(width, false);
+  Hessian nothing(width, false);
   nothing.add({}, x, std::vector<float>(static_cast<size_t>(tokens * hidden)), {}, pool);
   nothing.finish(pool);
-  for (const float value : nothing.own) ASSERT_TRUE(std::isfinite(value));
+  for (const float value : nothing.h) ASSERT_TRUE(std::isfinite(value));
 }
 
-TEST(CalibrateFactor, GivesTheMatrixBack) {
+TEST(Cholesky, GivesTheMatrixBack) {
   ThreadPool pool(2);
   const int64_t size = 150;
-  const std::vector<float> h = correlated_moments(size, 600, pool);
-  Factor f;
-  ASSERT_TRUE(factor(h, size, 3.0F, pool, f));
+  const std::vector<float> h = correlated_hessian(size, 600, pool);
+  CholeskyFactor f;
+  ASSERT_TRUE(cholesky_factor(h, size, 3.0F, pool, f));
   for (int64_t i = 0; i < size; ++i) {
     for (int64_t j = 0; j <= i; ++j) {
       double sum = 0;
@@ -201,11 +201,11 @@ TEST(CalibrateFactor, GivesTheMatrixBack) {
   for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(y[i], x[i], 1e-3);
 }
 
-TEST(CalibrateFactor, RefusesWhatIsNotPositive) {
+TEST(Cholesky, RefusesWhatIsNotPositive) {
   ThreadPool pool(1);
-  Factor f;
-  EXPECT_FALSE(factor(std::vector<float>{1, 0, 2, 1}, 2, 0, pool, f));
-  EXPECT_FALSE(factor(std::vector<float>{NAN, 0, 0, 1}, 2, 0, pool, f));
+  CholeskyFactor f;
+  EXPECT_FALSE(cholesky_factor(std::vector<float>{1, 0, 2, 1}, 2, 0, pool, f));
+  EXPECT_FALSE(cholesky_factor(std::vector<float>{NAN, 0, 0, 1}, 2, 0, pool, f));
 }
 
 TEST(GroupSearch, IsNeverWorseThanMlx) {
@@ -235,33 +235,33 @@ TEST(GroupSearch, IsNeverWorseThanMlx) {
   EXPECT_EQ(code.value(code.code(0.25F, 15)), 0.25F);
 }
 
-TEST(ErrorFeedback, HalvesTheErrorOfCorrelatedInputs) {
+TEST(Gptq, HalvesTheErrorOfCorrelatedInputs) {
   ThreadPool pool(2);
   const int64_t size = 192, rows = 37;
-  const std::vector<float> h = correlated_moments(size, 800, pool);
+  const std::vector<float> h = correlated_hessian(size, 800, pool);
   const std::vector<float> w = random_floats(rows * size, 4);
   std::vector<float> diagonal(static_cast<size_t>(size));
   for (int64_t i = 0; i < size; ++i) diagonal[i] = h[i * size + i];
-  Factor f;
-  ASSERT_TRUE(factor(h, size, 1.0F, pool, f));
+  CholeskyFactor f;
+  ASSERT_TRUE(cholesky_factor(h, size, 1.0F, pool, f));
   for (const int bits : {2, 3, 4, 6, 8}) {
-    const ChooseCodes by_feedback = [&](std::span<const float> x, RowCodes& codes) { feed_back(x, f, codes); };
+    const ChooseCodes by_feedback = [&](std::span<const float> x, RowCodes& codes) { gptq(x, f, codes); };
     const StoredRows fed = chosen(w, size, bits, 2, by_feedback);
     const StoredRows clipped =
-        chosen(w, size, bits, 2, [&](std::span<const float> x, RowCodes& codes) { clip(x, diagonal, codes); });
+        chosen(w, size, bits, 2, [&](std::span<const float> x, RowCodes& codes) { clip_search(x, diagonal, codes); });
     EXPECT_LT(output_error(w, fed, h), 0.5 * output_error(w, clipped, h)) << bits << " bits";
     EXPECT_EQ(chosen(w, size, bits, 1, by_feedback).words, fed.words) << "threads change nothing";
   }
 }
 
-TEST(Descent, LowersTheErrorFromAnyStart) {
+TEST(CoordinateDescent, LowersTheErrorFromAnyStart) {
   ThreadPool pool(2);
   const int64_t size = 192, rows = 130;
-  const std::vector<float> h = correlated_moments(size, 800, pool);
+  const std::vector<float> h = correlated_hessian(size, 800, pool);
   const std::vector<float> w = random_floats(rows * size, 4);
   const std::vector<float> alike(static_cast<size_t>(size), 1.0F);
-  Factor f;
-  ASSERT_TRUE(factor(h, size, 1.0F, pool, f));
+  CholeskyFactor f;
+  ASSERT_TRUE(cholesky_factor(h, size, 1.0F, pool, f));
   for (const int bits : {2, 3, 4, 6, 8}) {
     double feedback = 0;
     for (const bool fed : {true, false}) {
@@ -269,11 +269,11 @@ TEST(Descent, LowersTheErrorFromAnyStart) {
       for (const int sweeps : {0, 1, 4}) {
         const StoredRows rows_chosen = chosen(w, size, bits, 2, [&](std::span<const float> x, RowCodes& codes) {
           if (fed) {
-            feed_back(x, f, codes);
+            gptq(x, f, codes);
           } else {
-            clip(x, alike, codes);
+            clip_search(x, alike, codes);
           }
-          descend(x, h, sweeps, codes);
+          coordinate_descent(x, h, sweeps, codes);
         });
         const double error = output_error(w, rows_chosen, h);
         EXPECT_LE(error, last * 1.0001) << bits << " bits, " << sweeps << " sweeps";
@@ -286,8 +286,8 @@ TEST(Descent, LowersTheErrorFromAnyStart) {
     }
   }
   const ChooseCodes choose = [&](std::span<const float> x, RowCodes& codes) {
-    clip(x, alike, codes);
-    descend(x, h, 2, codes);
+    clip_search(x, alike, codes);
+    coordinate_descent(x, h, 2, codes);
   };
   const StoredRows together = chosen(w, size, 4, 3, choose);
   const StoredRows alone = chosen(std::span(w).last(static_cast<size_t>(size)), size, 4, 1, choose);
@@ -295,38 +295,39 @@ TEST(Descent, LowersTheErrorFromAnyStart) {
   EXPECT_EQ(alone.scales.back(), together.scales.back());
 }
 
-TEST(LayerPass, ComputesWhatTheReferenceComputes) {
+TEST(Sublayer, ComputesWhatTheReferenceComputes) {
   const auto weights = checkpoint::load_weights(checkpoint::golden("tiny-hf"));
   const std::vector<int32_t> tokens = some_sequences(weights->config.vocab_size).front();
   const auto expected = backend::reference::hidden_states(*weights, tokens);
   ThreadPool pool(2);
   for (size_t index = 0; index + 1 < weights->layers.size(); ++index) {  // the last entry of expected is normed
     std::vector<float> hidden = expected[index];
-    for (const Half& half : halves_of(weights->layers[index], index, nullptr)) {
-      const FloatMatrices values = read_half(half);
-      EXPECT_EQ(values.size(), half.matrices().size());
-      const auto inside = half_inside(weights->config, half, values, half_input(weights->config, half, hidden), pool);
-      EXPECT_EQ(std::ssize(inside), std::ssize(tokens) * half.last.matrix->cols);
-      pass_half(weights->config, half, values, hidden, pool);
+    for (const Sublayer& sublayer : sublayers_of(weights->layers[index], index, nullptr)) {
+      const FloatMatrices values = read_sublayer(sublayer);
+      EXPECT_EQ(values.size(), sublayer.matrices().size());
+      const auto inside =
+          sublayer_inner(weights->config, sublayer, values, sublayer_input(weights->config, sublayer, hidden), pool);
+      EXPECT_EQ(std::ssize(inside), std::ssize(tokens) * sublayer.last.matrix->cols);
+      run_sublayer(weights->config, sublayer, values, hidden, pool);
     }
     for (size_t i = 0; i < hidden.size(); ++i)
       ASSERT_NEAR(hidden[i], expected[index + 1][i], 1e-4) << "layer " << index;
   }
 }
 
-TEST(Openness, IsThatOfTheReferencesPredictions) {
+TEST(TokenWeights, FollowTheReferencesPredictions) {
   const auto weights = checkpoint::load_weights(checkpoint::golden("tiny-hf"));
   const auto sequences = some_sequences(weights->config.vocab_size);
   std::vector<std::vector<float>> states;
   for (const auto& tokens : sequences) states.push_back(backend::reference::hidden_states(*weights, tokens).back());
   ThreadPool one(1), three(3);
   double told = -1;
-  const auto open = openness(*weights, nullptr, states, three, [&](double fraction) {
+  const auto open = gini_impurity(*weights, nullptr, states, three, [&](double fraction) {
     EXPECT_GT(fraction, told);
     told = fraction;
   });
   EXPECT_LT(told, 1);
-  EXPECT_EQ(open, openness(*weights, nullptr, states, one, [](double) {}));
+  EXPECT_EQ(open, gini_impurity(*weights, nullptr, states, one, [](double) {}));
   const Matrix& head = weights->lm_head;
   const std::vector<float> rows = read_rows({"lm_head", &head, nullptr}, 0, head.rows);
   for (size_t s = 0; s < states.size(); ++s) {
@@ -345,10 +346,10 @@ TEST(Openness, IsThatOfTheReferencesPredictions) {
   }
 }
 
-TEST(Openness, CountsHalfOfAToken) {
-  const auto counts = counts_of({{0.0F, 0.5F}, {1.0F, 0.5F}});
+TEST(TokenWeights, AreHalfTheSameForAll) {
+  const auto counts = token_weights({{0.0F, 0.5F}, {1.0F, 0.5F}});
   EXPECT_EQ(counts, (std::vector<std::vector<float>>{{0.5F, 1.0F}, {1.5F, 1.0F}}));
-  EXPECT_EQ(counts_of({{0.0F}, {0.0F, 0.0F}}), (std::vector<std::vector<float>>{{1.0F}, {1.0F, 1.0F}}));
+  EXPECT_EQ(token_weights({{0.0F}, {0.0F, 0.0F}}), (std::vector<std::vector<float>>{{1.0F}, {1.0F, 1.0F}}));
 }
 
 TEST(Divergence, IsThatOfWholeRowsWhateverThePieces) {
@@ -406,8 +407,8 @@ int64_t planned_bits(const Weights& weights, const checkpoint::ConvertPlan& plan
     sum += 8 * format.bytes(named.matrix->rows, named.matrix->cols);
   };
   for (size_t index = 0; index < weights.layers.size(); ++index) {
-    for (const Half& half : halves_of(weights.layers[index], index, nullptr))
-      std::ranges::for_each(half.matrices(), count);
+    for (const Sublayer& sublayer : sublayers_of(weights.layers[index], index, nullptr))
+      std::ranges::for_each(sublayer.matrices(), count);
   }
   count({"language_model.model.embed_tokens.weight", &weights.embed_tokens});
   return sum;
@@ -433,8 +434,8 @@ TEST(Mixed, KeepsBudgetAndExceptionsOnAnyThreads) {
       EXPECT_EQ(plan->matrix("language_model.model.layers.0.mlp.up_proj.weight", 1, 64).format.bits, 8);
       std::string kind;
       for (size_t index = 0; index < weights->layers.size(); ++index) {
-        for (const Half& half : halves_of(weights->layers[index], index, nullptr)) {
-          for (const NamedMatrix& named : half.matrices())
+        for (const Sublayer& sublayer : sublayers_of(weights->layers[index], index, nullptr)) {
+          for (const NamedMatrix& named : sublayer.matrices())
             kind += std::to_string(plan->matrix(named.name, named.matrix->rows, named.matrix->cols).format.bits);
         }
       }
@@ -465,7 +466,8 @@ TEST(Sensitivity, NamesEveryMatrixAndFallsWithBits) {
                                             });
   size_t matrices = weights->config.tie_word_embeddings ? 1 : 2;
   for (size_t index = 0; index < weights->layers.size(); ++index) {
-    for (const Half& half : halves_of(weights->layers[index], index, nullptr)) matrices += half.matrices().size();
+    for (const Sublayer& sublayer : sublayers_of(weights->layers[index], index, nullptr))
+      matrices += sublayer.matrices().size();
   }
   EXPECT_EQ(measured.size(), matrices);
   for (const Sensitivity& matrix : measured) {
@@ -509,12 +511,12 @@ class Uneven : public checkpoint::ConvertPlan {
   }
 };
 
-TEST(Folding, LeavesTheModelAsItIs) {
+TEST(Awq, LeavesTheModelAsItIs) {
   const auto source = checkpoint::golden("tiny-hf");
   const auto weights = checkpoint::load_weights(source);
   const auto sequences = some_sequences(weights->config.vocab_size);
   const auto formats = std::make_shared<Uneven>();
-  const auto folds = fold_scales(*weights, sequences, formats, 2, [](double, std::string_view) {});
+  const auto folds = search_awq_scales(*weights, sequences, formats, 2, [](double, std::string_view) {});
   const TempFolder out;
   checkpoint::convert(source, out.path() / "plain", OnlyFolds(formats), {});
   checkpoint::convert(source, out.path() / "folded", OnlyFolds(folds), {});

@@ -10,8 +10,8 @@
 #include "checkpoint/checkpoint.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "tools/calibrate/awq.h"
 #include "tools/calibrate/calibrate.h"
-#include "tools/calibrate/folding.h"
 #include "tools/calibrate/mixed.h"
 #include "tools/eval/corpus.h"
 
@@ -77,7 +77,7 @@ std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem
   std::shared_ptr<const checkpoint::ConvertPlan> plan = rules;
   if (folds) {
     const auto tell = steps.next(kFolding);
-    plan = calibrate::fold_scales(*weights, sequences, std::move(plan), arguments.threads, tell);
+    plan = calibrate::search_awq_scales(*weights, sequences, std::move(plan), arguments.threads, tell);
   }
   if (mixed) {
     calibrate::MixedOptions options;

@@ -8,12 +8,12 @@
 
 #include "backend/reference/layers.h"
 #include "prosa/error.h"
-#include "tools/calibrate/error_feedback.h"
-#include "tools/calibrate/information.h"
-#include "tools/calibrate/layer_pass.h"
-#include "tools/calibrate/moments.h"
-#include "tools/calibrate/openness.h"
+#include "tools/calibrate/gptq.h"
+#include "tools/calibrate/hessian.h"
+#include "tools/calibrate/objective.h"
 #include "tools/calibrate/row_codes.h"
+#include "tools/calibrate/sublayer.h"
+#include "tools/calibrate/token_weights.h"
 
 namespace prosa::calibrate {
 namespace {
@@ -56,14 +56,14 @@ class Walk {
   std::shared_ptr<const checkpoint::ConvertPlan> run() {
     for (const auto& tokens : sequences_) original_.push_back(reference::embed(weights_, tokens));
     now_ = original_;
-    predictions();
+    weigh_tokens_and_quantize_head();
     for (size_t index = 0; index < weights_.layers.size(); ++index) {
-      const auto halves = halves_of(weights_.layers[index], index, formats_.get());
-      for (size_t at = 0; at < halves.size(); ++at) {
+      const auto sublayers = sublayers_of(weights_.layers[index], index, formats_.get());
+      for (size_t at = 0; at < sublayers.size(); ++at) {
         tell(kHeadShare + (1 - kHeadShare) * static_cast<double>(2 * index + at) /
                               static_cast<double>(2 * weights_.layers.size()),
              "layer " + std::to_string(index + 1) + " of " + std::to_string(weights_.layers.size()));
-        half(halves[at]);
+        quantize_sublayer(sublayers[at]);
       }
     }
     return plan_;
@@ -81,27 +81,27 @@ class Walk {
     return plan.format.quantized() && plan.format.fits(matrix.cols);
   }
 
-  /// What the original predicts says what its tokens count, and what comes into its head chooses the head's codes.
-  void predictions() {
+  /// What the original predicts says what its tokens weigh, and what comes into its head chooses the head's codes.
+  void weigh_tokens_and_quantize_head() {
     const auto tell_original = [&](double fraction) { tell(kOriginalShare * fraction, "the original model"); };
     const auto states = final_states(weights_, formats_.get(), original_, pool_, tell_original);
-    const auto tell_open = [&](double fraction) {
+    const auto tell_predictions = [&](double fraction) {
       tell(kOriginalShare + (kHeadShare - kOriginalShare) * fraction, "the original's predictions");
     };
-    counts_ = counts_of(openness(weights_, formats_.get(), states, pool_, tell_open));
-    head(states);
+    token_weights_ = token_weights(gini_impurity(weights_, formats_.get(), states, pool_, tell_predictions));
+    quantize_head(states);
   }
 
   /// The head, or the embedding that is also the head: by what comes out of the original's last layer.
-  void head(std::span<const std::vector<float>> states) {
+  void quantize_head(std::span<const std::vector<float>> states) {
     const bool tied = config_.tie_word_embeddings;
     const std::string name = tied ? kEmbeddingName : kHeadName;
     const Matrix& matrix = weights_.lm_head;
     const MatrixPlan plan = formats_->matrix(name, matrix.rows, matrix.cols);
     if (!quantizes(plan, matrix)) return;
-    Moments moments(config_.hidden_size, false);
-    for (size_t s = 0; s < states.size(); ++s) moments.add({}, states[s], {}, counts_[s], pool_);
-    const auto choice = prepare(moments, tied ? kEmbeddingDamping : kDamping, name);
+    Hessian hessian(config_.hidden_size, false);
+    for (size_t s = 0; s < states.size(); ++s) hessian.add({}, states[s], {}, token_weights_[s], pool_);
+    const auto choice = prepare(hessian, tied ? kEmbeddingDamping : kDamping, name);
     const auto rows = choose_matrix({name, &matrix, formats_.get()}, plan.format, pool_.size(), choice);
     plan_->add(name, rows);
     if (!tied) return;
@@ -111,32 +111,33 @@ class Walk {
     }
   }
 
-  void half(const Half& half) {
+  void quantize_sublayer(const Sublayer& sublayer) {
     const bool drifts = options_.method == Method::gptq;
-    const FloatMatrices before = read_half(half);
+    const FloatMatrices before = read_sublayer(sublayer);
     FloatMatrices after = before;
     {
-      Moments moments(config_.hidden_size, drifts);
+      Hessian hessian(config_.hidden_size, drifts);
       for (size_t s = 0; s < sequences_.size(); ++s)
-        moments.add(half_input(config_, half, original_[s]), half_input(config_, half, now_[s]), original_[s],
-                    counts_[s], pool_);
-      choose(half.first, moments, after);
+        hessian.add(sublayer_input(config_, sublayer, original_[s]), sublayer_input(config_, sublayer, now_[s]),
+                    original_[s], token_weights_[s], pool_);
+      choose(sublayer.first, hessian, after);
     }
-    Moments moments(half.last.matrix->cols, drifts);
+    Hessian hessian(sublayer.last.matrix->cols, drifts);
     std::vector<std::vector<float>> inside(sequences_.size());  // of the model as quantized so far
     for (size_t s = 0; s < sequences_.size(); ++s) {
-      const auto original = half_inside(config_, half, before, half_input(config_, half, original_[s]), pool_);
-      half_output(half, before, original, original_[s], pool_);
-      inside[s] = half_inside(config_, half, after, half_input(config_, half, now_[s]), pool_);
-      moments.add(original, inside[s], original_[s], counts_[s], pool_);  // the stream behind this half
+      const auto original =
+          sublayer_inner(config_, sublayer, before, sublayer_input(config_, sublayer, original_[s]), pool_);
+      add_sublayer_output(sublayer, before, original, original_[s], pool_);
+      inside[s] = sublayer_inner(config_, sublayer, after, sublayer_input(config_, sublayer, now_[s]), pool_);
+      hessian.add(original, inside[s], original_[s], token_weights_[s], pool_);  // the stream behind this sublayer
     }
-    choose({&half.last, 1}, moments, after);
-    for (size_t s = 0; s < sequences_.size(); ++s) half_output(half, after, inside[s], now_[s], pool_);
+    choose({&sublayer.last, 1}, hessian, after);
+    for (size_t s = 0; s < sequences_.size(); ++s) add_sublayer_output(sublayer, after, inside[s], now_[s], pool_);
   }
 
   /// Codes for matrices with one input; `values` becomes what they stand for.
-  void choose(std::span<const NamedMatrix> matrices, Moments& moments, FloatMatrices& values) {
-    const auto choice = prepare(moments, kDamping, matrices.front().name);
+  void choose(std::span<const NamedMatrix> matrices, Hessian& hessian, FloatMatrices& values) {
+    const auto choice = prepare(hessian, kDamping, matrices.front().name);
     for (const NamedMatrix& named : matrices) {
       const MatrixPlan plan = formats_->matrix(named.name, named.matrix->rows, named.matrix->cols);
       if (!quantizes(plan, *named.matrix)) continue;
@@ -147,17 +148,18 @@ class Walk {
     }
   }
 
-  ChooseCodes prepare(Moments& moments, float damping, const std::string& name) {
-    moments.finish(pool_);
+  ChooseCodes prepare(Hessian& hessian, float damping, const std::string& name) {
+    hessian.finish(pool_);
     if (options_.method == Method::clip) {
       auto importance = std::make_shared<std::vector<float>>();
-      moments.damp(damping * moments.mean_square());
-      for (int64_t i = 0; i < moments.size; ++i)
-        importance->push_back(moments.own[static_cast<size_t>(i * moments.size + i)]);
-      return [importance](std::span<const float> rows, RowCodes& codes) { clip(rows, *importance, codes); };
+      hessian.damp(damping * hessian.mean_diagonal());
+      for (int64_t i = 0; i < hessian.size; ++i)
+        importance->push_back(hessian.h[static_cast<size_t>(i * hessian.size + i)]);
+      return [importance](std::span<const float> rows, RowCodes& codes) { clip_search(rows, *importance, codes); };
     }
-    const auto information = std::make_shared<const Information>(learn(moments, damping, kDrift, name, pool_));
-    return [information](std::span<const float> rows, RowCodes& codes) { choose_codes(rows, *information, codes); };
+    const auto objective =
+        std::make_shared<const LayerObjective>(make_objective(hessian, damping, kDrift, name, pool_));
+    return [objective](std::span<const float> rows, RowCodes& codes) { choose_codes(rows, *objective, codes); };
   }
 
   static constexpr const char* kEmbeddingName = "language_model.model.embed_tokens.weight";
@@ -170,9 +172,9 @@ class Walk {
   const CalibrateOptions& options_;
   ThreadPool pool_;
   std::shared_ptr<CalibratedPlan> plan_;
-  std::vector<std::vector<float>> original_;  // [sequences][tokens, hidden]: into the next half
+  std::vector<std::vector<float>> original_;  // [sequences][tokens, hidden]: into the next sublayer
   std::vector<std::vector<float>> now_;
-  std::vector<std::vector<float>> counts_;  // [sequences][tokens]: what they count in sums of inputs
+  std::vector<std::vector<float>> token_weights_;  // [sequences][tokens]: what they weigh in sums of inputs
 };
 
 }  // namespace

@@ -8,12 +8,12 @@
 
 #include "backend/reference/layers.h"
 #include "tools/calibrate/divergence.h"
-#include "tools/calibrate/error_feedback.h"
-#include "tools/calibrate/information.h"
-#include "tools/calibrate/layer_pass.h"
-#include "tools/calibrate/moments.h"
+#include "tools/calibrate/gptq.h"
+#include "tools/calibrate/hessian.h"
+#include "tools/calibrate/objective.h"
 #include "tools/calibrate/products.h"
 #include "tools/calibrate/row_codes.h"
+#include "tools/calibrate/sublayer.h"
 
 namespace prosa::calibrate {
 namespace {
@@ -68,14 +68,14 @@ class Measurement {
 
   std::vector<Sensitivity> run() {
     const ChooseCodes head_choice = learn_head();
-    embedding(head_choice);
+    probe_embedding(head_choice);
     for (size_t index = 0; index < weights_.layers.size(); ++index) {
       tell_(
           kOriginal + (kLayers - kOriginal) * static_cast<double>(index) / static_cast<double>(weights_.layers.size()),
           "measuring layer " + std::to_string(index + 1) + " of " + std::to_string(weights_.layers.size()));
-      for (const Half& half : halves_of(weights_.layers[index], index, &plan_)) measure(half);
+      for (const Sublayer& sublayer : sublayers_of(weights_.layers[index], index, &plan_)) probe_sublayer(sublayer);
     }
-    head(head_choice);
+    measure_predictions(head_choice);
     return std::move(results_);
   }
 
@@ -98,18 +98,18 @@ class Measurement {
 
   [[nodiscard]] static bool can_probe(const Matrix& matrix) { return kProbe.fits(matrix.cols); }
 
-  ChooseCodes learn_from(Moments& moments, float damping, const std::string& name) const {
-    moments.finish(pool_);
-    const auto information = std::make_shared<const Information>(learn(moments, damping, 0, name, pool_));
-    return [information](std::span<const float> rows, RowCodes& codes) { choose_codes(rows, *information, codes); };
+  ChooseCodes choose_by(Hessian& hessian, float damping, const std::string& name) const {
+    hessian.finish(pool_);
+    const auto objective = std::make_shared<const LayerObjective>(make_objective(hessian, damping, 0, name, pool_));
+    return [objective](std::span<const float> rows, RowCodes& codes) { choose_codes(rows, *objective, codes); };
   }
 
   /// By what comes out of the original's last layer.
   ChooseCodes learn_head() {
-    Moments moments(config_.hidden_size, false);
+    Hessian hessian(config_.hidden_size, false);
     const auto tell = [&](double fraction) { tell_(kOriginal * fraction, "the original model"); };
-    for (const auto& x : final_states(weights_, &plan_, learned_, pool_, tell)) moments.add({}, x, {}, {}, pool_);
-    return learn_from(moments, config_.tie_word_embeddings ? kEmbeddingDamping : kDamping, "lm_head");
+    for (const auto& x : final_states(weights_, &plan_, learned_, pool_, tell)) hessian.add({}, x, {}, {}, pool_);
+    return choose_by(hessian, config_.tie_word_embeddings ? kEmbeddingDamping : kDamping, "lm_head");
   }
 
   /// An entry in the results; its divergences are errors for now, as multiples of the probe's.
@@ -130,7 +130,7 @@ class Measurement {
     return results_.size() - 1;
   }
 
-  void embedding(const ChooseCodes& head_choice) {
+  void probe_embedding(const ChooseCodes& head_choice) {
     const Matrix& matrix = weights_.embed_tokens;
     if (!can_probe(matrix)) return;
     const std::vector<float> importance(static_cast<size_t>(matrix.cols), 1.0F);
@@ -138,7 +138,7 @@ class Measurement {
     probe.head = config_.tie_word_embeddings;
     probe.results = {add_result({"language_model.model.embed_tokens.weight", &matrix, &plan_}, importance)};
     probe.shares = {1.0};
-    const auto plain = [&](std::span<const float> rows, RowCodes& codes) { clip(rows, importance, codes); };
+    const auto plain = [&](std::span<const float> rows, RowCodes& codes) { clip_search(rows, importance, codes); };
     std::vector<float> rows;
     for (const auto& x : original_) rows.insert(rows.end(), x.begin(), x.end());  // a row for each token
     StoredRows rounded(std::ssize(rows) / matrix.cols, matrix.cols, kProbe);
@@ -152,33 +152,33 @@ class Measurement {
     probes_.push_back(std::move(probe));
   }
 
-  void measure(const Half& half) {
-    const FloatMatrices values = read_half(half);
+  void probe_sublayer(const Sublayer& sublayer) {
+    const FloatMatrices values = read_sublayer(sublayer);
     for (Probe& probe : probes_) {
-      for (auto& x : probe.stream) pass_half(config_, half, values, x, pool_);
+      for (auto& x : probe.stream) run_sublayer(config_, sublayer, values, x, pool_);
     }
-    Moments first(config_.hidden_size, false), last(half.last.matrix->cols, false);
+    Hessian first(config_.hidden_size, false), last(sublayer.last.matrix->cols, false);
     for (auto& x : learned_) {
-      const auto input = half_input(config_, half, x);
-      const auto inside = half_inside(config_, half, values, input, pool_);
+      const auto input = sublayer_input(config_, sublayer, x);
+      const auto inside = sublayer_inner(config_, sublayer, values, input, pool_);
       first.add({}, input, x, {}, pool_);
-      half_output(half, values, inside, x, pool_);
+      add_sublayer_output(sublayer, values, inside, x, pool_);
       last.add({}, inside, x, {}, pool_);
     }
-    const ChooseCodes first_choice = learn_from(first, kDamping, half.first.front().name);
-    const ChooseCodes last_choice = learn_from(last, kDamping, half.last.name);
+    const ChooseCodes first_choice = choose_by(first, kDamping, sublayer.first.front().name);
+    const ChooseCodes last_choice = choose_by(last, kDamping, sublayer.last.name);
     Stream inputs, insides;
     const Stream before = original_;
     for (auto& x : original_) {
-      inputs.push_back(half_input(config_, half, x));
-      insides.push_back(half_inside(config_, half, values, inputs.back(), pool_));
-      half_output(half, values, insides.back(), x, pool_);
+      inputs.push_back(sublayer_input(config_, sublayer, x));
+      insides.push_back(sublayer_inner(config_, sublayer, values, inputs.back(), pool_));
+      add_sublayer_output(sublayer, values, insides.back(), x, pool_);
     }
     Probe probe;
     FloatMatrices all = values;
-    for (const NamedMatrix& named : half.matrices()) {
+    for (const NamedMatrix& named : sublayer.matrices()) {
       if (!can_probe(*named.matrix)) continue;
-      const bool is_last = named.matrix == half.last.matrix;
+      const bool is_last = named.matrix == sublayer.last.matrix;
       const auto importance = importance_from(is_last ? insides : inputs, named.matrix->cols);
       const auto rounded = choose_matrix(named, kProbe, pool_.size(), is_last ? last_choice : first_choice);
       std::vector<float>& place = all.at(named.matrix);
@@ -188,18 +188,20 @@ class Measurement {
       double moved = 0;
       for (size_t s = 0; s < before.size(); ++s) {
         std::vector<float> x = before[s];
-        half_output(half, alone, is_last ? insides[s] : half_inside(config_, half, alone, inputs[s], pool_), x, pool_);
+        add_sublayer_output(sublayer, alone,
+                            is_last ? insides[s] : sublayer_inner(config_, sublayer, alone, inputs[s], pool_), x,
+                            pool_);
         moved += squared_distance(x, original_[s]);
       }
       probe.results.push_back(add_result(named, importance));
       probe.shares.push_back(moved);
     }
     probe.stream = before;
-    for (auto& x : probe.stream) pass_half(config_, half, all, x, pool_);
+    for (auto& x : probe.stream) run_sublayer(config_, sublayer, all, x, pool_);
     if (!probe.results.empty()) probes_.push_back(std::move(probe));
   }
 
-  void head(const ChooseCodes& choice) {
+  void measure_predictions(const ChooseCodes& choice) {
     tell_(kLayers, "measuring the predictions");
     learned_ = {};
     for (auto& x : original_) x = reference::rms_norm_rows(x, weights_.norm, config_.rms_norm_eps);

@@ -26,8 +26,8 @@ struct Sensitivity {
 };
 
 /// With what `plan` folds. By the first tokens of `sequences`: some to choose 4-bit codes by, others to judge them. A
-/// half of a layer with all of its matrices rounded is followed to the end, and its divergence is shared out by what
-/// each matrix alone does to the half's output; from format to format it goes with the matrix's rounding error. `tell`
+/// sublayer with all of its matrices rounded is followed to the end, and its divergence is shared out by what each
+/// matrix alone does to the sublayer's output; from format to format it goes with the matrix's rounding error. `tell`
 /// is called with a fraction and what is being done, and may throw.
 std::vector<Sensitivity> measure_sensitivity(const Weights& weights, std::span<const std::vector<int32_t>> sequences,
                                              const checkpoint::ConvertPlan& plan, std::span<const WeightFormat> formats,

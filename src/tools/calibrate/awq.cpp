@@ -1,5 +1,5 @@
 // One pass of the original model; each input's columns are weighed by what comes in there.
-#include "tools/calibrate/folding.h"
+#include "tools/calibrate/awq.h"
 
 #include <algorithm>
 #include <array>
@@ -8,8 +8,8 @@
 #include <string>
 
 #include "backend/reference/layers.h"
-#include "tools/calibrate/error_feedback.h"
-#include "tools/calibrate/layer_pass.h"
+#include "tools/calibrate/gptq.h"
+#include "tools/calibrate/sublayer.h"
 
 namespace prosa::calibrate {
 namespace {
@@ -22,9 +22,9 @@ constexpr int64_t kSampledRows = 64;  // rows of a matrix that stand for its rou
 constexpr std::array<float, 4> kPowers{0.2F, 0.4F, 0.6F, 0.8F};
 constexpr float kMaxScale = 16;  // a scale, or its inverse
 
-class FoldedPlan : public checkpoint::ConvertPlan {
+class AwqPlan : public checkpoint::ConvertPlan {
  public:
-  explicit FoldedPlan(std::shared_ptr<const checkpoint::ConvertPlan> base) : base_(std::move(base)) {}
+  explicit AwqPlan(std::shared_ptr<const checkpoint::ConvertPlan> base) : base_(std::move(base)) {}
   [[nodiscard]] MatrixPlan matrix(const std::string& name, int64_t rows, int64_t cols) const override {
     return base_->matrix(name, rows, cols);
   }
@@ -61,7 +61,7 @@ class Search {
       : weights_(weights),
         config_(weights.config),
         base_(std::move(base)),
-        plan_(std::make_shared<FoldedPlan>(base_)),
+        plan_(std::make_shared<AwqPlan>(base_)),
         pool_(threads > 0 ? threads : physical_cores()),
         tell_(tell) {
     int64_t tokens = 0;
@@ -78,7 +78,8 @@ class Search {
       tell_(static_cast<double>(index) / static_cast<double>(weights_.layers.size()),
             "scales of layer " + std::to_string(index + 1) + " of " + std::to_string(weights_.layers.size()));
       const std::string prefix = "language_model.model.layers." + std::to_string(index) + ".";
-      for (const Half& half : halves_of(weights_.layers[index], index, base_.get())) search(half, prefix);
+      for (const Sublayer& sublayer : sublayers_of(weights_.layers[index], index, base_.get()))
+        search(sublayer, prefix);
     }
     return plan_;
   }
@@ -88,48 +89,48 @@ class Search {
     for (size_t at = 0; at < x.size(); ++at) sums[at % sums.size()] += static_cast<double>(x[at]) * x[at];
   }
 
-  void search(const Half& half, const std::string& prefix) {
-    const FloatMatrices values = read_half(half);
+  void search(const Sublayer& sublayer, const std::string& prefix) {
+    const FloatMatrices values = read_sublayer(sublayer);
     std::vector<double> first(static_cast<size_t>(config_.hidden_size));
-    std::vector<double> last(static_cast<size_t>(half.last.matrix->cols));
+    std::vector<double> last(static_cast<size_t>(sublayer.last.matrix->cols));
     for (auto& x : hidden_) {
-      const auto input = half_input(config_, half, x);
-      const auto inside = half_inside(config_, half, values, input, pool_);
+      const auto input = sublayer_input(config_, sublayer, x);
+      const auto inside = sublayer_inner(config_, sublayer, values, input, pool_);
       add_squares(input, first);
       add_squares(inside, last);
-      half_output(half, values, inside, x, pool_);
+      add_sublayer_output(sublayer, values, inside, x, pool_);
     }
     const auto each_its_own = [](size_t column) { return column; };
-    if (const auto scales = best_scales(half.first, first, first.size(), each_its_own, values); !scales.empty()) {
-      for (const NamedMatrix& named : half.first) plan_->scale_columns(named.name, scales);
-      plan_->scale_columns(prefix + (half.mixer ? "input_layernorm" : "post_attention_layernorm") + ".weight",
+    if (const auto scales = best_scales(sublayer.first, first, first.size(), each_its_own, values); !scales.empty()) {
+      for (const NamedMatrix& named : sublayer.first) plan_->scale_columns(named.name, scales);
+      plan_->scale_columns(prefix + (sublayer.mixer ? "input_layernorm" : "post_attention_layernorm") + ".weight",
                            inverse_of(scales));
     }
-    fold_last(half, prefix, last, values);
+    fold_last(sublayer, prefix, last, values);
   }
 
-  void fold_last(const Half& half, const std::string& prefix, std::span<const double> squares,
+  void fold_last(const Sublayer& sublayer, const std::string& prefix, std::span<const double> squares,
                  const FloatMatrices& values) {
     const auto head_dim = static_cast<size_t>(config_.head_dim);
     const auto group = static_cast<size_t>(config_.num_attention_heads / config_.num_key_value_heads);
     const auto value_dim = static_cast<size_t>(config_.linear_value_head_dim);
     // Which of the scales a column of the last matrix shares with others.
     const auto shared = [&](size_t column) {
-      if (!half.mixer) return column;
-      if (half.layer->delta) return column % value_dim;
+      if (!sublayer.mixer) return column;
+      if (sublayer.layer->delta) return column % value_dim;
       return column / head_dim / group * head_dim + column % head_dim;
     };
-    const size_t count = !half.mixer         ? squares.size()
-                         : half.layer->delta ? value_dim
-                                             : static_cast<size_t>(config_.kv_dim());
-    const auto scales = best_scales({&half.last, 1}, squares, count, shared, values);
+    const size_t count = !sublayer.mixer         ? squares.size()
+                         : sublayer.layer->delta ? value_dim
+                                                 : static_cast<size_t>(config_.kv_dim());
+    const auto scales = best_scales({&sublayer.last, 1}, squares, count, shared, values);
     if (scales.empty()) return;
     std::vector<float> by_column;
     for (size_t column = 0; column < squares.size(); ++column) by_column.push_back(scales[shared(column)]);
-    plan_->scale_columns(half.last.name, std::move(by_column));
-    if (!half.mixer) {
+    plan_->scale_columns(sublayer.last.name, std::move(by_column));
+    if (!sublayer.mixer) {
       plan_->scale_rows(prefix + "mlp.up_proj.weight", inverse_of(scales));
-    } else if (half.layer->delta) {
+    } else if (sublayer.layer->delta) {
       plan_->scale_columns(prefix + "linear_attn.norm.weight", inverse_of(scales));
     } else {
       plan_->scale_rows(prefix + "self_attn.v_proj.weight", inverse_of(scales));
@@ -188,7 +189,7 @@ class Search {
   const Weights& weights_;
   const ModelConfig& config_;
   std::shared_ptr<const checkpoint::ConvertPlan> base_;
-  std::shared_ptr<FoldedPlan> plan_;
+  std::shared_ptr<AwqPlan> plan_;
   ThreadPool pool_;
   const std::function<void(double, std::string_view)>& tell_;
   std::vector<std::vector<float>> hidden_;  // [sequences][tokens, hidden]
@@ -196,11 +197,10 @@ class Search {
 
 }  // namespace
 
-std::shared_ptr<const checkpoint::ConvertPlan> fold_scales(const Weights& weights,
-                                                           std::span<const std::vector<int32_t>> sequences,
-                                                           std::shared_ptr<const checkpoint::ConvertPlan> base,
-                                                           int threads,
-                                                           const std::function<void(double, std::string_view)>& tell) {
+std::shared_ptr<const checkpoint::ConvertPlan> search_awq_scales(
+    const Weights& weights, std::span<const std::vector<int32_t>> sequences,
+    std::shared_ptr<const checkpoint::ConvertPlan> base, int threads,
+    const std::function<void(double, std::string_view)>& tell) {
   return Search(weights, sequences, std::move(base), threads, tell).run();
 }
 

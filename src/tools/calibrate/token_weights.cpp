@@ -1,18 +1,18 @@
 // The vocabulary in pieces, with running maxima: sums shrink when a larger logit comes.
-#include "tools/calibrate/openness.h"
+#include "tools/calibrate/token_weights.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "tools/calibrate/layer_pass.h"
 #include "tools/calibrate/products.h"
+#include "tools/calibrate/sublayer.h"
 
 namespace prosa::calibrate {
 namespace {
 
 constexpr int64_t kOutputs = 1024;  // rows of the head at a time
 constexpr int64_t kTokensAtOnce = 1024;
-constexpr float kOpenShare = 0.5F;
+constexpr float kImpurityShare = 0.5F;
 
 struct Weighted {
   float top = -1e30F;
@@ -34,9 +34,9 @@ struct Weighted {
 
 }  // namespace
 
-std::vector<std::vector<float>> openness(const Weights& weights, const checkpoint::ConvertPlan* plan,
-                                         std::span<const std::vector<float>> states, ThreadPool& pool,
-                                         const std::function<void(double)>& tell) {
+std::vector<std::vector<float>> gini_impurity(const Weights& weights, const checkpoint::ConvertPlan* plan,
+                                              std::span<const std::vector<float>> states, ThreadPool& pool,
+                                              const std::function<void(double)>& tell) {
   const Matrix& head = weights.lm_head;
   const int64_t width = head.cols;
   std::vector<std::vector<Weighted>> predictions;
@@ -61,27 +61,27 @@ std::vector<std::vector<float>> openness(const Weights& weights, const checkpoin
       }
     }
   }
-  std::vector<std::vector<float>> open;
+  std::vector<std::vector<float>> impurity;
   for (const auto& row : predictions) {
-    std::vector<float>& values = open.emplace_back();
+    std::vector<float>& values = impurity.emplace_back();
     for (const Weighted& p : row) values.push_back(static_cast<float>(1 - p.squares / (p.sum * p.sum)));
   }
-  return open;
+  return impurity;
 }
 
-std::vector<std::vector<float>> counts_of(std::vector<std::vector<float>> open) {
+std::vector<std::vector<float>> token_weights(std::vector<std::vector<float>> impurity) {
   double sum = 0, tokens = 0;
-  for (const auto& row : open) {
+  for (const auto& row : impurity) {
     for (const float value : row) sum += value;
     tokens += static_cast<double>(row.size());
   }
   // A model that is sure of everything: all alike.
-  const float part = sum > 0 ? kOpenShare : 0.0F;
-  const auto scale = static_cast<float>(sum > 0 ? kOpenShare * tokens / sum : 0.0);
-  for (auto& row : open) {
+  const float part = sum > 0 ? kImpurityShare : 0.0F;
+  const auto scale = static_cast<float>(sum > 0 ? kImpurityShare * tokens / sum : 0.0);
+  for (auto& row : impurity) {
     for (float& value : row) value = 1 - part + scale * value;
   }
-  return open;
+  return impurity;
 }
 
 }  // namespace prosa::calibrate

@@ -1,5 +1,5 @@
 // Cholesky of the reversed matrix in blocks: its factor, reversed again, is the upper one.
-#include "tools/calibrate/factor.h"
+#include "tools/calibrate/cholesky.h"
 
 #include <algorithm>
 #include <cmath>
@@ -46,7 +46,7 @@ bool cholesky(float* c, int64_t size, ThreadPool& pool) {
 
 }  // namespace
 
-bool factor(std::span<const float> h, int64_t size, float damping, ThreadPool& pool, Factor& out) {
+bool cholesky_factor(std::span<const float> h, int64_t size, float damping, ThreadPool& pool, CholeskyFactor& out) {
   out.size = size;
   const auto area = static_cast<size_t>(size * size);
   out.cholesky.assign(area, 0.0F);
@@ -103,7 +103,7 @@ void solve_reversed(const float* c, int64_t size, float* x, int64_t count) {
 
 }  // namespace
 
-void solve(const Factor& factor, std::span<float> rows, ThreadPool& pool) {
+void solve(const CholeskyFactor& factor, std::span<float> rows, ThreadPool& pool) {
   const int64_t size = factor.size;
   const int64_t count = std::ssize(rows) / size;
   pool.run([&](int worker) {

@@ -1,5 +1,5 @@
-// Codes, scales and biases made better one after the other, where error feedback has left them: coordinate descent on
-// (w - v) H (w - v)^T (as in QuantEase, Behdin et al. 2023, with scales and biases among the coordinates).
+// Coordinate descent on (w - v) H (w - v)^T from where GPTQ has left the codes (QuantEase, Behdin et al. 2023; here
+// scales and biases are among the coordinates).
 //
 // Knows matrices, no layers. Invariants: no step makes that error larger; a row's result depends on the row, its start
 // and H alone.
@@ -13,6 +13,6 @@ namespace prosa::calibrate {
 
 /// `weights` [rows, cols]: what the rows should be; `h` [cols, cols], symmetric, its diagonal above zero; `codes`: the
 /// start, and the result after `sweeps` passes over all columns.
-void descend(std::span<const float> weights, std::span<const float> h, int sweeps, RowCodes& codes);
+void coordinate_descent(std::span<const float> weights, std::span<const float> h, int sweeps, RowCodes& codes);
 
 }  // namespace prosa::calibrate

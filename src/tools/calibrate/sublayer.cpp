@@ -1,5 +1,5 @@
 // The reference's mixers and MLP with products of float32 matrices.
-#include "tools/calibrate/layer_pass.h"
+#include "tools/calibrate/sublayer.h"
 
 #include "backend/reference/layers.h"
 #include "base/mmap.h"
@@ -11,13 +11,13 @@ namespace prosa::calibrate {
 
 namespace reference = backend::reference;
 
-std::vector<NamedMatrix> Half::matrices() const {
+std::vector<NamedMatrix> Sublayer::matrices() const {
   std::vector<NamedMatrix> all = first;
   all.push_back(last);
   return all;
 }
 
-std::array<Half, 2> halves_of(const LayerWeights& file, size_t index, const checkpoint::ConvertPlan* plan) {
+std::array<Sublayer, 2> sublayers_of(const LayerWeights& file, size_t index, const checkpoint::ConvertPlan* plan) {
   const std::string prefix = "language_model.model.layers." + std::to_string(index) + ".";
   const auto layer = std::make_shared<LayerWeights>(file);
   const auto fold = [&](const char* module, std::vector<float>& values) {
@@ -26,9 +26,9 @@ std::array<Half, 2> halves_of(const LayerWeights& file, size_t index, const chec
   fold("input_layernorm", layer->input_norm);
   fold("post_attention_layernorm", layer->post_attention_norm);
   if (layer->delta) fold("linear_attn.norm", layer->delta->norm);
-  // The last matrix of a half reads what the others made.
-  const auto half = [&](bool mixer, std::span<const MatrixRole> roles) {
-    Half result{layer, mixer, {}, {}};
+  // The last matrix of a sublayer reads what the others made.
+  const auto make = [&](bool mixer, std::span<const MatrixRole> roles) {
+    Sublayer result{layer, mixer, {}, {}};
     for (const MatrixRole role : roles) {
       result.first.push_back({prefix + std::string(module_name(role)) + ".weight", &matrix_of(*layer, role), plan});
     }
@@ -36,7 +36,7 @@ std::array<Half, 2> halves_of(const LayerWeights& file, size_t index, const chec
     result.first.pop_back();
     return result;
   };
-  return {half(true, mixer_matrices(layer_type(*layer))), half(false, mlp_matrices())};
+  return {make(true, mixer_matrices(layer_type(*layer))), make(false, mlp_matrices())};
 }
 
 std::vector<float> read_rows(const NamedMatrix& named, int64_t begin, int64_t end) {
@@ -50,23 +50,23 @@ std::vector<float> read_rows(const NamedMatrix& named, int64_t begin, int64_t en
   return values;
 }
 
-FloatMatrices read_half(const Half& half) {
+FloatMatrices read_sublayer(const Sublayer& sublayer) {
   FloatMatrices values;
-  for (const NamedMatrix& named : half.matrices())
+  for (const NamedMatrix& named : sublayer.matrices())
     values.emplace(named.matrix, read_rows(named, 0, named.matrix->rows));
   return values;
 }
 
-std::vector<float> half_input(const ModelConfig& config, const Half& half, std::span<const float> x) {
-  return reference::rms_norm_rows(x, half.norm(), config.rms_norm_eps);
+std::vector<float> sublayer_input(const ModelConfig& config, const Sublayer& sublayer, std::span<const float> x) {
+  return reference::rms_norm_rows(x, sublayer.norm(), config.rms_norm_eps);
 }
 
-std::vector<float> half_inside(const ModelConfig& config, const Half& half, const FloatMatrices& values,
-                               std::span<const float> input, ThreadPool& pool) {
+std::vector<float> sublayer_inner(const ModelConfig& config, const Sublayer& sublayer, const FloatMatrices& values,
+                                  std::span<const float> input, ThreadPool& pool) {
   const auto tokens = static_cast<int64_t>(input.size()) / config.hidden_size;
   std::vector<float> inside;
   const auto product = [&](const Matrix& w, std::span<const float> x) {
-    if (&w == half.last.matrix) {
+    if (&w == sublayer.last.matrix) {
       inside.assign(x.begin(), x.end());
       return std::vector<float>();  // the end: what it would be goes nowhere
     }
@@ -75,26 +75,27 @@ std::vector<float> half_inside(const ModelConfig& config, const Half& half, cons
              w.rows, pool);
     return y;
   };
-  if (half.mixer) {
-    const LayerType type = half.layer->delta ? LayerType::linear_attention : LayerType::full_attention;
+  if (sublayer.mixer) {
+    const LayerType type = sublayer.layer->delta ? LayerType::linear_attention : LayerType::full_attention;
     reference::LayerState state = reference::make_layer_state(config, type, tokens);
-    (void)reference::run_mixer(config, *half.layer, state, 0, input, pool, product);
+    (void)reference::run_mixer(config, *sublayer.layer, state, 0, input, pool, product);
   } else {
-    (void)reference::run_mlp(half.layer->mlp, input, product);
+    (void)reference::run_mlp(sublayer.layer->mlp, input, product);
   }
   return inside;
 }
 
-void half_output(const Half& half, const FloatMatrices& values, std::span<const float> inside, std::span<float> x,
-                 ThreadPool& pool) {
-  const Matrix& w = *half.last.matrix;
+void add_sublayer_output(const Sublayer& sublayer, const FloatMatrices& values, std::span<const float> inside,
+                         std::span<float> x, ThreadPool& pool) {
+  const Matrix& w = *sublayer.last.matrix;
   multiply({inside.data(), std::ssize(x) / w.rows, w.cols, w.cols}, {values.at(&w).data(), w.rows, w.cols, w.cols},
            Into::add, x.data(), w.rows, pool);
 }
 
-void pass_half(const ModelConfig& config, const Half& half, const FloatMatrices& values, std::span<float> x,
-               ThreadPool& pool) {
-  half_output(half, values, half_inside(config, half, values, half_input(config, half, x), pool), x, pool);
+void run_sublayer(const ModelConfig& config, const Sublayer& sublayer, const FloatMatrices& values, std::span<float> x,
+                  ThreadPool& pool) {
+  add_sublayer_output(sublayer, values,
+                      sublayer_inner(config, sublayer, values, sublayer_input(config, sublayer, x), pool), x, pool);
 }
 
 std::vector<std::vector<float>> final_states(const Weights& weights, const checkpoint::ConvertPlan* plan,
@@ -102,9 +103,9 @@ std::vector<std::vector<float>> final_states(const Weights& weights, const check
                                              const std::function<void(double)>& tell) {
   for (size_t index = 0; index < weights.layers.size(); ++index) {
     tell(static_cast<double>(index) / static_cast<double>(weights.layers.size()));
-    for (const Half& half : halves_of(weights.layers[index], index, plan)) {
-      const FloatMatrices values = read_half(half);
-      for (auto& x : hidden) pass_half(weights.config, half, values, x, pool);
+    for (const Sublayer& sublayer : sublayers_of(weights.layers[index], index, plan)) {
+      const FloatMatrices values = read_sublayer(sublayer);
+      for (auto& x : hidden) run_sublayer(weights.config, sublayer, values, x, pool);
     }
   }
   for (auto& x : hidden) x = reference::rms_norm_rows(x, weights.norm, weights.config.rms_norm_eps);

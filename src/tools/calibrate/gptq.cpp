@@ -1,5 +1,5 @@
 // A group of columns at a time: the errors of all earlier groups come in as one product, those within it one by one.
-#include "tools/calibrate/error_feedback.h"
+#include "tools/calibrate/gptq.h"
 
 #include <algorithm>
 
@@ -9,8 +9,8 @@ namespace prosa::calibrate {
 namespace {
 
 /// One group of one row, its columns in turn. corrected: what earlier groups' errors make of the weights.
-void feed_group(std::span<const float> weights, std::span<const float> corrected, const Factor& factor, int64_t first,
-                const GroupCode& group, float levels, float* codes, float* errors) {
+void feed_group(std::span<const float> weights, std::span<const float> corrected, const CholeskyFactor& factor,
+                int64_t first, const GroupCode& group, float levels, float* codes, float* errors) {
   for (int64_t k = 0; k < std::ssize(corrected); ++k) {
     const float* feedback = factor.feedback.data() + (first + k) * factor.size + first;
     float value = corrected[static_cast<size_t>(k)];
@@ -22,7 +22,7 @@ void feed_group(std::span<const float> weights, std::span<const float> corrected
 
 }  // namespace
 
-void feed_back(std::span<const float> weights, const Factor& factor, RowCodes& out) {
+void gptq(std::span<const float> weights, const CholeskyFactor& factor, RowCodes& out) {
   const int64_t cols = out.cols;
   const int64_t size = out.format.group_size;
   std::vector<float> errors(weights.size());
@@ -44,7 +44,7 @@ void feed_back(std::span<const float> weights, const Factor& factor, RowCodes& o
   }
 }
 
-void clip(std::span<const float> weights, std::span<const float> importance, RowCodes& out) {
+void clip_search(std::span<const float> weights, std::span<const float> importance, RowCodes& out) {
   const auto size = static_cast<size_t>(out.format.group_size);
   for (size_t at = 0; at < weights.size(); at += size) {
     const auto group = weights.subspan(at, size);
@@ -66,7 +66,7 @@ std::vector<float> importance_of(std::span<const double> squares) {
 double rounding_error(std::span<const float> rows, std::span<const float> importance, const WeightFormat& format) {
   const auto cols = std::ssize(importance);
   RowCodes codes(std::ssize(rows) / cols, cols, format);
-  clip(rows, importance, codes);
+  clip_search(rows, importance, codes);
   const std::vector<float> off = codes.errors(rows);
   double sum = 0;
   for (size_t at = 0; at < off.size(); ++at)

@@ -1,5 +1,5 @@
-// Half of a symmetric sum, mirrored at the end.
-#include "tools/calibrate/moments.h"
+// One triangle of a symmetric sum, mirrored at the end.
+#include "tools/calibrate/hessian.h"
 
 #include <cmath>
 
@@ -8,10 +8,10 @@
 namespace prosa::calibrate {
 namespace {
 constexpr int64_t kTogether = 512;   // tokens
-constexpr double kMinSquare = 1e-6;  // so that a stream of zeros doesn't count beyond all others
+constexpr double kMinSquare = 1e-6;  // so that a stream of zeros doesn't weigh beyond all others
 
 // Rows over the root mean square of each token's residual.
-void weigh(std::span<float> rows, int64_t width, std::span<const float> residual) {
+void weigh_by_residual(std::span<float> rows, int64_t width, std::span<const float> residual) {
   const int64_t tokens = std::ssize(rows) / width;
   const int64_t size = std::ssize(residual) / tokens;
   for (int64_t t = 0; t < tokens; ++t) {
@@ -23,33 +23,33 @@ void weigh(std::span<float> rows, int64_t width, std::span<const float> residual
   }
 }
 
-void count(std::span<float> rows, int64_t width, std::span<const float> counts) {
-  for (size_t t = 0; t < counts.size(); ++t) {
-    const float factor = std::sqrt(counts[t]);
+void weigh_by_token(std::span<float> rows, int64_t width, std::span<const float> token_weights) {
+  for (size_t t = 0; t < token_weights.size(); ++t) {
+    const float factor = std::sqrt(token_weights[t]);
     for (float& x : rows.subspan(t * static_cast<size_t>(width), static_cast<size_t>(width))) x *= factor;
   }
 }
 }  // namespace
 
-Moments::Moments(int64_t width, bool drifts)
-    : size(width), own(static_cast<size_t>(width * width)), cross(drifts ? own.size() : 0) {}
+Hessian::Hessian(int64_t width, bool drifts)
+    : size(width), h(static_cast<size_t>(width * width)), cross(drifts ? h.size() : 0) {}
 
-void Moments::add(std::span<const float> original, std::span<const float> now, std::span<const float> residual,
-                  std::span<const float> counts, ThreadPool& pool) {
+void Hessian::add(std::span<const float> original, std::span<const float> now, std::span<const float> residual,
+                  std::span<const float> token_weights, ThreadPool& pool) {
   const auto take = [&](std::span<const float> from, std::vector<float>& to) {
     to.insert(to.end(), from.begin(), from.end());
-    if (!residual.empty()) weigh(std::span(to).last(from.size()), size, residual);
-    count(std::span(to).last(from.size()), size, counts);
+    if (!residual.empty()) weigh_by_residual(std::span(to).last(from.size()), size, residual);
+    weigh_by_token(std::span(to).last(from.size()), size, token_weights);
   };
   if (!cross.empty()) take(original, originals_);
   take(now, nows_);
   if (std::ssize(nows_) >= kTogether * size) sum_up(pool);
 }
 
-void Moments::sum_up(ThreadPool& pool) {
+void Hessian::sum_up(ThreadPool& pool) {
   const auto tokens = static_cast<int64_t>(nows_.size()) / size;
   const View now = View{nows_.data(), tokens, size, size}.transposed();
-  multiply(now, now, Into::add, own.data(), size, pool, true);
+  multiply(now, now, Into::add, h.data(), size, pool, true);
   if (!cross.empty()) {
     multiply(View{originals_.data(), tokens, size, size}.transposed(), now, Into::add, cross.data(), size, pool);
   }
@@ -57,23 +57,23 @@ void Moments::sum_up(ThreadPool& pool) {
   nows_.clear();
 }
 
-void Moments::finish(ThreadPool& pool) {
+void Hessian::finish(ThreadPool& pool) {
   sum_up(pool);
   originals_ = {};
   nows_ = {};
   for (int64_t i = 0; i < size; ++i) {
-    for (int64_t j = 0; j < i; ++j) own[static_cast<size_t>(j * size + i)] = own[static_cast<size_t>(i * size + j)];
+    for (int64_t j = 0; j < i; ++j) h[static_cast<size_t>(j * size + i)] = h[static_cast<size_t>(i * size + j)];
   }
 }
 
-float Moments::mean_square() const {
+float Hessian::mean_diagonal() const {
   double sum = 0;
-  for (int64_t i = 0; i < size; ++i) sum += own[static_cast<size_t>(i * size + i)];
+  for (int64_t i = 0; i < size; ++i) sum += h[static_cast<size_t>(i * size + i)];
   return static_cast<float>(sum / static_cast<double>(size));
 }
 
-void Moments::damp(float by) {
-  for (int64_t i = 0; i < size; ++i) own[static_cast<size_t>(i * size + i)] += by;
+void Hessian::damp(float by) {
+  for (int64_t i = 0; i < size; ++i) h[static_cast<size_t>(i * size + i)] += by;
 }
 
 }  // namespace prosa::calibrate

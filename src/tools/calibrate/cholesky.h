@@ -1,7 +1,8 @@
-// The second-order information about a matrix's inputs, factored for error feedback and for solving.
+// The Cholesky factorization of a damped Hessian, in the two forms that quantization needs: square-root-free for the
+// error feedback of GPTQ (LDLQ, Chee et al. 2023), and as it is for solving.
 //
-// H = sum of x x^T over the inputs x of the calibration text. For the rows w of the matrix, (w - v) H (w - v)^T is the
-// squared error of the outputs that the rows v make. Invariant: a Factor is constant after factor() made it.
+// Pure linear algebra in float32; what H is, hessian.h says. Invariant: a factor is constant after cholesky_factor()
+// made it.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace prosa::calibrate {
 
 /// H + damping = U diag(d) U^T with U unit upper triangular: the error of column k that the columns after it cannot
 /// make good weighs d[k].
-struct Factor {
+struct CholeskyFactor {
   int64_t size = 0;
   std::vector<float> feedback;  // [size, size]: row k holds U[j][k] for j < k, what column k takes of earlier errors
   std::vector<float> d;         // [size]
@@ -22,9 +23,9 @@ struct Factor {
 };
 
 /// `h` [size, size], its lower triangle; `damping` is added to the diagonal. False: not positive definite in float32.
-bool factor(std::span<const float> h, int64_t size, float damping, ThreadPool& pool, Factor& out);
+bool cholesky_factor(std::span<const float> h, int64_t size, float damping, ThreadPool& pool, CholeskyFactor& out);
 
 /// rows [count, size] <- rows (H + damping)^-1
-void solve(const Factor& factor, std::span<float> rows, ThreadPool& pool);
+void solve(const CholeskyFactor& factor, std::span<float> rows, ThreadPool& pool);
 
 }  // namespace prosa::calibrate

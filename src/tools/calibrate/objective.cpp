@@ -1,9 +1,9 @@
 // Factor once for all matrices of an input; then feedback, then descent.
-#include "tools/calibrate/information.h"
+#include "tools/calibrate/objective.h"
 
 #include "prosa/error.h"
-#include "tools/calibrate/descent.h"
-#include "tools/calibrate/error_feedback.h"
+#include "tools/calibrate/coordinate_descent.h"
+#include "tools/calibrate/gptq.h"
 #include "tools/calibrate/products.h"
 
 namespace prosa::calibrate {
@@ -12,30 +12,30 @@ constexpr int kSweeps = 3;                // of descent: more change nothing bey
 constexpr int64_t kRowsTogether = 16384;  // of a matrix, in float32
 }  // namespace
 
-Information learn(Moments& moments, float damping, float drift, const std::string& name, ThreadPool& pool) {
-  Information information;
-  const float added = damping * moments.mean_square();
-  if (!factor(moments.own, moments.size, added, pool, information.factor))
+LayerObjective make_objective(Hessian& hessian, float damping, float drift, const std::string& name, ThreadPool& pool) {
+  LayerObjective objective;
+  const float added = damping * hessian.mean_diagonal();
+  if (!cholesky_factor(hessian.h, hessian.size, added, pool, objective.factor))
     throw Error(ErrorCode::bad_checkpoint, "its inputs are no finite numbers", name, "the weights are damaged");
-  if (!moments.cross.empty()) {  // drift * (C - H) (H + damping)^-1: makes the outputs of now's inputs the original's
-    std::vector<float>& shift = moments.cross;
-    for (size_t i = 0; i < shift.size(); ++i) shift[i] = drift * (shift[i] - moments.own[i]);
-    solve(information.factor, shift, pool);
-    information.shift = std::move(shift);
+  if (!hessian.cross.empty()) {  // drift * (C - H) (H + damping)^-1: makes the outputs of now's inputs the original's
+    std::vector<float>& shift = hessian.cross;
+    for (size_t i = 0; i < shift.size(); ++i) shift[i] = drift * (shift[i] - hessian.h[i]);
+    solve(objective.factor, shift, pool);
+    objective.shift = std::move(shift);
   }
-  moments.damp(added);
-  information.h = std::move(moments.own);
-  return information;
+  hessian.damp(added);
+  objective.h = std::move(hessian.h);
+  return objective;
 }
 
-void choose_codes(std::span<const float> weights, const Information& information, RowCodes& codes) {
+void choose_codes(std::span<const float> weights, const LayerObjective& objective, RowCodes& codes) {
   std::vector<float> target(weights.begin(), weights.end());
-  if (!information.shift.empty()) {
-    const View shift = View{information.shift.data(), codes.cols, codes.cols, codes.cols}.transposed();
+  if (!objective.shift.empty()) {
+    const View shift = View{objective.shift.data(), codes.cols, codes.cols, codes.cols}.transposed();
     multiply({weights.data(), codes.rows, codes.cols, codes.cols}, shift, Into::add, target.data(), codes.cols);
   }
-  feed_back(target, information.factor, codes);
-  descend(target, information.h, kSweeps, codes);
+  gptq(target, objective.factor, codes);
+  coordinate_descent(target, objective.h, kSweeps, codes);
 }
 
 std::shared_ptr<StoredRows> choose_matrix(const NamedMatrix& named, const WeightFormat& format, int threads,

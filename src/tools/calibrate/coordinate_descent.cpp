@@ -1,6 +1,6 @@
 // A group of columns at a time: within it against its own block of H, then all other columns hear of the change in one
 // product.
-#include "tools/calibrate/descent.h"
+#include "tools/calibrate/coordinate_descent.h"
 
 #include <algorithm>
 #include <cmath>
@@ -85,7 +85,7 @@ struct Group {
 
 }  // namespace
 
-void descend(std::span<const float> weights, std::span<const float> h, int sweeps, RowCodes& out) {
+void coordinate_descent(std::span<const float> weights, std::span<const float> h, int sweeps, RowCodes& out) {
   const int64_t cols = out.cols;
   const int64_t size = out.format.group_size;
   const std::vector<float> off = out.errors(weights);
