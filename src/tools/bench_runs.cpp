@@ -61,11 +61,11 @@ class Runner {
         room = std::max(room, what.depth + what.tokens);
       }
     }
+    segments_.resize(static_cast<size_t>(batch));
     for (const int64_t room : capacity) states_.push_back(backend_.new_state(room));
     for (const BenchCase& what : cases) {
       if (what.depth > 0 && !snapshots_.contains(what.depth)) snapshots_[what.depth] = snapshot_at(what.depth);
     }
-    segments_.resize(static_cast<size_t>(batch));
   }
 
   /// Seconds of one repetition. Its stages go to `stages` where that is given.
