@@ -218,7 +218,7 @@ void Scheduler::compute(Lock& lock, const std::vector<Slice>& step) {
   PROSA_CHECK(!step.empty());
   std::vector<backend::Segment> segments;
   bool streams = false;
-  bool prompts = false;
+  int64_t prompt_tokens = 0;
   for (const auto& [item, tokens] : step) {
     const Work& work = item->work;
     backend::Segment segment;
@@ -229,7 +229,10 @@ void Scheduler::compute(Lock& lock, const std::vector<Slice>& step) {
     segment.tentative = work.tentative;
     segment.cancel = work.cancel;
     segments.push_back(segment);
-    (item->streams() ? streams : prompts) = true;
+    if (item->streams())
+      streams = true;
+    else
+      prompt_tokens += tokens;
   }
   const auto run = [&](std::span<backend::Segment> which) -> std::exception_ptr {
     try {
@@ -251,7 +254,7 @@ void Scheduler::compute(Lock& lock, const std::vector<Slice>& step) {
   lock.lock();
 
   step_took_ = took;
-  if (streams && prompts) adapt(took);
+  if (streams && prompt_tokens > 0) adapt(prompt_tokens, took);
   ++counts_.steps;
   counts_.segments += static_cast<int64_t>(segments.size());
   for (size_t i = 0; i < step.size(); ++i) {
@@ -264,13 +267,13 @@ void Scheduler::compute(Lock& lock, const std::vector<Slice>& step) {
   }
 }
 
-/// Brings steps with streams and prompts near to the aim.
-void Scheduler::adapt(Clock::duration took) {
+/// Brings steps with streams and prompts near to the aim. A short step with few tokens says nothing of longer slices.
+void Scheduler::adapt(int64_t prompt_tokens, Clock::duration took) {
   const int64_t unit = backend_.slice_unit();
   const int64_t now = std::max(slice_tokens_, unit);
   if (took > kStepAim) {
     slice_tokens_ = std::max(unit, now / 2 / unit * unit);
-  } else if (took < kStepAim / 2) {
+  } else if (took < kStepAim / 2 && prompt_tokens >= now) {
     slice_tokens_ = std::min(backend_.step_rows(), now + unit);
   } else {
     slice_tokens_ = now;

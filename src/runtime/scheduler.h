@@ -93,7 +93,7 @@ class Scheduler {
   void add_prompts(std::vector<Slice>& step, int64_t room);
   bool take_turns(std::span<Item* const> items, std::span<int64_t> taken, int64_t& room, bool empty) const;
   void compute(Lock& lock, const std::vector<Slice>& step);
-  void adapt(std::chrono::steady_clock::duration took);
+  void adapt(int64_t prompt_tokens, std::chrono::steady_clock::duration took);
   void finish(Item& item);
 
   backend::Backend& backend_;
