@@ -213,9 +213,18 @@ struct ReferenceOptions {
   int threads = 0;  // 0: the cores that this process may use
 };
 
+/// Options of the cuda backend.
+struct CudaOptions {
+  int device = 0;            // which card
+  int64_t pass_rows = 2048;  // token rows of a pass over prompts: bounds the scratch memory
+  bool graphs = true;        // a decode step as one graph
+  bool overlap = true;       // kernels begin while the one before still runs, where the card can
+};
+
 struct BackendOptions {
   CpuOptions cpu = {};
   ReferenceOptions reference = {};
+  CudaOptions cuda = {};
   std::function<void(double fraction)> progress = {};  // of packing the weights, 0..1
 };
 

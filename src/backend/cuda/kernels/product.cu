@@ -1,0 +1,171 @@
+// Products of few rows: which kernel a matrix needs, the kernel that makes inputs for many rows, and dense matrices.
+#include "backend/cuda/kernels/gemv.cuh"
+#include "backend/cuda/kernels/launch.cuh"
+
+namespace prosa::backend::cuda {
+
+#define PROSA_DECLARE_GEMV(bits)                                                                            \
+  void launch_gemv_##bits(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView& act, \
+                          const OutputArgs& out, const PassArgs* pass, int max_rows);
+PROSA_DECLARE_GEMV(2)
+PROSA_DECLARE_GEMV(3)
+PROSA_DECLARE_GEMV(4)
+PROSA_DECLARE_GEMV(5)
+PROSA_DECLARE_GEMV(6)
+PROSA_DECLARE_GEMV(8)
+#undef PROSA_DECLARE_GEMV
+
+namespace {
+
+enum class Made : int { planes, floats, bf16 };
+
+/// A block a row. `pass` null: `count` rows.
+__global__ void inputs_kernel(InputArgs in, Made made, int k_tiles, int group, uint8_t* planes, float2* scales,
+                              int groups, float* floats, uint2* halves, int stride, const PassArgs* pass) {
+  extern __shared__ float squares[];
+  signal_next();
+  wait_previous();
+  const int row = blockIdx.x;
+  if (pass != nullptr && row >= pass->rows) return;
+  const int lane = threadIdx.x % 32;
+  const int segments = (k_tiles * kTileCols + kSegment - 1) / kSegment;
+  if (in.mode == Input::norm) {
+    for (int s = threadIdx.x / 32; s < segments; s += blockDim.x / 32) {
+      const float sum = segment_squares(in, row, s, lane);
+      if (lane == 0) squares[s] = sum;
+    }
+    __syncthreads();
+  }
+  for (int s = threadIdx.x / 32; s < segments; s += blockDim.x / 32) {
+    const float4 v = input_four(in, row, s, lane, squares);
+    const int col = s * kSegment + lane * 4;
+    if (made == Made::planes) {
+      quantize_segment(v, s, lane, group, k_tiles, planes + static_cast<int64_t>(row) * 2 * k_tiles * kTileCols,
+                       k_tiles * kTileCols, scales + static_cast<int64_t>(row) * groups);
+    } else if (col < stride && made == Made::floats) {
+      *reinterpret_cast<float4*>(floats + static_cast<int64_t>(row) * stride + col) = v;
+    } else if (col < stride) {
+      halves[(static_cast<int64_t>(row) * stride + col) / 4] = {pack_bf16(v.x, v.y), pack_bf16(v.z, v.w)};
+    }
+  }
+}
+
+__device__ inline float4 dense_four(const float* p) { return *reinterpret_cast<const float4*>(p); }
+__device__ inline float4 dense_four(const __nv_bfloat16* p) {
+  const uint2 v = *reinterpret_cast<const uint2*>(p);
+  return {__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000U), __uint_as_float(v.y << 16),
+          __uint_as_float(v.y & 0xffff0000U)};
+}
+
+constexpr int kDenseTokens = 4;
+
+/// A warp computes the rows r and r + 16 of a pair of tiles, for four tokens at a time.
+/// Order of a sum: a lane's columns in order, then the lanes by halves.
+template <typename T>
+__global__ void dense_kernel(DeviceMatrix m, const float* x, OutputArgs out, const PassArgs* pass) {
+  signal_next();
+  const int rows = pass->rows;
+  wait_previous();
+  const int lane = threadIdx.x % 32;
+  const int index = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  const int n0 = index / kTileRows * 2 * kTileRows + index % kTileRows;
+  const int n1 = n0 + kTileRows;
+  if (n0 >= m.rows) return;
+  const int width = m.k_tiles * kTileCols;
+  const T* const w0 = static_cast<const T*>(m.dense) + static_cast<int64_t>(n0) * width;
+  const T* const w1 = n1 < m.rows ? w0 + static_cast<int64_t>(kTileRows) * width : w0;
+  for (int first = 0; first < rows; first += kDenseTokens) {
+    float sums[2][kDenseTokens] = {};
+    for (int col = lane * 4; col < width; col += 128) {
+      const float4 a = dense_four(w0 + col);
+      const float4 b = dense_four(w1 + col);
+#pragma unroll
+      for (int t = 0; t < kDenseTokens; ++t) {
+        if (first + t >= rows) break;
+        const float4 v = *reinterpret_cast<const float4*>(x + static_cast<int64_t>(first + t) * width + col);
+        sums[0][t] = __fmaf_rn(a.w, v.w, __fmaf_rn(a.z, v.z, __fmaf_rn(a.y, v.y, __fmaf_rn(a.x, v.x, sums[0][t]))));
+        sums[1][t] = __fmaf_rn(b.w, v.w, __fmaf_rn(b.z, v.z, __fmaf_rn(b.y, v.y, __fmaf_rn(b.x, v.x, sums[1][t]))));
+      }
+    }
+#pragma unroll
+    for (int t = 0; t < kDenseTokens; ++t) {
+      const float y0 = sum_lanes(sums[0][t]);
+      const float y1 = sum_lanes(sums[1][t]);
+      if (lane != 0 || first + t >= rows) continue;
+      if (out.mode == Output::silu) {
+        put_pair(out, first + t, n0 / (2 * kTileRows) * kTileRows + n0 % kTileRows, y0, y1);
+      } else {
+        put(out, pass, first + t, n0, y0);
+        if (n1 < m.rows) put(out, pass, first + t, n1, y1);
+      }
+    }
+  }
+}
+
+__global__ void gated_norm_kernel(InputArgs in, const PassArgs* pass, float* out, int out_stride) {
+  signal_next();
+  wait_previous();
+  const int row = blockIdx.x;
+  if (pass != nullptr && row >= pass->rows) return;
+  const int lane = threadIdx.x % 32;
+  for (int head = threadIdx.x / 32; head < in.width / in.head; head += blockDim.x / 32) {
+    const float* x = in.x + static_cast<int64_t>(row) * in.x_stride + head * in.head;
+    const float* z = in.y + static_cast<int64_t>(row) * in.y_stride + head * in.head;
+    float squares = 0;
+    for (int i = lane; i < in.head; i += 32) squares = __fmaf_rn(x[i], x[i], squares);
+    const float scale = 1.0F / sqrtf(sum_lanes(squares) / static_cast<float>(in.head) + in.eps);
+    for (int i = lane; i < in.head; i += 32) {
+      out[static_cast<int64_t>(row) * out_stride + head * in.head + i] = x[i] * scale * in.weight[i] * silu(z[i]);
+    }
+  }
+}
+
+}  // namespace
+
+void launch_inputs_bf16(const Queue& queue, const InputArgs& in, int rows, int stride, void* out) {
+  const int k_tiles = stride / kTileCols;
+  launch(queue, inputs_kernel, dim3(rows), dim3(256), static_cast<size_t>(k_tiles) * sizeof(float), in, Made::bf16,
+         k_tiles, 0, nullptr, nullptr, 0, nullptr, static_cast<uint2*>(out), stride, nullptr);
+}
+
+void launch_gated_norm(const Queue& queue, const InputArgs& in, const PassArgs* pass, int max_rows, float* out,
+                       int out_stride) {
+  launch(queue, gated_norm_kernel, dim3(max_rows), dim3(256), 0, in, pass, out, out_stride);
+}
+
+void launch_product(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out,
+                    const PassArgs* pass, int max_rows, const ActBuffers& act) {
+  const size_t shared = static_cast<size_t>(m.k_tiles) * sizeof(float);
+  if (m.format != Format::quantized) {
+    const int stride = m.k_tiles * kTileCols;
+    launch(queue, inputs_kernel, dim3(max_rows), dim3(256), shared, in, Made::floats, m.k_tiles, 0, nullptr, nullptr, 0,
+           act.floats, nullptr, stride, pass);
+    const dim3 grid((m.rows / 2 + kTileRows - 1 + 7) / 8);
+    if (m.format == Format::bf16) {
+      launch(queue, dense_kernel<__nv_bfloat16>, grid, dim3(256), 0, m, act.floats, out, pass);
+    } else {
+      launch(queue, dense_kernel<float>, grid, dim3(256), 0, m, act.floats, out, pass);
+    }
+    return;
+  }
+  const int group = m.group == 32 ? 32 : 64;
+  ActView view;
+  view.planes = act.planes;
+  view.scales = reinterpret_cast<const float2*>(act.scales);
+  view.plane_stride = m.k_tiles * kTileCols;
+  view.groups = m.k_tiles * kTileCols / group;
+  if (max_rows > 4) {
+    launch(queue, inputs_kernel, dim3(max_rows), dim3(256), shared, in, Made::planes, m.k_tiles, group, act.planes,
+           reinterpret_cast<float2*>(act.scales), view.groups, nullptr, nullptr, 0, pass);
+  }
+  switch (m.bits) {
+    case 2: return launch_gemv_2(queue, m, in, view, out, pass, max_rows);
+    case 3: return launch_gemv_3(queue, m, in, view, out, pass, max_rows);
+    case 4: return launch_gemv_4(queue, m, in, view, out, pass, max_rows);
+    case 5: return launch_gemv_5(queue, m, in, view, out, pass, max_rows);
+    case 6: return launch_gemv_6(queue, m, in, view, out, pass, max_rows);
+    default: return launch_gemv_8(queue, m, in, view, out, pass, max_rows);
+  }
+}
+
+}  // namespace prosa::backend::cuda
