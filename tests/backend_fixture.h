@@ -46,12 +46,16 @@ struct Subject {
 };
 
 inline std::vector<Subject> subjects() {
+#ifdef PROSA_TEST_CUDA
+  return {{"cuda", ""}};
+#else
   std::vector<Subject> all = {{"reference", ""}};
   for (const std::string& isa : backend::available_isas()) all.push_back({"cpu", isa});
   // With the kernels of one ISA; the others': kernels_test.
   all.push_back({"cpu", backend::available_isas().front(), 8});
   all.push_back({"cpu", backend::available_isas().front(), 15, 16});
   return all;
+#endif
 }
 
 inline std::vector<std::string> golden_models() {
@@ -178,6 +182,7 @@ class BackendTest : public testing::TestWithParam<Subject> {
                    .kv_bits = GetParam().kv_bits,
                    .pass_rows = pass_rows};
     options.reference.threads = threads;
+    options.cuda.pass_rows = pass_rows;
     return backend::make_backend(GetParam().backend, load_model(model), options);
   }
   /// Teacher-forced logits of the reference from an empty state.

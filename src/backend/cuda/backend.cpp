@@ -12,6 +12,7 @@
 #include "backend/cuda/many.h"
 #include "backend/cuda/picker.h"
 #include "backend/cuda/state.h"
+#include "backend/segments.h"
 #include "base/check.h"
 #include "prosa/error.h"
 
@@ -49,6 +50,7 @@ class CudaBackend final : public Backend {
   [[nodiscard]] int64_t step_rows() const noexcept override { return many_.max_rows(); }
 
   [[nodiscard]] std::unique_ptr<State> new_state(int64_t capacity) override {
+    check_capacity(capacity);
     device_->use();
     return std::make_unique<CudaState>(device_, shape_, zeros_, capacity);
   }
@@ -124,33 +126,14 @@ CudaState& CudaBackend::mine(State& state) const {
 }
 
 std::vector<CudaBackend::Work> CudaBackend::checked(std::span<Segment> segments) const {
+  check_segments(segments, model_.config);
   std::vector<Work> works;
   for (Segment& segment : segments) {
-    if (segment.state == nullptr) refuse("a segment without a state", "run");
     Work work{&segment, &mine(*segment.state), 0, 0, 0};
     const auto count = static_cast<int64_t>(segment.tokens.size());
-    if (count == 0) refuse("a segment without tokens", "run");
-    if (!work.state->valid()) refuse("the state is not valid", "run");
-    if (work.state->pending() > 0) refuse("the state has pending tokens", "run");
-    if (segment.tentative && count > kMaxTentative) {
-      refuse(std::to_string(count) + " tentative tokens; at most " + std::to_string(kMaxTentative), "run");
-    }
-    for (const Work& other : works) {
-      if (other.state == work.state) refuse("a state stands twice in the call", "run");
-    }
-    for (const int32_t token : segment.tokens) {
-      if (token < 0 || token >= model_.config.vocab_size)
-        refuse("token " + std::to_string(token) + " is outside of the vocabulary", "run");
-    }
-    if (work.state->position() + count > work.state->capacity()) {
-      throw Error(ErrorCode::context_exceeded,
-                  std::to_string(work.state->position() + count) + " tokens in a state for " +
-                      std::to_string(work.state->capacity()),
-                  "run", "use a larger context");
-    }
     const int64_t tail = count % kChunk;
     if (!segment.tentative && count > 1) work.many = tail == 1 ? count - 1 : count;
-    work.row_begin = segment.rows == Rows::all ? 0 : segment.rows == Rows::last ? count - 1 : count;
+    work.row_begin = count - wanted_rows(segment);
     works.push_back(work);
   }
   return works;
@@ -174,6 +157,7 @@ void CudaBackend::run(std::span<Segment> segments) {
   }
   for (Work& work : works) {
     work.segment->cancelled = false;
+    work.state->take_rows();
     work.state->set_rows(0);
     work.state->set_valid(false);  // until all of it is on the stream
   }
@@ -297,15 +281,8 @@ void CudaBackend::run_single(std::vector<Work>& works) {
 }
 
 const float* CudaBackend::row_of(const RowPick& ask) const {
-  if (ask.state == nullptr) refuse("a question without a state", "candidates");
-  const CudaState& state = mine(*ask.state);
-  if (ask.row < 0 || ask.row >= state.rows()) {
-    refuse("row " + std::to_string(ask.row) + " of " + std::to_string(state.rows()), "candidates");
-  }
-  if (ask.pick.k < 1 || ask.pick.k > kMaxCandidates) {
-    refuse(std::to_string(ask.pick.k) + " candidates; at most " + std::to_string(kMaxCandidates), "candidates");
-  }
-  return state.row(ask.row);
+  check_pick(ask, model_.config);
+  return mine(*ask.state).row(ask.row);
 }
 
 void CudaBackend::candidates(std::span<const RowPick> asks, std::span<Candidates> answers) {
@@ -317,7 +294,8 @@ void CudaBackend::candidates(std::span<const RowPick> asks, std::span<Candidates
 
 void CudaBackend::logits(const State& state, int64_t row, std::span<float> out) {
   PROSA_CHECK(static_cast<int64_t>(out.size()) == shape_.vocab);
-  const float* const from = row_of({&state, row, {}});
+  check_row(state, row);
+  const float* const from = mine(state).row(row);
   device_->use();
   device_->copy(out.data(), from, static_cast<int64_t>(out.size_bytes()));
   device_->finish();
@@ -328,15 +306,14 @@ void CudaBackend::set_row(State& state, std::span<const float> logits) {
   CudaState& own = mine(state);
   device_->use();
   own.make_rows(1);
+  own.take_rows();
   device_->copy(own.row(0), logits.data(), static_cast<int64_t>(logits.size_bytes()));
   own.set_rows(1);
 }
 
 void CudaBackend::commit(State& state, int64_t n) {
   CudaState& own = mine(state);
-  if (n < 0 || n > own.pending()) {
-    refuse(std::to_string(n) + " of " + std::to_string(own.pending()) + " pending tokens", "commit");
-  }
+  check_commit(own, n);
   if (n > 0) {
     device_->use();
     const std::lock_guard lock(mutex_);
@@ -353,13 +330,13 @@ void CudaBackend::commit(State& state, int64_t n) {
 
 std::unique_ptr<Snapshot> CudaBackend::snapshot(const State& state, Place place) {
   const CudaState& own = mine(state);
-  if (!own.valid() || own.pending() > 0) refuse("the state is not valid or has pending tokens", "snapshot");
+  check_snapshot(own);
   return std::make_unique<CudaSnapshot>(own, place);
 }
 
 void CudaBackend::restore(State& state, const Snapshot& snapshot) {
   const auto* const own = dynamic_cast<const CudaSnapshot*>(&snapshot);
-  if (own == nullptr) refuse("the snapshot is of another layout", "restore");
+  if (own == nullptr || !own->fits(shape_)) refuse("the snapshot is of another backend or model", "restore");
   own->restore(mine(state));
 }
 

@@ -89,8 +89,14 @@ void CudaState::moved() {
 
 void CudaState::make_rows(int64_t count) {
   const int64_t bytes = count * shape_.vocab * static_cast<int64_t>(sizeof(float));
-  if (count > 0 && (!rows_memory_ || rows_memory_->bytes() < bytes || (count == 1 && rows_memory_->bytes() > 2 * bytes)))
-    rows_memory_ = device_->allocate(bytes, "a row of logits");
+  next_rows_ = rows_memory_;
+  if (count > 0 && (!rows_memory_ || rows_memory_->bytes() < bytes || rows_memory_->bytes() > 4 * bytes))
+    next_rows_ = device_->allocate(bytes, "a row of logits");
+}
+
+void CudaState::take_rows() {
+  rows_memory_ = std::move(next_rows_);
+  next_rows_.reset();
   row_bytes_.store(rows_memory_ ? rows_memory_->bytes() : 0, std::memory_order_relaxed);
 }
 

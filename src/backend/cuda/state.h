@@ -32,6 +32,7 @@ struct StateShape {
   int64_t kv_row_bytes = 0;    // of one position in a run
   int64_t keep_bytes = 0;      // of a tentative segment's kept inputs
   int64_t vocab = 0;
+  friend bool operator==(const StateShape&, const StateShape&) = default;
   [[nodiscard]] size_t blocks_for(int64_t positions) const {
     return kv_block_bytes == 0 ? 0 : static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan);
   }
@@ -54,8 +55,9 @@ class CudaState final : public State {
   float* make_left();
   /// The pass is on the stream: what it leaves is what the next one finds.
   void moved();
-  /// Room for `count` rows of logits.
+  /// Room for `count` rows of logits; take_rows() then lets go of the old ones.
   void make_rows(int64_t count);
+  void take_rows();
   float* row(int64_t index) { return rows_memory_->as<float>() + index * shape_.vocab; }
   [[nodiscard]] const float* row(int64_t index) const { return rows_memory_->as<float>() + index * shape_.vocab; }
   float* make_keep();
@@ -80,6 +82,7 @@ class CudaState final : public State {
   std::vector<KvBlockPtr> blocks_;
   MemoryPtr table_;  // device: the blocks' addresses, [blocks_for(capacity)]
   MemoryPtr rows_memory_;
+  MemoryPtr next_rows_;
   MemoryPtr keep_;
   std::atomic<int64_t> bytes_ = 0;
   std::atomic<int64_t> row_bytes_ = 0;
@@ -100,6 +103,7 @@ class CudaSnapshot final : public Snapshot {
   /// "state", and "kv.0", "kv.1", … of 64 positions each.
   [[nodiscard]] std::vector<SnapshotPart> parts() const override;
   void restore(CudaState& state) const;
+  [[nodiscard]] bool fits(const StateShape& shape) const { return shape_ == shape; }
 
  private:
   [[nodiscard]] MemoryPtr moved(const MemoryPtr& memory, bool to_host) const;

@@ -193,7 +193,7 @@ __global__ __launch_bounds__(kSortThreads) void pick_kernel(const PickArgs* asks
   if (ask.log_sum != 0) {
     double total = 0;
     for (int w = 0; w < 32; ++w) total += largest == kNone ? 0 : sums[w];
-    head.log_sum = largest == kNone ? -INFINITY : static_cast<double>(largest) + log(total);
+    head.log_sum = isinf(largest) ? static_cast<double>(largest) : static_cast<double>(largest) + log(total);
   }
   if (count > kPickCapacity) {
     head.count = -1;
