@@ -26,7 +26,7 @@ TEST_P(BackendTest, ThreadsChangeNoBit) {
     Logits expected;
     for (const int threads : {1, 2, 3}) {
       const auto backend = make(model, threads);
-      EXPECT_EQ(backend->description().threads, threads);
+      EXPECT_EQ(backend->description().threads, host_threads(threads));
       const Ids ids = random_ids(backend->config(), 70, 23);
       const auto state = backend->new_state(100);
       Logits logits = prefill(*backend, *state, ids);

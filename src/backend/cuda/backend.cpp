@@ -29,7 +29,7 @@ class CudaBackend final : public Backend {
       : device_(Device::open(options.cuda.device)),
         model_(device_, *weights, options.progress),
         decoder_(device_, model_, options.cuda.overlap, options.cuda.graphs),
-        many_(device_, model_, decoder_, std::max<int64_t>(options.cuda.pass_rows / kChunk, 1) * kChunk),
+        many_(device_, model_, decoder_, std::max<int64_t>((options.cuda.pass_rows + kChunk - 1) / kChunk, 1) * kChunk),
         picker_(device_, decoder_.queue(), model_.config.vocab_size) {
     shape_.state_bytes = std::max<int64_t>(model_.state_elements, 1) * static_cast<int64_t>(sizeof(float));
     shape_.kv_block_bytes = model_.kv_block_bytes;
@@ -113,7 +113,7 @@ void CudaBackend::describe(const BackendOptions& options) {
   description_.kernels = "sm_" + std::to_string(device_->architecture()) + ": int8 products of single rows" +
                          (options.cuda.graphs ? ", one graph a step" : ", no graphs") +
                          (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") +
-                         "; bf16 products of prompts" + (model_.expanded ? "" : " (unpacked each time: little memory)") +
+                         "; f16 products of prompts" + (model_.expanded ? "" : " (unpacked each time: little memory)") +
                          (many_.chunked() || model_.delta_count == 0 ? "; delta rule in chunks"
                                                                       : "; delta rule token by token: unusual dimensions");
   description_.details = device_->name() + ", 15-bit activations, 16-bit KV";

@@ -48,9 +48,10 @@ Decoder::Decoder(std::shared_ptr<Device> device, const Model& model, bool overla
   if (model.attention_count > 0) {
     partial_ = scratch<float>(int64_t{kMaxRows} * c.num_attention_heads * kMaxSpans * (c.head_dim + 2));
   }
-  act_.planes = scratch<uint8_t>(int64_t{kMaxRows} * 2 * model.max_inputs);
-  act_.scales = scratch<float>(int64_t{kMaxRows} * model.max_inputs / 32 * 2);
-  act_.floats = scratch<float>(int64_t{kMaxRows} * model.max_inputs);
+  const int64_t inputs = padded(model.max_inputs, 128);
+  act_.planes = scratch<uint8_t>(int64_t{kMaxRows} * 2 * inputs);
+  act_.scales = scratch<float>(int64_t{kMaxRows} * inputs / 32 * 2);
+  act_.floats = scratch<float>(int64_t{kMaxRows} * inputs);
   staging_ = device_->allocate_pinned(kSlots * static_cast<int64_t>(sizeof(PassArgs)), "staging memory");
   for (cudaEvent_t& event : copied_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
 }

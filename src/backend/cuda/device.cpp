@@ -47,12 +47,18 @@ std::shared_ptr<Device> Device::open(int ordinal) {
                     std::to_string(properties.minor),
                 "cuda", "cards from 8.0 on (Ampere) are supported; use --backend cpu");
   }
+  // One a card, so that what backends of one process share is in one order.
+  static std::mutex mutex;
+  static std::map<int, std::weak_ptr<Device>> opened;
+  const std::lock_guard lock(mutex);
+  if (std::shared_ptr<Device> device = opened[ordinal].lock()) return device;
   std::shared_ptr<Device> device(new Device(ordinal));
   device->use();
   device->processors_ = properties.multiProcessorCount;
   device->architecture_ = properties.major * 10 + properties.minor;
   device->name_ = properties.name;
   check(cudaStreamCreateWithFlags(&device->stream_, cudaStreamNonBlocking), "a stream");
+  opened[ordinal] = device;
   return device;
 }
 

@@ -11,6 +11,9 @@ namespace {
 
 int padded(int64_t n, int to) { return static_cast<int>((n + to - 1) / to * to); }
 
+/// silu(gate) * up may be beyond f16 where a model has outliers: it is stored smaller, and down_proj makes up for it.
+constexpr float kInnerFactor = 1.0F / 16;
+
 /// What a pass reads, one behind the other in one upload.
 struct Layout {
   explicit Layout(int64_t rows)
@@ -155,18 +158,19 @@ bool ManyRows::run(const std::vector<ManyTokens>& segments, const std::function<
   return true;
 }
 
-void ManyRows::product(const Stage& stage, const void* x, GemmOutput mode, void* out, int stride, int limit) {
+void ManyRows::product(const Stage& stage, const void* x, GemmOutput mode, void* out, int stride, int limit,
+                       float factor) {
   for (const Stage::Part& part : stage.parts) {
     const DeviceMatrix& m = part.matrix;
-    const void* w = m.format == Format::bf16 ? m.dense : m.expanded;
+    const void* w = m.expanded;
     if (w == nullptr) {
       launch_expand(queue_.stream, m, expanded_);
       w = expanded_;
     }
-    const bool halves = mode == GemmOutput::silu_bf16;
+    const bool halves = mode == GemmOutput::silu_f16;
     launch_gemm(queue_, x, w, rows_now_, m.rows, m.k_tiles * kTileCols, mode,
                 halves ? out : static_cast<float*>(out) + part.at, stride,
-                halves ? limit : std::min(limit - part.at, m.rows));
+                halves ? limit : std::min(limit - part.at, m.rows), factor);
   }
 }
 
@@ -181,6 +185,13 @@ void ManyRows::delta_mixer(const ModelLayer& layer) {
   in.width = static_cast<int>(model_.config.value_dim());
   in.head = model_.delta.value_dim;
   in.eps = model_.config.rms_norm_eps;
+  DeltaArgs delta;
+  delta.shape = model_.delta;
+  delta.layers = model_.delta_layers;
+  delta.layer = layer.mixer;
+  delta.rows = rows_;
+  delta.out = mixed_;
+  delta.out_stride = mixed_stride_;
   if (chunked_) {
     chunk_.layer = layer.mixer;
     chunk_.chunks = chunk_args_;
@@ -190,22 +201,15 @@ void ManyRows::delta_mixer(const ModelLayer& layer) {
     chunk_.row_count = rows_now_;
     launch_chunks(queue_, chunk_);
   } else {
-    DeltaArgs delta;
-    delta.shape = model_.delta;
-    delta.layers = model_.delta_layers;
-    delta.layer = layer.mixer;
-    delta.rows = rows_;
-    delta.out = mixed_;
-    delta.out_stride = mixed_stride_;
     launch_delta_steps(queue_, delta, pass_, segments_now_);
-    launch_windows(queue_, delta, pass_, segments_now_);
   }
+  launch_windows(queue_, delta, pass_, segments_now_);
   if (128 % in.head != 0 || in.head % 4 != 0) {
     launch_gated_norm(queue_, in, nullptr, rows_now_, mixed_, mixed_stride_);
     in.mode = Input::plain;
   }
   const int stride = padded(in.width, kTileCols);
-  launch_inputs_bf16(queue_, in, rows_now_, stride, inputs_);
+  launch_inputs_f16(queue_, in, rows_now_, stride, inputs_);
   product(layer.out, inputs_, GemmOutput::add, hidden_, static_cast<int>(hidden_stride_),
           static_cast<int>(model_.config.hidden_size));
 }
@@ -233,16 +237,16 @@ void ManyRows::mlp(const ModelLayer& layer) {
   in.weight = layer.post_norm;
   in.width = static_cast<int>(model_.config.hidden_size);
   in.eps = model_.config.rms_norm_eps;
-  launch_inputs_bf16(queue_, in, rows_now_, padded(in.width, kTileCols), inputs_);
+  launch_inputs_f16(queue_, in, rows_now_, padded(in.width, kTileCols), inputs_);
   if (layer.pairs) {
-    product(layer.gate_up, inputs_, GemmOutput::silu_bf16, inner_, inner_stride_, inner);
+    product(layer.gate_up, inputs_, GemmOutput::silu_f16, inner_, inner_stride_, inner, kInnerFactor);
   } else {
     product(layer.gate_up, inputs_, GemmOutput::store, rows_, model_.max_width, layer.gate_up.width);
-    launch_silu_bf16(queue_, rows_, rows_ + layer.gate_up.at[1], model_.max_width, rows_now_, inner, inner_,
-                     inner_stride_);
+    launch_silu_f16(queue_, rows_, rows_ + layer.gate_up.at[1], model_.max_width, rows_now_, inner, inner_,
+                     inner_stride_, kInnerFactor);
   }
   product(layer.down, inner_, GemmOutput::add, hidden_, static_cast<int>(hidden_stride_),
-          static_cast<int>(model_.config.hidden_size));
+          static_cast<int>(model_.config.hidden_size), 1.0F / kInnerFactor);
 }
 
 void ManyRows::layer(const ModelLayer& layer) {
@@ -253,7 +257,7 @@ void ManyRows::layer(const ModelLayer& layer) {
   in.weight = layer.input_norm;
   in.width = static_cast<int>(model_.config.hidden_size);
   in.eps = model_.config.rms_norm_eps;
-  launch_inputs_bf16(queue_, in, rows_now_, padded(in.width, kTileCols), inputs_);
+  launch_inputs_f16(queue_, in, rows_now_, padded(in.width, kTileCols), inputs_);
   product(layer.in, inputs_, GemmOutput::store, rows_, model_.max_width, layer.in.width);
   if (layer.delta) {
     delta_mixer(layer);

@@ -1,4 +1,4 @@
-// A pass over many rows: whole prompts or slices of them, products on bf16 weights, the delta rule in chunks of 64,
+// A pass over many rows: whole prompts or slices of them, products on f16 weights, the delta rule in chunks of 64,
 // attention in tiles. Rows of several segments stand one below the other; products see them all at once.
 //
 // A segment has at least two tokens here and begins where its state stands. Not thread-safe: the backend's lock.
@@ -42,7 +42,8 @@ class ManyRows {
  private:
   void upload(const std::vector<ManyTokens>& segments);
   void layer(const ModelLayer& layer);
-  void product(const Stage& stage, const void* x, GemmOutput mode, void* out, int stride, int limit);
+  void product(const Stage& stage, const void* x, GemmOutput mode, void* out, int stride, int limit,
+               float factor = 1);
   void delta_mixer(const ModelLayer& layer);
   void attention_mixer(const ModelLayer& layer);
   void mlp(const ModelLayer& layer);
@@ -57,7 +58,7 @@ class ManyRows {
   const bool chunked_;
   int64_t hidden_stride_;
   int mixed_stride_;
-  int inner_stride_;   // of bf16 rows that down_proj reads
+  int inner_stride_;   // of f16 rows that down_proj reads
   int mixed_half_stride_;
   int64_t scratch_bytes_ = 0;
   std::vector<MemoryPtr> memory_;
@@ -80,12 +81,12 @@ class ManyRows {
 
   float* hidden_ = nullptr;   // [row][hidden_stride]
   float* rotary_ = nullptr;   // [row][rotary_dim]
-  void* inputs_ = nullptr;    // bf16 [row][padded columns of any input]
+  void* inputs_ = nullptr;    // f16 [row][padded columns of any input]
   float* rows_ = nullptr;     // [row][max_width]
   float* mixed_ = nullptr;    // [row][mixed_stride]
-  void* inner_ = nullptr;     // bf16 [row][inner_stride]
+  void* inner_ = nullptr;     // f16 [row][inner_stride]
   void* q_ = nullptr;         // f16 [row][heads][head_dim]
-  void* expanded_ = nullptr;  // bf16 of one stage part, when the model does not keep them
+  void* expanded_ = nullptr;  // f16 of one stage part, when the model does not keep them
   ChunkArgs chunk_;
 };
 

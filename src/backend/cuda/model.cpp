@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "prosa/error.h"
 
 namespace prosa::backend::cuda {
 namespace {
@@ -83,20 +84,16 @@ class Loader {
     return stage;
   }
 
-  /// The bf16 form of a stage's matrices, for passes of many rows.
+  /// The f16 form of a stage's matrices, for passes of many rows.
   void expand(Stage& stage) {
     for (Stage::Part& part : stage.parts) {
       DeviceMatrix& m = part.matrix;
-      if (m.format == Format::bf16) {
-        m.expanded = m.dense;
-        continue;
-      }
-      void* const to = keep(bf16_bytes(m))->as();
+      void* const to = keep(f16_bytes(m))->as();
       launch_expand(device_->stream(), m, to);
       m.expanded = to;
     }
   }
-  static int64_t bf16_bytes(const DeviceMatrix& m) { return int64_t{2} * m.rows * m.k_tiles * kTileCols; }
+  static int64_t f16_bytes(const DeviceMatrix& m) { return int64_t{2} * m.rows * m.k_tiles * kTileCols; }
 
  private:
   struct Slab {
@@ -111,6 +108,14 @@ class Loader {
     return model_.memory_.back();
   }
 
+  /// A slice is what a warp has in flight at once, where a block has room for so many warps.
+  static void slice(DeviceMatrix& m, bool pairs) {
+    const int most = pairs ? kMaxPairSlices : kMaxSlices;
+    m.per_slice = 4;
+    while ((m.k_tiles + m.per_slice - 1) / m.per_slice > most) m.per_slice += 4;
+    m.slices = (m.k_tiles + m.per_slice - 1) / m.per_slice;
+  }
+
   DeviceMatrix make(const std::vector<const Matrix*>& matrices, bool pairs) {
     const Kind kind = kind_of(*matrices.front());
     DeviceMatrix m;
@@ -120,7 +125,7 @@ class Loader {
     m.scale_type = kind.scale_type;
     m.cols = static_cast<int>(matrices.front()->cols);
     m.k_tiles = padded(m.cols, kTileCols) / kTileCols;
-    m.slices = std::clamp((m.k_tiles + 3) / 4, 1, pairs ? kMaxPairSlices : kMaxSlices);
+    slice(m, pairs);
     for (const Matrix* matrix : matrices) m.rows += padded(matrix->rows, kTileRows);
     const int64_t elements = static_cast<int64_t>(m.rows) * m.k_tiles * kTileCols;
     if (m.format == Format::quantized) {
@@ -132,7 +137,7 @@ class Loader {
       m.dense = keep(bytes)->as();
       device_->clear(const_cast<void*>(m.dense), bytes);
     }
-    model_.largest_expanded = std::max(model_.largest_expanded, bf16_bytes(m));
+    model_.largest_expanded = std::max(model_.largest_expanded, f16_bytes(m));
     int first_row = 0;
     for (size_t i = 0; i < matrices.size(); ++i) {
       fill(*matrices[i], m, pairs ? static_cast<int>(i) * kTileRows : first_row, pairs ? 2 : 1);
@@ -231,6 +236,19 @@ AttentionShape attention_shape(const ModelConfig& c) {
 Model::Model(std::shared_ptr<Device> device, const Weights& weights, const std::function<void(double)>& progress)
     : config(weights.config), delta(delta_shape(weights.config)), attention(attention_shape(weights.config)) {
   device->use();
+  for (const int64_t width : {config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()}) {
+    if (width % 4 == 0) continue;
+    throw Error(ErrorCode::unsupported, "a width of " + std::to_string(width) + ", which is no multiple of 4",
+                "config.json", "use --backend cpu");
+  }
+  if (config.head_dim > 256 || config.head_dim % 8 != 0 || config.linear_key_head_dim > 256) {
+    throw Error(ErrorCode::unsupported, "heads of " + std::to_string(config.head_dim) + " and " +
+                std::to_string(config.linear_key_head_dim) + " dims", "config.json", "use --backend cpu");
+  }
+  if (config.linear_conv_kernel_dim < 2 || config.linear_conv_kernel_dim > 4) {
+    throw Error(ErrorCode::unsupported, "a convolution of " + std::to_string(config.linear_conv_kernel_dim) + " taps",
+                "config.json", "use --backend cpu");
+  }
   Loader loader(*this, device, weights.byte_size(), progress);
   conv_elements = static_cast<int64_t>(delta.kernel) * delta.conv_dim;
   const int64_t matrices = static_cast<int64_t>(delta.value_heads) * delta.value_tiles * delta.key_dim * kStateColumns;
@@ -291,12 +309,12 @@ Model::Model(std::shared_ptr<Device> device, const Weights& weights, const std::
   delta.stride = max_width;
   attention.stride = max_width;
 
-  // With room to spare the layers stand there in bf16 too, and passes of many rows need not unpack them.
+  // With room to spare the layers stand there in f16 too, and passes of many rows need not unpack them.
   int64_t bytes = 0;
   for (const ModelLayer& layer : layers) {
     for (const Stage* stage : {&layer.in, &layer.out, &layer.gate_up, &layer.down}) {
       for (const Stage::Part& part : stage->parts)
-        bytes += part.matrix.format == Format::bf16 ? 0 : Loader::bf16_bytes(part.matrix);
+        bytes += Loader::f16_bytes(part.matrix);
     }
   }
   expanded = bytes * 4 < device->free_bytes();

@@ -64,8 +64,8 @@ class Model {
   int max_width = 0;           // of a row of products
   int max_inputs = 0;          // padded columns of an input
   int64_t weight_bytes = 0;
-  int64_t largest_expanded = 0;  // bytes of the largest stage part in bf16
-  bool expanded = false;         // every layer's matrices stand there in bf16 too
+  int64_t largest_expanded = 0;  // bytes of the largest stage part in f16
+  bool expanded = false;         // every layer's matrices stand there in f16 too
 
  private:
   friend class Loader;

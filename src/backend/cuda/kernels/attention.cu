@@ -33,8 +33,9 @@ struct Halves {
 /// kE: dims of a lane.
 template <int kE>
 __global__ __launch_bounds__(kWarps * 32) void span_kernel(AttentionArgs args, const PassArgs* pass) {
-  __shared__ float queries[kHeads][kMaxHeadDim];
-  __shared__ __align__(16) float scratch[kWarps][kMaxHeadDim];
+  constexpr int kDims = kE * 32;
+  __shared__ float queries[kHeads][kDims];
+  __shared__ __align__(16) float scratch[kWarps][kHeads][kDims];
   __shared__ float largest[kWarps][kHeads];
   __shared__ float totals[kWarps][kHeads];
   signal_next();
@@ -67,7 +68,7 @@ __global__ __launch_bounds__(kWarps * 32) void span_kernel(AttentionArgs args, c
     for (int p = max(begin, row.first_position) + warp - kHeads; p < end; p += kWarps - kHeads) {
       const int back = row.position - p;
       store_kv(args, mine - static_cast<int64_t>(back) * s.stride, rotary - static_cast<int64_t>(back) * s.rotary_dim,
-               kv_head, p, const_cast<uint16_t*>(row.kv[p / kKvSpan]), scratch[warp], lane);
+               kv_head, p, const_cast<uint16_t*>(row.kv[p / kKvSpan]), scratch[warp][0], lane);
     }
   }
   __syncthreads();
@@ -141,33 +142,36 @@ __global__ __launch_bounds__(kWarps * 32) void span_kernel(AttentionArgs args, c
       totals[warp][h] = total[h];
     }
   }
-  // The warps' sums, one head after the other.
-  const int stride = s.head_dim + 2;
+  __syncthreads();  // scratch has been the keys' until here
+  if (inside) {
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
-    if (h >= heads) break;
-    __syncthreads();
+    for (int h = 0; h < kHeads; ++h) {
 #pragma unroll
-    for (int e = 0; e < kE; ++e) {
-      if (inside) scratch[warp][d0 + e] = out[h][e];
+      for (int e = 0; e < kE; ++e) scratch[warp][h][d0 + e] = out[h][e];
     }
-    __syncthreads();
+  }
+  __syncthreads();
+  const int stride = s.head_dim + 2;
+  for (int h = warp % kHeads; h < heads; h += kHeads) {  // two warps a head
     float best = kNone;
+#pragma unroll
     for (int w = 0; w < kWarps; ++w) best = fmaxf(best, largest[w][h]);
-    float* const to = args.partial +
-                      ((static_cast<int64_t>(index) * s.heads + head0 + h) * kMaxSpans + blockIdx.x) * stride;
+    float* const to =
+        args.partial + ((static_cast<int64_t>(index) * s.heads + head0 + h) * kMaxSpans + blockIdx.x) * stride;
     float sum = 0;
     float factor[kWarps];
+#pragma unroll
     for (int w = 0; w < kWarps; ++w) {
       factor[w] = largest[w][h] == kNone ? 0.0F : __expf(largest[w][h] - best);
       sum = __fmaf_rn(factor[w], totals[w][h], sum);
     }
-    for (int d = static_cast<int>(threadIdx.x); d < s.head_dim; d += kWarps * 32) {
+    for (int d = lane + warp / kHeads * 32; d < s.head_dim; d += 64) {
       float y = 0;
-      for (int w = 0; w < kWarps; ++w) y = factor[w] == 0.0F ? y : __fmaf_rn(factor[w], scratch[w][d], y);
+#pragma unroll
+      for (int w = 0; w < kWarps; ++w) y = __fmaf_rn(factor[w], scratch[w][h][d], y);
       to[d] = y;
     }
-    if (threadIdx.x == 0) {
+    if (lane == 0 && warp < kHeads) {
       to[s.head_dim] = best;
       to[s.head_dim + 1] = sum;
     }

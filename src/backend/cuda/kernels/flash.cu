@@ -51,7 +51,7 @@ __device__ inline void load_tile(uint16_t* to, const uint16_t* from, int64_t str
 /// kDims: head_dim rounded up to 32, 64, 128 or 256. head_dim must be a multiple of 8.
 template <int kDims>
 __global__ __launch_bounds__(kThreads) void flash_kernel(AttentionArgs args, const ManySegment* segments,
-                                                         const uint16_t* q, __nv_bfloat16* out, int out_stride) {
+                                                         const uint16_t* q, __half* out, int out_stride) {
   constexpr int kPitch = kDims + 8;
   extern __shared__ __align__(16) uint16_t tiles[];
   uint16_t* const queries = tiles;
@@ -171,14 +171,14 @@ __global__ __launch_bounds__(kThreads) void flash_kernel(AttentionArgs args, con
     const float norm = 1.0F / total[half];
     const float* const gate = args.rows + row * s.stride + (head * 2 + 1) * s.head_dim;
     if (head == s.heads - 1) {  // columns that pad a row meet zero weights, but must be numbers
-      for (int c = s.heads * s.head_dim + lane % 4; c < out_stride; c += 4) out[row * out_stride + c] = __float2bfloat16(0.0F);
+      for (int c = s.heads * s.head_dim + lane % 4; c < out_stride; c += 4) out[row * out_stride + c] = __float2half(0.0F);
     }
 #pragma unroll
     for (int n = 0; n < kDims / 8; ++n) {
       const int d = n * 8 + lane % 4 * 2;
       if (d >= s.head_dim) continue;
       *reinterpret_cast<uint32_t*>(out + row * out_stride + head * s.head_dim + d) =
-          pack_bf16(o[n][2 * half] * norm * sigmoid(gate[d]), o[n][2 * half + 1] * norm * sigmoid(gate[d + 1]));
+          pack_f16(o[n][2 * half] * norm * sigmoid(gate[d]), o[n][2 * half + 1] * norm * sigmoid(gate[d + 1]));
     }
   }
 }
@@ -189,7 +189,7 @@ void start(const Queue& queue, const AttentionArgs& args, const ManySegment* seg
   constexpr size_t kShared = 3 * 64 * (kDims + 8) * sizeof(uint16_t);
   allow_shared(flash_kernel<kDims>, kShared);
   launch(queue, flash_kernel<kDims>, dim3((longest + kQueries - 1) / kQueries, args.shape.heads, segment_count),
-         dim3(kThreads), kShared, args, segments, static_cast<const uint16_t*>(q), static_cast<__nv_bfloat16*>(out),
+         dim3(kThreads), kShared, args, segments, static_cast<const uint16_t*>(q), static_cast<__half*>(out),
          out_stride);
 }
 

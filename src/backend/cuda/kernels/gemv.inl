@@ -11,44 +11,77 @@ int tile_rows_a_block(const DeviceMatrix& m, Output mode) {
   return rows;
 }
 
-template <int kBits, bool kGroup32, int kTiles, bool kFused, bool kOnce>
-void start(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, ActView act, const OutputArgs& out,
-           const PassArgs* pass) {
-  auto* const kernel = gemv_kernel<kBits, kGroup32, kTiles, kFused, kOnce>;
+template <int kBits, bool kGroup32, Input kIn, Output kOut>
+void start_few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out,
+               const PassArgs* pass) {
   const int per_block = tile_rows_a_block(m, out.mode);
   const int warps = per_block * m.slices;
-  constexpr int kTokens = 4 * kTiles;
-  size_t shared = static_cast<size_t>(warps) * kTileRows * (kTokens + 1) * sizeof(float);
-  if (kFused) {
-    act.plane_stride = (m.k_tiles | 1) * 64;
-    shared += static_cast<size_t>(kTokens) * (act.groups * sizeof(float2) + ((m.k_tiles + 1) / 2 + 3) * sizeof(float) +
-                                              2 * static_cast<size_t>(act.plane_stride));
+  const size_t shared = static_cast<size_t>(warps) * (kTileRows * (kFewRows + 1) * sizeof(float) + sizeof(WarpInputs));
+  launch(queue, gemv_few_kernel<kBits, kGroup32, kIn, kOut>, dim3((m.rows / kTileRows + per_block - 1) / per_block),
+         dim3(warps * 32), shared, m, in, out, pass, per_block);
+}
+
+/// Whether a kernel of decoding has this combination; if so, it is launched.
+template <int kBits, bool kGroup32>
+bool few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out, const PassArgs* pass) {
+  if (m.per_slice > kBatchTiles || out.mode == Output::logits) return false;
+  if (in.mode == Input::norm && out.mode == Output::store) {
+    start_few<kBits, kGroup32, Input::norm, Output::store>(queue, m, in, out, pass);
+  } else if (in.mode == Input::norm && out.mode == Output::silu) {
+    start_few<kBits, kGroup32, Input::norm, Output::silu>(queue, m, in, out, pass);
+  } else if (in.mode == Input::gated && out.mode == Output::add) {
+    start_few<kBits, kGroup32, Input::gated, Output::add>(queue, m, in, out, pass);
+  } else if (in.mode == Input::plain && out.mode == Output::add) {
+    start_few<kBits, kGroup32, Input::plain, Output::add>(queue, m, in, out, pass);
+  } else if (in.mode == Input::silu && out.mode == Output::add) {
+    start_few<kBits, kGroup32, Input::silu, Output::add>(queue, m, in, out, pass);
+  } else {
+    return false;
   }
-  allow_shared(kernel, shared);
-  int blocks = (m.rows / kTileRows + per_block - 1) / per_block;
-  if (!kOnce) blocks = min(blocks, queue.processors * 2);
-  launch(queue, kernel, dim3(blocks), dim3(warps * 32), shared, m, in, act, out, pass, per_block);
+  return true;
+}
+
+template <int kBits, bool kGroup32, int kTiles, bool kFused>
+void start_stream(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, ActView act, const OutputArgs& out,
+                  const PassArgs* pass) {
+  size_t shared = 0;
+  if (kFused) {
+    act.plane_stride = (m.k_tiles + 1) / 2 * kSegment + 64;
+    act.groups = (m.k_tiles + 1) / 2 * (kGroup32 ? 4 : 2);
+    shared = static_cast<size_t>(4) * (2 * act.plane_stride + act.groups * sizeof(float2));
+  }
+  const int units = m.rows / kTileRows / (out.mode == Output::silu ? 2 : 1);
+  const int warps = units >= 16 * queue.processors ? 8 : 1;
+  const int blocks = min((units + warps - 1) / warps, queue.processors * (kTiles == 1 ? 2 : 1) * (8 / warps));
+  launch(queue, gemv_stream_kernel<kBits, kGroup32, kTiles, kFused>, dim3(blocks), dim3(warps * 32), shared, m, in, act,
+         out, pass);
 }
 
 template <int kBits, bool kGroup32>
-void choose(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView& act, const OutputArgs& out,
+bool choose(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView* act, const OutputArgs& out,
             const PassArgs* pass, int max_rows) {
-  const int blocks = m.rows / kTileRows / tile_rows_a_block(m, out.mode);
-  const bool once = m.k_tiles <= m.slices * kBatchTiles && blocks <= 4 * queue.processors;
-  if (max_rows <= 4) {
-    if (once) return start<kBits, kGroup32, 1, true, true>(queue, m, in, act, out, pass);
-    return start<kBits, kGroup32, 1, true, false>(queue, m, in, act, out, pass);
+  if (act == nullptr) {
+    if (few<kBits, kGroup32>(queue, m, in, out, pass)) return true;
+    if (in.mode != Input::norm) return false;
+    start_stream<kBits, kGroup32, 1, true>(queue, m, in, ActView{}, out, pass);
+    return true;
   }
-  if (max_rows <= 16) return start<kBits, kGroup32, 4, false, false>(queue, m, in, act, out, pass);
-  start<kBits, kGroup32, 16, false, false>(queue, m, in, act, out, pass);
+  if (max_rows <= kFewRows) {
+    start_stream<kBits, kGroup32, 1, false>(queue, m, in, *act, out, pass);
+  } else if (max_rows <= 16) {
+    start_stream<kBits, kGroup32, 4, false>(queue, m, in, *act, out, pass);
+  } else {
+    start_stream<kBits, kGroup32, 16, false>(queue, m, in, *act, out, pass);
+  }
+  return true;
 }
 
 }  // namespace
 
-void PROSA_GEMV_NAME(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView& act,
+bool PROSA_GEMV_NAME(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView* act,
                      const OutputArgs& out, const PassArgs* pass, int max_rows) {
   if (m.group == 32) return choose<kInstanceBits, true>(queue, m, in, act, out, pass, max_rows);
-  choose<kInstanceBits, false>(queue, m, in, act, out, pass, max_rows);
+  return choose<kInstanceBits, false>(queue, m, in, act, out, pass, max_rows);
 }
 
 }  // namespace prosa::backend::cuda

@@ -28,9 +28,8 @@ __device__ inline void make_head(const float* x, const float* weight, const floa
   __syncwarp();
 }
 
-/// Saturated: a value beyond f16 stays the largest one.
 __device__ inline uint16_t to_f16(float x) {
-  const __half h = __float2half_rn(fminf(fmaxf(x, -65504.0F), 65504.0F));
+  const __half h = __float2half_rn(f16_range(x));
   return *reinterpret_cast<const uint16_t*>(&h);
 }
 

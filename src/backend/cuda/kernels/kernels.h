@@ -26,8 +26,8 @@ struct ActBuffers {
 /// more than four rows.
 void launch_product(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out,
                     const PassArgs* pass, int max_rows, const ActBuffers& act);
-/// Inputs alone: rows [first, first + count) of in -> bf16 [count][width64], or floats, or planes.
-void launch_inputs_bf16(const Queue& queue, const InputArgs& in, int rows, int stride, void* out);
+/// Inputs alone -> f16 [rows][stride], zeros behind the width.
+void launch_inputs_f16(const Queue& queue, const InputArgs& in, int rows, int stride, void* out);
 void launch_gated_norm(const Queue& queue, const InputArgs& in, const PassArgs* pass, int max_rows, float* out,
                        int out_stride);
 
@@ -41,7 +41,7 @@ void launch_pack_dense(cudaStream_t stream, const void* data, int source_type, i
                        int first_row, int tile_step);
 void launch_pack_exact(cudaStream_t stream, const uint8_t* weight, const float* scales, const float* biases, int bits,
                        int group, int rows, const DeviceMatrix& m, int first_row, int tile_step);
-/// m -> bf16 [rows][k_tiles * 64]
+/// m -> f16 [rows][k_tiles * 64]
 void launch_expand(cudaStream_t stream, const DeviceMatrix& m, void* out);
 
 // ---- decode
@@ -100,18 +100,18 @@ struct ManySegment {
   uint16_t* const* kv = nullptr;
 };
 
-enum class GemmOutput : int { store, add, silu_bf16 };
-/// x bf16 [rows][k], w bf16 [n][k]; k a multiple of 64, n of 16.
-/// store: out float [rows][stride] = x w^T; add: +=; silu_bf16: bf16 out of gate and up tiles in pairs.
+enum class GemmOutput : int { store, add, silu_f16 };
+/// x f16 [rows][k], w f16 [n][k]; k a multiple of 64, n of 16.
+/// store: out float [rows][stride] = x w^T; add: +=; all of it times `factor`. silu_f16: f16 out of gate and up tiles in pairs.
 void launch_gemm(const Queue& queue, const void* x, const void* w, int rows, int n, int k, GemmOutput mode, void* out,
-                 int stride, int limit);
-void launch_silu_bf16(const Queue& queue, const float* gate, const float* up, int stride, int rows, int width, void* out,
-                      int out_stride);
+                 int stride, int limit, float factor);
+void launch_silu_f16(const Queue& queue, const float* gate, const float* up, int stride, int rows, int width, void* out,
+                      int out_stride, float factor);
 
 /// Norms and turns queries and keys, stores keys and values.    q: f16 [rows][heads][head_dim], scaled
 void launch_heads(const Queue& queue, const AttentionArgs& args, const ManyRow* rows, const ManySegment* segments,
                   int count, void* q);
-/// out bf16 [rows][out_stride] = softmax(q k) v * sigmoid(gate)
+/// out f16 [rows][out_stride] = softmax(q k) v * sigmoid(gate)
 void launch_flash(const Queue& queue, const AttentionArgs& args, const ManyRow* rows, const ManySegment* segments,
                   int segment_count, int longest, const void* q, void* out, int out_stride);
 
@@ -123,7 +123,7 @@ struct ChunkArgs {
   const int2* chunks = nullptr;     // [chunk count] {segment, first row of the chunk in the pass}
   const ManySegment* segments = nullptr;
   int chunk_count = 0, segment_count = 0, row_count = 0;
-  // scratch, [row] of each: bf16 unless said otherwise
+  // scratch, [row] of each: f16 unless said otherwise
   void* q = nullptr;       // [row][key heads][128]
   void* k = nullptr;
   void* v = nullptr;       // [row][value heads][128]: later the solved values

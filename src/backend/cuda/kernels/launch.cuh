@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <mutex>
+#include <set>
 #include <utility>
 
 #include "backend/cuda/device_error.h"
@@ -10,9 +12,20 @@
 
 namespace prosa::backend::cuda {
 
+/// Every kernel asks for the same division between cache and shared memory: kernels of different ones cannot overlap.
+inline void same_division(const void* kernel) {
+  static std::mutex mutex;
+  static std::set<const void*> done;
+  const std::lock_guard lock(mutex);
+  if (!done.insert(kernel).second) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+        "shared memory");
+}
+
 template <typename... Params, typename... Args>
 void launch(const Queue& queue, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared, Args&&... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  same_division(reinterpret_cast<const void*>(kernel));
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;

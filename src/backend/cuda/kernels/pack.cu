@@ -1,4 +1,4 @@
-// Weights into the order in which the products read them, and back: packing, expanding to bf16, rows of the embedding.
+// Weights into the order in which the products read them, and back: packing, expanding to f16, rows of the embedding.
 //
 // A tile is 16 rows x 64 columns, [planes of the bit width]: 8 bits as they are, else 4, 2 and 1 bits (5 = 4 + 1,
 // 6 = 4 + 2, 3 = 2 + 1). Lane 4r + c of a warp has the rows r and r + 8 and in each half of 32 columns the columns
@@ -186,7 +186,7 @@ __global__ void expand_kernel(DeviceMatrix m, uint2* out) {
   if (row >= m.rows) return;
   float v[4];
   for (int i = 0; i < 4; ++i) v[i] = col + i < m.cols ? weight_at(m, row, col + i) : 0.0F;
-  out[index] = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
+  out[index] = {pack_f16(v[0], v[1]), pack_f16(v[2], v[3])};
 }
 
 /// A block a row: the token's embedding, and the sines of its position for all layers.

@@ -4,8 +4,9 @@
 
 namespace prosa::backend::cuda {
 
-#define PROSA_DECLARE_GEMV(bits)                                                                            \
-  void launch_gemv_##bits(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView& act, \
+/// act null: makes its inputs itself, or returns false when it cannot.
+#define PROSA_DECLARE_GEMV(bits)                                                                              \
+  bool launch_gemv_##bits(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView* act, \
                           const OutputArgs& out, const PassArgs* pass, int max_rows);
 PROSA_DECLARE_GEMV(2)
 PROSA_DECLARE_GEMV(3)
@@ -17,36 +18,59 @@ PROSA_DECLARE_GEMV(8)
 
 namespace {
 
-enum class Made : int { planes, floats, bf16 };
+enum class Made : int { planes32, planes64, floats, halves };
 
-/// A block a row. `pass` null: `count` rows.
-__global__ void inputs_kernel(InputArgs in, Made made, int k_tiles, int group, uint8_t* planes, float2* scales,
-                              int groups, float* floats, uint2* halves, int stride, const PassArgs* pass) {
-  extern __shared__ float squares[];
+struct MadeArgs {
+  uint8_t* planes = nullptr;  // [row][2][columns]
+  float2* scales = nullptr;   // [row][groups]
+  float* floats = nullptr;    // [row][columns]
+  uint2* halves = nullptr;    // f16 [row][columns]
+  int columns = 0;            // padded; planes: to whole segments
+};
+
+/// A block a row. `pass` null: as many rows as blocks.
+template <Input kIn, Made kMade>
+__global__ void inputs_kernel(InputArgs in, MadeArgs to, const PassArgs* pass) {
   signal_next();
   wait_previous();
   const int row = blockIdx.x;
   if (pass != nullptr && row >= pass->rows) return;
   const int lane = threadIdx.x % 32;
-  const int segments = (k_tiles * kTileCols + kSegment - 1) / kSegment;
-  if (in.mode == Input::norm) {
-    for (int s = threadIdx.x / 32; s < segments; s += blockDim.x / 32) {
-      const float sum = segment_squares(in, row, s, lane);
-      if (lane == 0) squares[s] = sum;
-    }
-    __syncthreads();
-  }
-  for (int s = threadIdx.x / 32; s < segments; s += blockDim.x / 32) {
-    const float4 v = input_four(in, row, s, lane, squares);
+  const float scale = kIn == Input::norm ? row_scale(in, row, lane) : 1.0F;
+  for (int s = threadIdx.x / 32; s * kSegment < to.columns; s += blockDim.x / 32) {
+    const float4 v = input_four<kIn>(in, row, s, lane, input_weight<kIn>(in, s, lane), scale);
     const int col = s * kSegment + lane * 4;
-    if (made == Made::planes) {
-      quantize_segment(v, s, lane, group, k_tiles, planes + static_cast<int64_t>(row) * 2 * k_tiles * kTileCols,
-                       k_tiles * kTileCols, scales + static_cast<int64_t>(row) * groups);
-    } else if (col < stride && made == Made::floats) {
-      *reinterpret_cast<float4*>(floats + static_cast<int64_t>(row) * stride + col) = v;
-    } else if (col < stride) {
-      halves[(static_cast<int64_t>(row) * stride + col) / 4] = {pack_bf16(v.x, v.y), pack_bf16(v.z, v.w)};
+    if constexpr (kMade == Made::planes32 || kMade == Made::planes64) {
+      constexpr bool kGroup32 = kMade == Made::planes32;
+      constexpr int kGroups = kGroup32 ? 4 : 2;  // of a segment
+      uint8_t* const high = to.planes + static_cast<int64_t>(row) * 2 * to.columns + s * kSegment;
+      quantize_segment<kGroup32>(v, lane, high, high + to.columns,
+                                 to.scales + static_cast<int64_t>(row) * (to.columns / kSegment * kGroups) + s * kGroups);
+    } else if (col < to.columns) {
+      const int64_t at = static_cast<int64_t>(row) * to.columns + col;
+      if constexpr (kMade == Made::floats) *reinterpret_cast<float4*>(to.floats + at) = v;
+      if constexpr (kMade == Made::halves) to.halves[at / 4] = {pack_f16(v.x, v.y), pack_f16(v.z, v.w)};
     }
+  }
+}
+
+template <Input kIn>
+void make(const Queue& queue, const InputArgs& in, Made made, const MadeArgs& to, const PassArgs* pass, int rows) {
+  const dim3 block(256);
+  switch (made) {
+    case Made::planes32: return launch(queue, inputs_kernel<kIn, Made::planes32>, dim3(rows), block, 0, in, to, pass);
+    case Made::planes64: return launch(queue, inputs_kernel<kIn, Made::planes64>, dim3(rows), block, 0, in, to, pass);
+    case Made::floats: return launch(queue, inputs_kernel<kIn, Made::floats>, dim3(rows), block, 0, in, to, pass);
+    case Made::halves: return launch(queue, inputs_kernel<kIn, Made::halves>, dim3(rows), block, 0, in, to, pass);
+  }
+}
+
+void make(const Queue& queue, const InputArgs& in, Made made, const MadeArgs& to, const PassArgs* pass, int rows) {
+  switch (in.mode) {
+    case Input::plain: return make<Input::plain>(queue, in, made, to, pass, rows);
+    case Input::norm: return make<Input::norm>(queue, in, made, to, pass, rows);
+    case Input::gated: return make<Input::gated>(queue, in, made, to, pass, rows);
+    case Input::silu: return make<Input::silu>(queue, in, made, to, pass, rows);
   }
 }
 
@@ -122,10 +146,11 @@ __global__ void gated_norm_kernel(InputArgs in, const PassArgs* pass, float* out
 
 }  // namespace
 
-void launch_inputs_bf16(const Queue& queue, const InputArgs& in, int rows, int stride, void* out) {
-  const int k_tiles = stride / kTileCols;
-  launch(queue, inputs_kernel, dim3(rows), dim3(256), static_cast<size_t>(k_tiles) * sizeof(float), in, Made::bf16,
-         k_tiles, 0, nullptr, nullptr, 0, nullptr, static_cast<uint2*>(out), stride, nullptr);
+void launch_inputs_f16(const Queue& queue, const InputArgs& in, int rows, int stride, void* out) {
+  MadeArgs to;
+  to.halves = static_cast<uint2*>(out);
+  to.columns = stride;
+  make(queue, in, Made::halves, to, nullptr, rows);
 }
 
 void launch_gated_norm(const Queue& queue, const InputArgs& in, const PassArgs* pass, int max_rows, float* out,
@@ -135,11 +160,11 @@ void launch_gated_norm(const Queue& queue, const InputArgs& in, const PassArgs* 
 
 void launch_product(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out,
                     const PassArgs* pass, int max_rows, const ActBuffers& act) {
-  const size_t shared = static_cast<size_t>(m.k_tiles) * sizeof(float);
+  MadeArgs to;
   if (m.format != Format::quantized) {
-    const int stride = m.k_tiles * kTileCols;
-    launch(queue, inputs_kernel, dim3(max_rows), dim3(256), shared, in, Made::floats, m.k_tiles, 0, nullptr, nullptr, 0,
-           act.floats, nullptr, stride, pass);
+    to.floats = act.floats;
+    to.columns = m.k_tiles * kTileCols;
+    make(queue, in, Made::floats, to, pass, max_rows);
     const dim3 grid((m.rows / 2 + kTileRows - 1 + 7) / 8);
     if (m.format == Format::bf16) {
       launch(queue, dense_kernel<__nv_bfloat16>, grid, dim3(256), 0, m, act.floats, out, pass);
@@ -148,24 +173,23 @@ void launch_product(const Queue& queue, const DeviceMatrix& m, const InputArgs& 
     }
     return;
   }
-  const int group = m.group == 32 ? 32 : 64;
-  ActView view;
-  view.planes = act.planes;
-  view.scales = reinterpret_cast<const float2*>(act.scales);
-  view.plane_stride = m.k_tiles * kTileCols;
-  view.groups = m.k_tiles * kTileCols / group;
-  if (max_rows > 4) {
-    launch(queue, inputs_kernel, dim3(max_rows), dim3(256), shared, in, Made::planes, m.k_tiles, group, act.planes,
-           reinterpret_cast<float2*>(act.scales), view.groups, nullptr, nullptr, 0, pass);
-  }
-  switch (m.bits) {
-    case 2: return launch_gemv_2(queue, m, in, view, out, pass, max_rows);
-    case 3: return launch_gemv_3(queue, m, in, view, out, pass, max_rows);
-    case 4: return launch_gemv_4(queue, m, in, view, out, pass, max_rows);
-    case 5: return launch_gemv_5(queue, m, in, view, out, pass, max_rows);
-    case 6: return launch_gemv_6(queue, m, in, view, out, pass, max_rows);
-    default: return launch_gemv_8(queue, m, in, view, out, pass, max_rows);
-  }
+  const auto multiply = [&](const ActView* view) {
+    switch (m.bits) {
+      case 2: return launch_gemv_2(queue, m, in, view, out, pass, max_rows);
+      case 3: return launch_gemv_3(queue, m, in, view, out, pass, max_rows);
+      case 4: return launch_gemv_4(queue, m, in, view, out, pass, max_rows);
+      case 5: return launch_gemv_5(queue, m, in, view, out, pass, max_rows);
+      case 6: return launch_gemv_6(queue, m, in, view, out, pass, max_rows);
+      default: return launch_gemv_8(queue, m, in, view, out, pass, max_rows);
+    }
+  };
+  if (max_rows <= kFewRows && multiply(nullptr)) return;
+  to.planes = act.planes;
+  to.scales = reinterpret_cast<float2*>(act.scales);
+  to.columns = (m.k_tiles + 1) / 2 * kSegment;
+  make(queue, in, m.group == 32 ? Made::planes32 : Made::planes64, to, pass, max_rows);
+  const ActView view{act.planes, to.scales, to.columns, to.columns / kSegment * (m.group == 32 ? 4 : 2)};
+  multiply(&view);
 }
 
 }  // namespace prosa::backend::cuda

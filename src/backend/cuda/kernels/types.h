@@ -29,11 +29,12 @@ struct DeviceMatrix {
   int rows = 0;        // all of them, padded
   int cols = 0;        // as in the file
   int k_tiles = 0;     // ceil(cols / 64)
-  int slices = 1;      // warps that share the columns of a tile row; part of the order of its sums
+  int slices = 1;      // parts that the columns of a tile row are summed in; part of the order of its sums
+  int per_slice = 1;   // tiles of such a part
   const uint8_t* planes = nullptr;   // quantized: [rows / 16][k_tiles][128 * bits bytes], see pack.cu
   const uint32_t* scales = nullptr;  // quantized: [rows / 16][groups][8][2]: scale low, bias high; rows r and r + 8
   const void* dense = nullptr;       // bf16 or f32 [rows][k_tiles * 64]
-  const void* expanded = nullptr;    // bf16 [rows][k_tiles * 64] for passes of many rows; null: made when needed
+  const void* expanded = nullptr;    // f16 [rows][k_tiles * 64] for passes of many rows; null: made when needed
 };
 
 /// One token of a decode pass.
