@@ -113,7 +113,7 @@ void CudaBackend::describe(const BackendOptions& options) {
   description_.kernels = "sm_" + std::to_string(device_->architecture()) + ": int8 products of single rows" +
                          (options.cuda.graphs ? ", one graph a step" : ", no graphs") +
                          (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") +
-                         "; f16 products of prompts" + (model_.expanded ? "" : " (unpacked each time: little memory)") +
+                         (decoder_.queue().hopper ? "; f16 wgmma products of prompts" : "; f16 products of prompts") + (model_.expanded ? "" : " (unpacked each time: little memory)") +
                          (many_.chunked() || model_.delta_count == 0 ? "; delta rule in chunks"
                                                                       : "; delta rule token by token: unusual dimensions");
   description_.details = device_->name() + ", 15-bit activations, 16-bit KV";

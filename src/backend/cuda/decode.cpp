@@ -35,7 +35,8 @@ T* Decoder::scratch(int64_t elements) {
 Decoder::Decoder(std::shared_ptr<Device> device, const Model& model, bool overlap, bool graphs)
     : device_(std::move(device)), model_(model), graphs_(graphs) {
   const ModelConfig& c = model.config;
-  queue_ = {device_->stream(), overlap && device_->architecture() >= 90, device_->processors()};
+  queue_ = {device_->stream(), overlap && device_->architecture() >= 90, device_->processors(),
+            device_->architecture() == 90 && hopper_built()};
   hidden_stride_ = padded(c.hidden_size, kTileRows);
   mixed_stride_ = padded(std::max(c.value_dim(), c.query_dim()), kTileRows);
   inner_stride_ = padded(2 * padded(c.intermediate_size, kTileRows), kTileRows);

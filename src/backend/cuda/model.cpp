@@ -93,7 +93,7 @@ class Loader {
       m.expanded = to;
     }
   }
-  static int64_t f16_bytes(const DeviceMatrix& m) { return int64_t{2} * m.rows * m.k_tiles * kTileCols; }
+  static int64_t f16_bytes(const DeviceMatrix& m) { return int64_t{2} * padded(m.rows, 64) * m.k_tiles * kTileCols; }
 
  private:
   struct Slab {
@@ -244,6 +244,11 @@ Model::Model(std::shared_ptr<Device> device, const Weights& weights, const std::
   if (config.head_dim > 256 || config.head_dim % 8 != 0 || config.linear_key_head_dim > 256) {
     throw Error(ErrorCode::unsupported, "heads of " + std::to_string(config.head_dim) + " and " +
                 std::to_string(config.linear_key_head_dim) + " dims", "config.json", "use --backend cpu");
+  }
+  const int64_t dims = config.head_dim <= 32 ? 1 : config.head_dim <= 64 ? 2 : config.head_dim <= 128 ? 4 : 8;  // a lane's
+  if (config.head_dim % dims != 0 || config.rotary_dim / 2 % dims != 0) {
+    throw Error(ErrorCode::unsupported, "a rotary part of " + std::to_string(config.rotary_dim) + " dims of " +
+                std::to_string(config.head_dim), "config.json", "use --backend cpu");
   }
   if (config.linear_conv_kernel_dim < 2 || config.linear_conv_kernel_dim > 4) {
     throw Error(ErrorCode::unsupported, "a convolution of " + std::to_string(config.linear_conv_kernel_dim) + " taps",

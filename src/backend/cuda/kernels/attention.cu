@@ -60,15 +60,21 @@ __global__ __launch_bounds__(kWarps * 32) void span_kernel(AttentionArgs args, c
   const float* const rotary = args.rotary + static_cast<int64_t>(index) * s.rotary_dim;
   if (warp < kHeads) {
     if (warp < heads) {
-      make_head(mine + (head0 + warp) * 2 * s.head_dim, args.q_norm, rotary, s,
-                1.0F / sqrtf(static_cast<float>(s.head_dim)), queries[warp], lane);
+      HeadPart<kE> x;
+      HeadPart<kE> weight;
+      x.load(mine + (head0 + warp) * 2 * s.head_dim, s, lane);
+      weight.load(args.q_norm, s, lane);
+      make_head(x, weight, rotary, s, 1.0F / sqrtf(static_cast<float>(s.head_dim)), lane);
+#pragma unroll
+      for (int e = 0; e < kE; ++e) queries[warp][lane * kE + e] = x.at[e];
     }
   } else {
     // Keys of this pass's own rows, up to this one: each block that reads one makes it, all the same bits.
     for (int p = max(begin, row.first_position) + warp - kHeads; p < end; p += kWarps - kHeads) {
       const int back = row.position - p;
-      store_kv(args, mine - static_cast<int64_t>(back) * s.stride, rotary - static_cast<int64_t>(back) * s.rotary_dim,
-               kv_head, p, const_cast<uint16_t*>(row.kv[p / kKvSpan]), scratch[warp][0], lane);
+      store_kv<kE>(args, mine - static_cast<int64_t>(back) * s.stride,
+                   rotary - static_cast<int64_t>(back) * s.rotary_dim, kv_head, p,
+                   const_cast<uint16_t*>(row.kv[p / kKvSpan]), lane);
     }
   }
   __syncthreads();

@@ -113,6 +113,13 @@ __device__ inline uint32_t pack_f16(float low, float high) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
+/// Where element (row, col) of an f16 matrix for passes of many rows lies, in halves: tiles of 64 x 64, rows of 128 bytes
+/// whose 16-byte pieces are turned by the row. So a tile is one copy, and eight rows of a column meet eight banks.
+__device__ inline int64_t tiled_at(int64_t row, int col, int k_tiles) {
+  return ((row / 64) * k_tiles + col / 64) * 4096 + row % 64 * 64 + (((col % 64) / 8) ^ static_cast<int>(row % 8)) * 8 +
+         col % 8;
+}
+
 __device__ inline float2 unpack_scale(uint32_t pair, ScaleType type) {
   if (type == ScaleType::bf16) return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000U)};
   return __half22float2(*reinterpret_cast<const __half2*>(&pair));

@@ -11,8 +11,8 @@ constexpr int kQueries = 64;
 constexpr int kThreads = 128;
 
 /// A block a row: a warp makes a head at a time.
+template <int kE>
 __global__ void heads_kernel(AttentionArgs args, const ManyRow* rows, const ManySegment* segments, uint16_t* q) {
-  __shared__ float scratch[8][kMaxHeadDim];
   signal_next();
   wait_previous();
   const AttentionShape& s = args.shape;
@@ -24,15 +24,15 @@ __global__ void heads_kernel(AttentionArgs args, const ManyRow* rows, const Many
   const float* const rotary = args.rotary + static_cast<int64_t>(index) * s.rotary_dim;
   for (int h = warp; h < s.heads + s.kv_heads; h += static_cast<int>(blockDim.x) / 32) {
     if (h >= s.heads) {
-      store_kv(args, mine, rotary, h - s.heads, row.position, segments[row.segment].kv[row.position / kKvSpan],
-               scratch[warp], lane);
+      store_kv<kE>(args, mine, rotary, h - s.heads, row.position, segments[row.segment].kv[row.position / kKvSpan], lane);
       continue;
     }
-    make_head(mine + h * 2 * s.head_dim, args.q_norm, rotary, s, 1.0F / sqrtf(static_cast<float>(s.head_dim)),
-              scratch[warp], lane);
-    uint16_t* const to = q + (static_cast<int64_t>(index) * s.heads + h) * s.head_dim;
-    for (int d = lane; d < s.head_dim; d += 32) to[d] = to_f16(scratch[warp][d]);
-    __syncwarp();
+    HeadPart<kE> x;
+    HeadPart<kE> weight;
+    x.load(mine + h * 2 * s.head_dim, s, lane);
+    weight.load(args.q_norm, s, lane);
+    make_head(x, weight, rotary, s, 1.0F / sqrtf(static_cast<float>(s.head_dim)), lane);
+    store_halves(q + (static_cast<int64_t>(index) * s.heads + h) * s.head_dim, x, s, lane);
   }
 }
 
@@ -171,13 +171,14 @@ __global__ __launch_bounds__(kThreads) void flash_kernel(AttentionArgs args, con
     const float norm = 1.0F / total[half];
     const float* const gate = args.rows + row * s.stride + (head * 2 + 1) * s.head_dim;
     if (head == s.heads - 1) {  // columns that pad a row meet zero weights, but must be numbers
-      for (int c = s.heads * s.head_dim + lane % 4; c < out_stride; c += 4) out[row * out_stride + c] = __float2half(0.0F);
+      for (int c = s.heads * s.head_dim + lane % 4; c < out_stride; c += 4)
+        out[tiled_at(row, c, out_stride / kTileCols)] = __float2half(0.0F);
     }
 #pragma unroll
     for (int n = 0; n < kDims / 8; ++n) {
       const int d = n * 8 + lane % 4 * 2;
       if (d >= s.head_dim) continue;
-      *reinterpret_cast<uint32_t*>(out + row * out_stride + head * s.head_dim + d) =
+      *reinterpret_cast<uint32_t*>(out + tiled_at(row, head * s.head_dim + d, out_stride / kTileCols)) =
           pack_f16(o[n][2 * half] * norm * sigmoid(gate[d]), o[n][2 * half + 1] * norm * sigmoid(gate[d + 1]));
     }
   }
@@ -197,7 +198,16 @@ void start(const Queue& queue, const AttentionArgs& args, const ManySegment* seg
 
 void launch_heads(const Queue& queue, const AttentionArgs& args, const ManyRow* rows, const ManySegment* segments,
                   int count, void* q) {
-  launch(queue, heads_kernel, dim3(count), dim3(256), 0, args, rows, segments, static_cast<uint16_t*>(q));
+  const auto go = [&](auto* kernel) {
+    launch(queue, kernel, dim3(count), dim3(32 * (args.shape.heads + args.shape.kv_heads > 8 ? 10 : 8)), 0, args, rows,
+           segments, static_cast<uint16_t*>(q));
+  };
+  switch (lane_dims(args.shape.head_dim)) {
+    case 1: return go(heads_kernel<1>);
+    case 2: return go(heads_kernel<2>);
+    case 4: return go(heads_kernel<4>);
+    default: return go(heads_kernel<8>);
+  }
 }
 
 void launch_flash(const Queue& queue, const AttentionArgs& args, const ManyRow* /*rows*/, const ManySegment* segments,

@@ -91,13 +91,28 @@ struct Sums {
   float at[kTiles][2] = {};
 };
 
-__device__ inline void add_group(float (&sum)[2], const int (&d)[4], uint2 pairs, ScaleType type, float2 x) {
-  const float2 w0 = unpack_scale(pairs.x, type);
-  const float2 w1 = unpack_scale(pairs.y, type);
+template <bool kHalfScales>
+__device__ inline float2 scale_and_bias(uint32_t pair) {
+  if (kHalfScales) return __half22float2(*reinterpret_cast<const __half2*>(&pair));
+  return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000U)};
+}
+
+template <bool kHalfScales>
+__device__ inline void add_group(float (&sum)[2], const int (&d)[4], uint2 pairs, float2 x) {
+  const float2 w0 = scale_and_bias<kHalfScales>(pairs.x);
+  const float2 w1 = scale_and_bias<kHalfScales>(pairs.y);
   const float y0 = static_cast<float>(d[0] * 128 + d[1]) * x.x;
   const float y1 = static_cast<float>(d[2] * 128 + d[3]) * x.x;
   sum[0] = __fmaf_rn(w0.y, x.y, __fmaf_rn(w0.x, y0, sum[0]));
   sum[1] = __fmaf_rn(w1.y, x.y, __fmaf_rn(w1.x, y1, sum[1]));
+}
+
+__device__ inline void add_group(float (&sum)[2], const int (&d)[4], uint2 pairs, ScaleType type, float2 x) {
+  if (type == ScaleType::bf16) {
+    add_group<false>(sum, d, pairs, x);
+  } else {
+    add_group<true>(sum, d, pairs, x);
+  }
 }
 
 /// planes: this lane's first 16 bytes of token 0's plane, tiles 64 bytes and tokens `token_bytes` apart; scales: of
@@ -136,86 +151,120 @@ __device__ inline void multiply_batch(Sums<kTiles>& sums, const Batch<kBits, kGr
 // ---- up to four rows, every warp a slice: the kernels of decoding
 
 inline constexpr int kFewRows = 4;
-inline constexpr int kPlaneBytes = kBatchTiles * 64 + 64;  // of a slice, apart so that two planes meet other banks
-inline constexpr int kSliceScales = 2 * kBatchTiles;
 
-/// What a warp keeps in shared memory.
-struct WarpInputs {
-  uint8_t planes[kFewRows][2][kPlaneBytes];
-  float2 scales[kFewRows][kSliceScales];
-};
+/// Planes of a row in shared memory, apart so that two of them meet other banks. k_tiles must be even.
+__host__ __device__ inline int few_plane_bytes(int k_tiles) { return k_tiles * kTileCols + 64; }
+/// For kRows rows; scales behind the planes. Columns of the matrix instruction that have no row read what is there.
+template <bool kGroup32>
+__host__ __device__ inline int few_shared_bytes(int k_tiles, int warps, int rows) {
+  const int planes = kFewRows * 2 * few_plane_bytes(k_tiles);
+  const int scales = kFewRows * k_tiles * (kGroup32 ? 2 : 1) * static_cast<int>(sizeof(float2));
+  return planes + scales + warps * kTileRows * (rows + 1) * static_cast<int>(sizeof(float));
+}
 
-/// A block is some tile rows x `slices` warps. A warp has its weights in registers before it waits for the kernel that
-/// makes its inputs; it makes the inputs of its slice itself, so only the joining of slices needs the block.
-template <int kBits, bool kGroup32, Input kIn, Output kOut>
+/// A block is some tile rows x `slices` warps, whole slices of four tiles. A warp has its weights in registers before it
+/// waits for the kernel that makes its inputs. kRows: 1, or up to four.
+template <int kBits, bool kGroup32, bool kHalfScales, Input kIn, Output kOut, int kRows>
 __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs in, OutputArgs out,
-                                                       const PassArgs* pass, int tile_rows_a_block) {
+                                                       const PassArgs* pass) {
   extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ float squares[kFewRows][32];  // of a segment
+  constexpr int kGroupsATile = kGroup32 ? 2 : 1;
   signal_next();
-  const int warp = threadIdx.x / 32;
-  const int lane = threadIdx.x % 32;
-  const int slice = warp % m.slices;
-  const int tile_row = blockIdx.x * tile_rows_a_block + warp / m.slices;
+  const int lane = static_cast<int>(threadIdx.x);  // a block is 32 x slices x tile rows
+  const int slice = static_cast<int>(threadIdx.y);
+  const int warp = static_cast<int>(threadIdx.z) * m.slices + slice;
+  const int warps = static_cast<int>(blockDim.z) * m.slices;
+  const int tile_row = static_cast<int>(blockIdx.x * blockDim.z + threadIdx.z);
   const int k_begin = slice * kBatchTiles;
-  const int tiles = min(kBatchTiles, m.k_tiles - k_begin);
-  const bool mine = tile_row < m.rows / kTileRows;
   Batch<kBits, kGroup32> batch;
-  if (mine) batch.load(m, tile_row, k_begin, k_begin + tiles, lane);
-  const int segment0 = k_begin * kTileCols / kSegment;
-  float4 weight[2];
-#pragma unroll
-  for (int s = 0; s < 2; ++s) weight[s] = input_weight<kIn>(in, segment0 + s, lane);
-  const int rows = pass->rows;  // written before the first kernel of the pass was launched
+  batch.load(m, min(tile_row, m.rows / kTileRows - 1), k_begin, k_begin + kBatchTiles, lane);
+  const int segments = m.k_tiles / 2;
+  const float4 weight = input_weight<kIn>(in, min(warp, segments - 1), lane);  // of the first segment
+  const int rows = kRows == 1 ? 1 : pass->rows;  // written before the first kernel of the pass was launched
+  const int plane_bytes = few_plane_bytes(m.k_tiles);
+  const int groups = m.k_tiles * kGroupsATile;
+  uint8_t* const planes = shared;
+  auto* const scales = reinterpret_cast<float2*>(shared + kFewRows * 2 * plane_bytes);
+  auto* const partial = reinterpret_cast<float*>(scales + kFewRows * groups);  // [warps][16][kRows + 1]
+  constexpr int kPitch = kRows + 1;
+  const int joined = static_cast<int>(blockDim.z) * kTileRows;  // matrix rows of the block
+  const int thread = warp * 32 + lane;
+  const int n = static_cast<int>(blockIdx.x) * joined + thread;  // the one that this thread joins
   wait_previous();
 
-  constexpr int kPitch = kFewRows + 1;
-  float* const partial = reinterpret_cast<float*>(shared);  // [warps][16][kPitch]
-  WarpInputs& inputs = reinterpret_cast<WarpInputs*>(shared + blockDim.x / 32 * kTileRows * kPitch * sizeof(float))[warp];
-  const int joined = tile_rows_a_block * kTileRows;  // matrix rows of the block
-  const int n = blockIdx.x * joined + threadIdx.x;   // the one that this thread joins
-  float old[kFewRows];
-  if (kOut == Output::add && threadIdx.x < joined && n < out.limit) {
+  float old[kRows];
+  if (kOut == Output::add && thread < joined && n < out.limit) {
 #pragma unroll
-    for (int t = 0; t < kFewRows; ++t) {
+    for (int t = 0; t < kRows; ++t) {
       if (t < rows) old[t] = out.out[static_cast<int64_t>(t) * out.stride + n];
     }
   }
-  for (int row = 0; row < rows; ++row) {
-    const float scale = kIn == Input::norm ? row_scale(in, row, lane) : 1.0F;
-#pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      if (2 * s >= tiles) break;
-      const float4 v = input_four<kIn>(in, row, segment0 + s, lane, weight[s], scale);
-      quantize_segment<kGroup32>(v, lane, inputs.planes[row][0] + s * kSegment, inputs.planes[row][1] + s * kSegment,
-                                 inputs.scales[row] + s * (kGroup32 ? 4 : 2));
+  if (kIn == Input::norm) {
+    for (int t = 0; t < rows; ++t) {
+      for (int s = warp; s < segments; s += warps) {
+        const float4 v = load_four(in.x + static_cast<int64_t>(t) * in.x_stride, s * kSegment + lane * 4, in.width);
+        const float sum = sum_lanes(add_squares(v, 0));
+        if (lane == 0) squares[t][s] = sum;
+      }
+    }
+    __syncthreads();
+  }
+  for (int t = 0; t < rows; ++t) {
+    const float scale = kIn == Input::norm ? scale_of(squares[t], segments, in) : 1.0F;
+    for (int s = warp; s < segments; s += warps) {
+      const float4 w = s == warp ? weight : input_weight<kIn>(in, s, lane);
+      const float4 v = input_four<kIn>(in, t, s, lane, w, scale);
+      uint8_t* const high = planes + t * 2 * plane_bytes + s * kSegment;
+      quantize_segment<kGroup32>(v, lane, high, high + plane_bytes, scales + t * groups + s * 2 * kGroupsATile);
     }
   }
-  __syncwarp();
-  Sums<1> sums;
-  if (mine) {
-    multiply_batch<kBits, kGroup32, 1>(sums, batch, m.scale_type, tiles,
-                                       inputs.planes[lane / 8][lane / 4 % 2] + lane % 4 * 16, 2 * kPlaneBytes,
-                                       inputs.scales[lane % 4], kSliceScales, rows, lane);
-  }
-  partial[(warp * kTileRows + lane / 4) * kPitch + lane % 4] = sums.at[0][0];
-  partial[(warp * kTileRows + lane / 4 + 8) * kPitch + lane % 4] = sums.at[0][1];
   __syncthreads();
-  if (threadIdx.x >= joined) return;
-  const int local = threadIdx.x / kTileRows;
-  const float* const first = partial + (local * m.slices * kTileRows + threadIdx.x % kTileRows) * kPitch;
+  float sum[2] = {0, 0};
+  const uint8_t* const mine = planes + lane / 4 * plane_bytes + k_begin * kTileCols + lane % 4 * 16;
+  const float2* const by_group = scales + lane % 4 * groups + k_begin * kGroupsATile;
+#pragma unroll
+  for (int i = 0; i < kBatchTiles; ++i) {
+    uint32_t a[2][4];
+    batch.tile[i].unpack(0, a[0]);
+    batch.tile[i].unpack(1, a[1]);
+    const uint4 b = *reinterpret_cast<const uint4*>(mine + i * kTileCols);
+    int d[4] = {0, 0, 0, 0};
+    mma_u8s8(d, a[0], b.x, b.y);
+    if constexpr (kGroup32) {
+      add_group<kHalfScales>(sum, d, batch.scale[i][0], by_group[2 * i]);
+      d[0] = d[1] = d[2] = d[3] = 0;
+    }
+    mma_u8s8(d, a[1], b.z, b.w);
+    add_group<kHalfScales>(sum, d, batch.scale[i][kGroup32 ? 1 : 0], by_group[kGroup32 ? 2 * i + 1 : i]);
+  }
+  if (lane % 4 < kRows) {
+    partial[(warp * kTileRows + lane / 4) * kPitch + lane % 4] = sum[0];
+    partial[(warp * kTileRows + lane / 4 + 8) * kPitch + lane % 4] = sum[1];
+  }
+  __syncthreads();
+  if (thread >= joined) return;
+  const int local = thread / kTileRows;
+  const float* const first = partial + (local * m.slices * kTileRows + thread % kTileRows) * kPitch;
   const auto sum_of = [&](const float* from, int token) {
     float y = 0;
-    for (int s = 0; s < m.slices; ++s) y += from[s * kTileRows * kPitch + token];
+#pragma unroll
+    for (int s = 0; s < 16; ++s) {
+      if (s < m.slices) y += from[s * kTileRows * kPitch + token];
+    }
     return y;
   };
   if (kOut == Output::silu) {
     if (local % 2 != 0) return;
-    const int column = (blockIdx.x * tile_rows_a_block + local) / 2 * kTileRows + threadIdx.x % kTileRows;
-    for (int t = 0; t < rows; ++t)
-      put_pair(out, t, column, sum_of(first, t), sum_of(first + m.slices * kTileRows * kPitch, t));
+    const int column = n / (2 * kTileRows) * kTileRows + n % kTileRows;
+#pragma unroll
+    for (int t = 0; t < kRows; ++t) {
+      if (t < rows)
+        put_pair(out, t, column, sum_of(first, t), sum_of(first + m.slices * kTileRows * kPitch, t));
+    }
   } else if (n < out.limit && n < m.rows) {
 #pragma unroll
-    for (int t = 0; t < kFewRows; ++t) {
+    for (int t = 0; t < kRows; ++t) {
       if (t >= rows) break;
       const float y = sum_of(first, t);
       out.out[static_cast<int64_t>(t) * out.stride + n] = kOut == Output::add ? old[t] + y : y;

@@ -13,28 +13,36 @@ int tile_rows_a_block(const DeviceMatrix& m, Output mode) {
 
 template <int kBits, bool kGroup32, Input kIn, Output kOut>
 void start_few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out,
-               const PassArgs* pass) {
+               const PassArgs* pass, int max_rows) {
   const int per_block = tile_rows_a_block(m, out.mode);
-  const int warps = per_block * m.slices;
-  const size_t shared = static_cast<size_t>(warps) * (kTileRows * (kFewRows + 1) * sizeof(float) + sizeof(WarpInputs));
-  launch(queue, gemv_few_kernel<kBits, kGroup32, kIn, kOut>, dim3((m.rows / kTileRows + per_block - 1) / per_block),
-         dim3(warps * 32), shared, m, in, out, pass, per_block);
+  const dim3 grid((m.rows / kTileRows + per_block - 1) / per_block);
+  const dim3 block(32, m.slices, per_block);
+  const auto go = [&](auto* kernel, int rows) {
+    const int shared = few_shared_bytes<kGroup32>(m.k_tiles, per_block * m.slices, rows);
+    allow_shared(kernel, shared);
+    launch(queue, kernel, grid, block, shared, m, in, out, pass);
+  };
+  const bool halves = m.scale_type == ScaleType::f16;
+  if (max_rows == 1) {
+    go(halves ? gemv_few_kernel<kBits, kGroup32, true, kIn, kOut, 1> : gemv_few_kernel<kBits, kGroup32, false, kIn, kOut, 1>, 1);
+  } else {
+    go(halves ? gemv_few_kernel<kBits, kGroup32, true, kIn, kOut, 4> : gemv_few_kernel<kBits, kGroup32, false, kIn, kOut, 4>, 4);
+  }
 }
 
 /// Whether a kernel of decoding has this combination; if so, it is launched.
 template <int kBits, bool kGroup32>
-bool few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out, const PassArgs* pass) {
-  if (m.per_slice > kBatchTiles || out.mode == Output::logits) return false;
+bool few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out, const PassArgs* pass,
+         int max_rows) {
+  if (m.per_slice > kBatchTiles || m.k_tiles % kBatchTiles != 0 || m.k_tiles > 64 || out.mode == Output::logits) return false;
   if (in.mode == Input::norm && out.mode == Output::store) {
-    start_few<kBits, kGroup32, Input::norm, Output::store>(queue, m, in, out, pass);
+    start_few<kBits, kGroup32, Input::norm, Output::store>(queue, m, in, out, pass, max_rows);
   } else if (in.mode == Input::norm && out.mode == Output::silu) {
-    start_few<kBits, kGroup32, Input::norm, Output::silu>(queue, m, in, out, pass);
+    start_few<kBits, kGroup32, Input::norm, Output::silu>(queue, m, in, out, pass, max_rows);
   } else if (in.mode == Input::gated && out.mode == Output::add) {
-    start_few<kBits, kGroup32, Input::gated, Output::add>(queue, m, in, out, pass);
+    start_few<kBits, kGroup32, Input::gated, Output::add>(queue, m, in, out, pass, max_rows);
   } else if (in.mode == Input::plain && out.mode == Output::add) {
-    start_few<kBits, kGroup32, Input::plain, Output::add>(queue, m, in, out, pass);
-  } else if (in.mode == Input::silu && out.mode == Output::add) {
-    start_few<kBits, kGroup32, Input::silu, Output::add>(queue, m, in, out, pass);
+    start_few<kBits, kGroup32, Input::plain, Output::add>(queue, m, in, out, pass, max_rows);
   } else {
     return false;
   }
@@ -61,7 +69,7 @@ template <int kBits, bool kGroup32>
 bool choose(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView* act, const OutputArgs& out,
             const PassArgs* pass, int max_rows) {
   if (act == nullptr) {
-    if (few<kBits, kGroup32>(queue, m, in, out, pass)) return true;
+    if (few<kBits, kGroup32>(queue, m, in, out, pass, max_rows)) return true;
     if (in.mode != Input::norm) return false;
     start_stream<kBits, kGroup32, 1, true>(queue, m, in, ActView{}, out, pass);
     return true;

@@ -23,13 +23,22 @@ __device__ inline float add_squares(float4 v, float sum) {
   return __fmaf_rn(v.w, v.w, __fmaf_rn(v.z, v.z, __fmaf_rn(v.y, v.y, __fmaf_rn(v.x, v.x, sum))));
 }
 
-/// 1 / rms of a row, in every lane of a warp. Order: a lane's columns, segment by segment, then the lanes by halves.
+/// 1 / rms of a row from the sums of squares of its segments, which are added in order.
+__device__ inline float scale_of(const float* squares, int segments, const InputArgs& in) {
+  float total = 0;
+#pragma unroll 8
+  for (int s = 0; s < segments; ++s) total += squares[s];
+  return rsqrtf(total / static_cast<float>(in.width) + in.eps);
+}
+
+/// The same by one warp alone, in every lane.
 __device__ inline float row_scale(const InputArgs& in, int row, int lane) {
   const float* const x = in.x + static_cast<int64_t>(row) * in.x_stride;
-  float sum = 0;
-#pragma unroll 8
-  for (int col = lane * 4; col < in.width; col += kSegment) sum = add_squares(load_four(x, col, in.width), sum);
-  return rsqrtf(sum_lanes(sum) / static_cast<float>(in.width) + in.eps);
+  float total = 0;
+#pragma unroll 4
+  for (int col = lane * 4; col - lane * 4 < in.width; col += kSegment)
+    total += sum_lanes(add_squares(load_four(x, col, in.width), 0));
+  return rsqrtf(total / static_cast<float>(in.width) + in.eps);
 }
 
 /// What of a segment's inputs does not depend on the row: read before the row is there.

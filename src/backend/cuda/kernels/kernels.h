@@ -13,6 +13,7 @@ struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;
   int processors = 1;  // multiprocessors of the card
+  bool hopper = false;  // the kernels of sm_90a are in the module and run here
 };
 
 // ---- products of few rows
@@ -26,7 +27,7 @@ struct ActBuffers {
 /// more than four rows.
 void launch_product(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out,
                     const PassArgs* pass, int max_rows, const ActBuffers& act);
-/// Inputs alone -> f16 [rows][stride], zeros behind the width.
+/// Inputs alone -> f16 [rows][stride] in tiles (tiled_at() in common.cuh), zeros behind the width.
 void launch_inputs_f16(const Queue& queue, const InputArgs& in, int rows, int stride, void* out);
 void launch_gated_norm(const Queue& queue, const InputArgs& in, const PassArgs* pass, int max_rows, float* out,
                        int out_stride);
@@ -41,7 +42,7 @@ void launch_pack_dense(cudaStream_t stream, const void* data, int source_type, i
                        int first_row, int tile_step);
 void launch_pack_exact(cudaStream_t stream, const uint8_t* weight, const float* scales, const float* biases, int bits,
                        int group, int rows, const DeviceMatrix& m, int first_row, int tile_step);
-/// m -> f16 [rows][k_tiles * 64]
+/// m -> f16 [rows to a multiple of 64][k_tiles * 64] in tiles
 void launch_expand(cudaStream_t stream, const DeviceMatrix& m, void* out);
 
 // ---- decode
@@ -100,8 +101,11 @@ struct ManySegment {
   uint16_t* const* kv = nullptr;
 };
 
+/// Whether the module was built for sm_90a; what Queue::hopper needs beside the card.
+bool hopper_built();
+
 enum class GemmOutput : int { store, add, silu_f16 };
-/// x f16 [rows][k], w f16 [n][k]; k a multiple of 64, n of 16.
+/// x f16 [rows][k], w f16 [n][k], both in tiles; k a multiple of 64, n of 16.
 /// store: out float [rows][stride] = x w^T; add: +=; all of it times `factor`. silu_f16: f16 out of gate and up tiles in pairs.
 void launch_gemm(const Queue& queue, const void* x, const void* w, int rows, int n, int k, GemmOutput mode, void* out,
                  int stride, int limit, float factor);
@@ -111,7 +115,7 @@ void launch_silu_f16(const Queue& queue, const float* gate, const float* up, int
 /// Norms and turns queries and keys, stores keys and values.    q: f16 [rows][heads][head_dim], scaled
 void launch_heads(const Queue& queue, const AttentionArgs& args, const ManyRow* rows, const ManySegment* segments,
                   int count, void* q);
-/// out f16 [rows][out_stride] = softmax(q k) v * sigmoid(gate)
+/// out f16 [rows][out_stride] in tiles = softmax(q k) v * sigmoid(gate)
 void launch_flash(const Queue& queue, const AttentionArgs& args, const ManyRow* rows, const ManySegment* segments,
                   int segment_count, int longest, const void* q, void* out, int out_stride);
 

@@ -186,7 +186,7 @@ __global__ void expand_kernel(DeviceMatrix m, uint2* out) {
   if (row >= m.rows) return;
   float v[4];
   for (int i = 0; i < 4; ++i) v[i] = col + i < m.cols ? weight_at(m, row, col + i) : 0.0F;
-  out[index] = {pack_f16(v[0], v[1]), pack_f16(v[2], v[3])};
+  out[tiled_at(row, col, m.k_tiles) / 4] = {pack_f16(v[0], v[1]), pack_f16(v[2], v[3])};
 }
 
 /// A block a row: the token's embedding, and the sines of its position for all layers.

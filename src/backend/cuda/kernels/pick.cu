@@ -116,7 +116,7 @@ __device__ inline int power_of_two(int n) {
 /// A block an ask.
 __global__ __launch_bounds__(kSortThreads) void pick_kernel(const PickArgs* asks, int vocab, const SegmentBest* all,
                                                             int segments, PickHead* heads, float2* answers) {
-  extern __shared__ __align__(16) uint64_t keys[];  // [max(kPickCapacity, segments to a power of two)]
+  extern __shared__ __align__(16) uint64_t by_segment[];  // [segments to a power of two], then what is found
   __shared__ int found;
   __shared__ double sums[32];
   __shared__ float top;
@@ -128,13 +128,14 @@ __global__ __launch_bounds__(kSortThreads) void pick_kernel(const PickArgs* asks
   const SegmentBest* const best = all + static_cast<int64_t>(blockIdx.x) * segments;
 
   int size = power_of_two(segments);
+  uint64_t* const keys = by_segment + size;  // [kPickCapacity]
   for (int i = thread; i < size; i += kSortThreads)
-    keys[i] = i < segments ? (static_cast<uint64_t>(ordered(best[i].largest)) << 32) | static_cast<uint32_t>(i) : 0;
+    by_segment[i] = i < segments ? (static_cast<uint64_t>(ordered(best[i].largest)) << 32) | static_cast<uint32_t>(i) : 0;
   if (thread == 0) found = 0;
   __syncthreads();
   if (ask.k == 1) {
     uint64_t mine = 0;
-    for (int i = thread; i < size; i += kSortThreads) mine = keys[i] > mine ? keys[i] : mine;
+    for (int i = thread; i < size; i += kSortThreads) mine = by_segment[i] > mine ? by_segment[i] : mine;
     for (int step = 16; step > 0; step /= 2) {
       const uint64_t other = __shfl_xor_sync(0xffffffffU, mine, step);
       mine = other > mine ? other : mine;
@@ -152,14 +153,15 @@ __global__ __launch_bounds__(kSortThreads) void pick_kernel(const PickArgs* asks
     }
     __syncthreads();
   } else {
-    sort_descending(keys, size);
+    sort_descending(by_segment, size);
   }
   const int bound_at = min(ask.k, segments) - 1;
   const uint32_t none = ordered(kNone);
-  uint32_t bound = static_cast<uint32_t>(keys[bound_at] >> 32);
+  const uint64_t best_key = ask.k == 1 ? keys[0] : by_segment[0];
+  uint32_t bound = static_cast<uint32_t>((ask.k == 1 ? best_key : by_segment[bound_at]) >> 32);
   if (ask.k > segments) bound = none + 1;  // fewer segments than wanted tokens: all of them
   if (bound <= none) bound = none + 1;
-  if (thread == 0) top = best[static_cast<uint32_t>(keys[0])].largest;
+  if (thread == 0) top = best[static_cast<uint32_t>(best_key)].largest;
   __syncthreads();
   const float largest = top;
 
@@ -174,17 +176,22 @@ __global__ __launch_bounds__(kSortThreads) void pick_kernel(const PickArgs* asks
   }
   __syncthreads();
 
-  for (int segment = warp; segment < segments; segment += kSortThreads / 32) {
-    if (ordered(best[segment].largest) < bound) continue;
+  for (int i = warp; i < size; i += kSortThreads / 32) {
+    const uint64_t key = by_segment[i];
+    if (static_cast<uint32_t>(key >> 32) < bound) {
+      if (ask.k == 1) continue;
+      break;  // they are sorted
+    }
+    const int segment = static_cast<int>(static_cast<uint32_t>(key));
     float x[8];
     load_segment(ask, vocab, segment, lane, x);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const uint32_t key = ordered(x[i]);
-      if (key < bound) continue;
+    for (int slot = 0; slot < 8; ++slot) {
+      const uint32_t value = ordered(x[slot]);
+      if (value < bound) continue;
       const int at = atomicAdd(&found, 1);
-      const auto id = static_cast<uint32_t>(segment * kSegmentLogits + 32 * i + lane);
-      if (at < kPickCapacity) keys[at] = (static_cast<uint64_t>(key) << 32) | ~id;  // of equal logits the lower id
+      const auto id = static_cast<uint32_t>(segment * kSegmentLogits + 32 * slot + lane);
+      if (at < kPickCapacity) keys[at] = (static_cast<uint64_t>(value) << 32) | ~id;  // of equal logits the lower id
     }
   }
   __syncthreads();
@@ -221,9 +228,9 @@ void launch_pick(const Queue& queue, const PickArgs* asks, int count, int vocab,
   const int segments = (vocab + kSegmentLogits - 1) / kSegmentLogits;
   auto* const segment_best = static_cast<SegmentBest*>(scratch);
   launch(queue, segments_kernel, dim3((segments + 7) / 8, count), dim3(256), 0, asks, vocab, segment_best, segments);
-  int size = kPickCapacity;
+  int size = 32;
   while (size < segments) size *= 2;
-  const size_t shared = static_cast<size_t>(size) * sizeof(uint64_t);
+  const size_t shared = static_cast<size_t>(size + kPickCapacity) * sizeof(uint64_t);
   allow_shared(pick_kernel, shared);
   launch(queue, pick_kernel, dim3(count), dim3(kSortThreads), shared, asks, vocab, segment_best, segments, heads, best);
 }

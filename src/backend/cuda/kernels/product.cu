@@ -24,7 +24,7 @@ struct MadeArgs {
   uint8_t* planes = nullptr;  // [row][2][columns]
   float2* scales = nullptr;   // [row][groups]
   float* floats = nullptr;    // [row][columns]
-  uint2* halves = nullptr;    // f16 [row][columns]
+  uint2* halves = nullptr;    // f16, tiled_at()
   int columns = 0;            // padded; planes: to whole segments
 };
 
@@ -49,7 +49,7 @@ __global__ void inputs_kernel(InputArgs in, MadeArgs to, const PassArgs* pass) {
     } else if (col < to.columns) {
       const int64_t at = static_cast<int64_t>(row) * to.columns + col;
       if constexpr (kMade == Made::floats) *reinterpret_cast<float4*>(to.floats + at) = v;
-      if constexpr (kMade == Made::halves) to.halves[at / 4] = {pack_f16(v.x, v.y), pack_f16(v.z, v.w)};
+      if constexpr (kMade == Made::halves) to.halves[tiled_at(row, col, to.columns / kTileCols) / 4] = {pack_f16(v.x, v.y), pack_f16(v.z, v.w)};
     }
   }
 }
