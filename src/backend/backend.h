@@ -234,7 +234,11 @@ std::unique_ptr<Backend> make_reference_backend(std::shared_ptr<const Weights> w
 /// Weights packed once for the ISA found at run time, integer activations in quantized products.
 std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
 
-/// By name ("cpu", "reference"); Error(unsupported) lists the known ones.
+/// Everything on one NVIDIA card, by a module that is loaded when this is first called. Error(unsupported): no module,
+/// no driver, too old a driver, no card that its kernels run on.
+std::unique_ptr<Backend> make_cuda_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
+
+/// By name ("cpu", "cuda", "reference"); Error(unsupported) lists the known ones.
 std::unique_ptr<Backend> make_backend(std::string_view name, std::shared_ptr<const Weights> weights,
                                       const BackendOptions& options);
 

@@ -54,7 +54,8 @@ class Bench {
   void decode(int64_t depth) {
     const auto state = backend_.new_state(depth + 16 * gen_ + 64);
     if (depth > 0) feed(*state, random_ids(depth), Rows::none);
-    const double bytes = static_cast<double>(weights_.byte_size()) + 2 * state_bytes_ + kv_bytes_ * static_cast<double>(depth);
+    const double bytes =
+        static_cast<double>(weights_.byte_size()) + 2 * state_bytes_ + kv_bytes_ * static_cast<double>(depth);
     int32_t token = 1;
     const auto step = [&] {
       feed(*state, {token}, Rows::last);
@@ -83,9 +84,12 @@ class Bench {
     };
     all();
     const Figures f = measure(9, all);
-    const double products = 2.0 * static_cast<double>(weights_.parameter_count() - weights_.embed_tokens.rows * weights_.embed_tokens.cols) * static_cast<double>(count);
-    std::printf("prefill %6ld tokens: %9.0f tok/s (%.0f .. %.0f)  %.3f ms  %.1f TFLOP/s in products\n", count, count / f.median,
-                count / f.most, count / f.least, f.median * 1e3, products / f.median * 1e-12);
+    const double products =
+        2.0 *
+        static_cast<double>(weights_.parameter_count() - weights_.embed_tokens.rows * weights_.embed_tokens.cols) *
+        static_cast<double>(count);
+    std::printf("prefill %6ld tokens: %9.0f tok/s (%.0f .. %.0f)  %.3f ms  %.1f TFLOP/s in products\n", count,
+                count / f.median, count / f.most, count / f.least, f.median * 1e3, products / f.median * 1e-12);
     std::fflush(stdout);
   }
 
@@ -104,8 +108,8 @@ class Bench {
     };
     all();
     const Figures f = measure(21, all);
-    std::printf("first token of a turn of %ld tokens at 1,000: %.3f ms (%.3f .. %.3f)\n", count, f.median * 1e3, f.least * 1e3,
-                f.most * 1e3);
+    std::printf("first token of a turn of %ld tokens at 1,000: %.3f ms (%.3f .. %.3f)\n", count, f.median * 1e3,
+                f.least * 1e3, f.most * 1e3);
     std::fflush(stdout);
   }
 
@@ -132,7 +136,8 @@ class Bench {
     for (int i = 0; i < 4; ++i) step();
     const double bytes = static_cast<double>(weights_.byte_size()) + 2 * state_bytes_ * count;
     const int steps = std::max(gen_ / 8, 8);
-    report(k > 1 ? "sessions together, 50 best" : "sessions together, greedy", 100, count, steps, bytes, measure(5, [&] {
+    report(k > 1 ? "sessions together, 50 best" : "sessions together, greedy", 100, count, steps, bytes,
+           measure(5, [&] {
              for (int i = 0; i < steps; ++i) step();
            }));
   }
@@ -153,9 +158,15 @@ class Bench {
       kept.pop_back();
       line("snapshot to pinned memory", measure(21, [&] { (void)backend_.snapshot(*state, Place::pinned_host); }));
       kept.push_back(backend_.snapshot(*state, Place::pinned_host));
-      line("restore from pinned memory, until the next token",
-           measure(21, [&] { backend_.restore(*state, *kept.back()); feed(*state, {1}, Rows::last); wait(*state); }));
-      line("a token alone", measure(21, [&] { feed(*state, {1}, Rows::last); wait(*state); }));
+      line("restore from pinned memory, until the next token", measure(21, [&] {
+             backend_.restore(*state, *kept.back());
+             feed(*state, {1}, Rows::last);
+             wait(*state);
+           }));
+      line("a token alone", measure(21, [&] {
+             feed(*state, {1}, Rows::last);
+             wait(*state);
+           }));
     }
   }
 
@@ -179,9 +190,10 @@ class Bench {
   }
   void report(const char* what, int64_t depth, int batch, int steps, double bytes, const Figures& f) {
     const double each = f.median / steps;
-    std::printf("%s, depth %ld, %d rows: %9.1f tok/s (%.1f .. %.1f)  %.1f us a step  %.0f GB/s  %.1f %% of the read rate\n",
-                what, depth, batch, batch / each, batch * steps / f.most, batch * steps / f.least, each * 1e6,
-                bytes / each * 1e-9, 100 * bytes / each / read_rate_);
+    std::printf(
+        "%s, depth %ld, %d rows: %9.1f tok/s (%.1f .. %.1f)  %.1f us a step  %.0f GB/s  %.1f %% of the read rate\n",
+        what, depth, batch, batch / each, batch * steps / f.most, batch * steps / f.least, each * 1e6,
+        bytes / each * 1e-9, 100 * bytes / each / read_rate_);
     std::fflush(stdout);
   }
 

@@ -75,8 +75,8 @@ class CudaBackend final : public Backend {
   struct Work {
     Segment* segment = nullptr;
     CudaState* state = nullptr;
-    int64_t fed = 0;      // tokens on the stream
-    int64_t many = 0;     // of the first tokens: in passes of many rows
+    int64_t fed = 0;        // tokens on the stream
+    int64_t many = 0;       // of the first tokens: in passes of many rows
     int64_t row_begin = 0;  // the first token whose logits are wanted
     [[nodiscard]] bool done() const {
       return segment->cancelled || fed == static_cast<int64_t>(segment->tokens.size());
@@ -110,12 +110,14 @@ class CudaBackend final : public Backend {
 void CudaBackend::describe(const BackendOptions& options) {
   const bool hopper = device_->architecture() >= 90;
   description_.name = "cuda";
-  description_.kernels = "sm_" + std::to_string(device_->architecture()) + ": int8 products of single rows" +
-                         (options.cuda.graphs ? ", one graph a step" : ", no graphs") +
-                         (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") +
-                         (decoder_.queue().hopper ? "; f16 wgmma products of prompts" : "; f16 products of prompts") + (model_.expanded ? "" : " (unpacked each time: little memory)") +
-                         (many_.chunked() || model_.delta_count == 0 ? "; delta rule in chunks"
-                                                                      : "; delta rule token by token: unusual dimensions");
+  description_.kernels =
+      "sm_" + std::to_string(device_->architecture()) + ": int8 products of single rows" +
+      (options.cuda.graphs ? ", one graph a step" : ", no graphs") +
+      (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") +
+      (decoder_.queue().hopper ? "; f16 wgmma products of prompts" : "; f16 products of prompts") +
+      (model_.expanded ? "" : " (unpacked each time: little memory)") +
+      (many_.chunked() || model_.delta_count == 0 ? "; delta rule in chunks"
+                                                  : "; delta rule token by token: unusual dimensions");
   description_.details = device_->name() + ", 15-bit activations, 16-bit KV";
 }
 
@@ -198,8 +200,8 @@ void CudaBackend::run_many(std::vector<Work>& works) {
       rows += (count + kChunk - 1) / kChunk * kChunk;
     }
     if (in_pass.empty()) return;
-    const bool may_stop = std::all_of(in_pass.begin(), in_pass.end(),
-                                      [](const Work* work) { return work->segment->cancel.possible(); });
+    const bool may_stop =
+        std::all_of(in_pass.begin(), in_pass.end(), [](const Work* work) { return work->segment->cancel.possible(); });
     std::function<bool()> given_up;
     if (may_stop) {
       given_up = [&] {
@@ -319,8 +321,8 @@ void CudaBackend::commit(State& state, int64_t n) {
     const std::lock_guard lock(mutex_);
     PassArgs pass;
     pass.items = 1;
-    pass.item[0] = {own.found(), own.make_left(), own.keep(), 0, static_cast<int32_t>(n),
-                    static_cast<int32_t>(own.position()), 0};
+    pass.item[0] = {
+        own.found(), own.make_left(), own.keep(), 0, static_cast<int32_t>(n), static_cast<int32_t>(own.position()), 0};
     decoder_.replay(pass);
     own.moved();
     own.set_position(own.position() + n);

@@ -35,8 +35,10 @@ T* Decoder::scratch(int64_t elements) {
 Decoder::Decoder(std::shared_ptr<Device> device, const Model& model, bool overlap, bool graphs)
     : device_(std::move(device)), model_(model), graphs_(graphs) {
   const ModelConfig& c = model.config;
-  queue_ = {device_->stream(), overlap && device_->architecture() >= 90, device_->processors(),
-            device_->architecture() == 90 && hopper_built()};
+  queue_.stream = device_->stream();
+  queue_.overlap = overlap && device_->architecture() >= 90;
+  queue_.processors = device_->processors();
+  queue_.hopper = device_->architecture() == 90 && hopper_built();
   hidden_stride_ = padded(c.hidden_size, kTileRows);
   mixed_stride_ = padded(std::max(c.value_dim(), c.query_dim()), kTileRows);
   inner_stride_ = padded(2 * padded(c.intermediate_size, kTileRows), kTileRows);
@@ -52,6 +54,7 @@ Decoder::Decoder(std::shared_ptr<Device> device, const Model& model, bool overla
   const int64_t inputs = padded(model.max_inputs, 128);
   act_.planes = scratch<uint8_t>(int64_t{kMaxRows} * 2 * inputs);
   act_.scales = scratch<float>(int64_t{kMaxRows} * inputs / 32 * 2);
+  act_.factors = scratch<float>(kMaxRows);
   act_.floats = scratch<float>(int64_t{kMaxRows} * inputs);
   staging_ = device_->allocate_pinned(kSlots * static_cast<int64_t>(sizeof(PassArgs)), "staging memory");
   for (cudaEvent_t& event : copied_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
@@ -84,21 +87,23 @@ void Decoder::run(const PassArgs& pass) {
   upload(pass);
   if (!graphs_) return layers(queue_, size);
   auto found = made_.find(size);
-  if (found == made_.end()) {
-    Queue capturing = queue_;
-    check(cudaStreamCreateWithFlags(&capturing.stream, cudaStreamNonBlocking), "a stream");
-    cudaGraph_t graph = nullptr;
-    check(cudaStreamBeginCapture(capturing.stream, cudaStreamCaptureModeThreadLocal), "a graph");
-    layers(capturing, size);
-    check(cudaStreamEndCapture(capturing.stream, &graph), "a graph");
-    cudaGraphExec_t made = nullptr;
-    const cudaError_t result = cudaGraphInstantiate(&made, graph, 0);
-    cudaGraphDestroy(graph);
-    cudaStreamDestroy(capturing.stream);
-    check(result, "a graph");
-    found = made_.emplace(size, made).first;
-  }
+  if (found == made_.end()) found = made_.emplace(size, captured(size)).first;
   check(cudaGraphLaunch(found->second, device_->stream()), "a decode step");
+}
+
+cudaGraphExec_t Decoder::captured(const PassSize& size) {
+  Queue queue = queue_;
+  check(cudaStreamCreateWithFlags(&queue.stream, cudaStreamNonBlocking), "a stream");
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamBeginCapture(queue.stream, cudaStreamCaptureModeThreadLocal), "a graph");
+  layers(queue, size);
+  check(cudaStreamEndCapture(queue.stream, &graph), "a graph");
+  cudaGraphExec_t made = nullptr;
+  const cudaError_t result = cudaGraphInstantiate(&made, graph, 0);
+  cudaGraphDestroy(graph);
+  cudaStreamDestroy(queue.stream);
+  check(result, "a graph");
+  return made;
 }
 
 InputArgs Decoder::norm_of(const float* weight) const {

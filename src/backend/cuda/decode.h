@@ -44,9 +44,10 @@ class Decoder {
 
  private:
   void layers(const Queue& queue, const PassSize& size);
+  cudaGraphExec_t captured(const PassSize& size);
   void head(const Queue& queue, int rows);
-  void stage(const Queue& queue, const Stage& stage, const InputArgs& in, Output mode, float* out, int stride, int limit,
-             int rows);
+  void stage(const Queue& queue, const Stage& stage, const InputArgs& in, Output mode, float* out, int stride,
+             int limit, int rows);
   void delta_mixer(const Queue& queue, const ModelLayer& layer, const PassSize& size);
   void attention_mixer(const Queue& queue, const ModelLayer& layer, const PassSize& size);
   void mlp(const Queue& queue, const ModelLayer& layer, int rows);
@@ -63,13 +64,13 @@ class Decoder {
   int inner_stride_;
   int64_t scratch_bytes_ = 0;
   std::vector<MemoryPtr> memory_;
-  PassArgs* pass_ = nullptr;     // device
-  float* hidden_ = nullptr;      // [64][hidden_stride]
-  float* rotary_ = nullptr;      // [64][rotary_dim]
-  float* rows_ = nullptr;        // [64][max_width]
-  float* mixed_ = nullptr;       // [64][mixed_stride]
-  float* inner_ = nullptr;       // [64][inner_stride]
-  float* partial_ = nullptr;     // see AttentionArgs
+  PassArgs* pass_ = nullptr;  // device
+  float* hidden_ = nullptr;   // [64][hidden_stride]
+  float* rotary_ = nullptr;   // [64][rotary_dim]
+  float* rows_ = nullptr;     // [64][max_width]
+  float* mixed_ = nullptr;    // [64][mixed_stride]
+  float* inner_ = nullptr;    // [64][inner_stride]
+  float* partial_ = nullptr;  // see AttentionArgs
   ActBuffers act_;
 
   static constexpr int kSlots = 4;  // passes that may be on their way

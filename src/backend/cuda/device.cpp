@@ -114,8 +114,8 @@ MemoryPtr Device::take(int64_t bytes, const char* what, bool pinned) {
   if (result == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     throw Error(ErrorCode::out_of_memory,
-                std::string(pinned ? "can't pin " : "the card can't give ") + std::to_string((bytes + (1 << 20) - 1) >> 20) +
-                    " MiB",
+                std::string(pinned ? "can't pin " : "the card can't give ") +
+                    std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB",
                 what, "use a smaller context, fewer conversations or a smaller model");
   }
   check(result, what);

@@ -9,7 +9,8 @@ namespace prosa::backend::cuda {
 /// card), or io: the card is lost to this process, every later call fails the same way.
 [[noreturn]] void fail(cudaError_t result, const char* what);
 inline void check(cudaError_t result, const char* what) {
-  if (result != cudaSuccess) [[unlikely]] fail(result, what);
+  if (result != cudaSuccess) [[unlikely]]
+    fail(result, what);
 }
 
 }  // namespace prosa::backend::cuda

@@ -243,7 +243,7 @@ void ManyRows::mlp(const ModelLayer& layer) {
   } else {
     product(layer.gate_up, inputs_, GemmOutput::store, rows_, model_.max_width, layer.gate_up.width);
     launch_silu_f16(queue_, rows_, rows_ + layer.gate_up.at[1], model_.max_width, rows_now_, inner, inner_,
-                     inner_stride_, kInnerFactor);
+                    inner_stride_, kInnerFactor);
   }
   product(layer.down, inner_, GemmOutput::add, hidden_, static_cast<int>(hidden_stride_),
           static_cast<int>(model_.config.hidden_size), 1.0F / kInnerFactor);

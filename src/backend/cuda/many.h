@@ -42,8 +42,7 @@ class ManyRows {
  private:
   void upload(const std::vector<ManyTokens>& segments);
   void layer(const ModelLayer& layer);
-  void product(const Stage& stage, const void* x, GemmOutput mode, void* out, int stride, int limit,
-               float factor = 1);
+  void product(const Stage& stage, const void* x, GemmOutput mode, void* out, int stride, int limit, float factor = 1);
   void delta_mixer(const ModelLayer& layer);
   void attention_mixer(const ModelLayer& layer);
   void mlp(const ModelLayer& layer);
@@ -58,7 +57,7 @@ class ManyRows {
   const bool chunked_;
   int64_t hidden_stride_;
   int mixed_stride_;
-  int inner_stride_;   // of f16 rows that down_proj reads
+  int inner_stride_;  // of f16 rows that down_proj reads
   int mixed_half_stride_;
   int64_t scratch_bytes_ = 0;
   std::vector<MemoryPtr> memory_;

@@ -13,8 +13,8 @@ namespace prosa::backend::cuda {
 namespace {
 
 constexpr int64_t kSlabBytes = int64_t{32} << 20;
-constexpr int kMaxSlices = 16;      // warps of a block of a product
-constexpr int kMaxPairSlices = 8;   // the same where a block has two tile rows
+constexpr int kMaxSlices = 16;     // warps of a block of a product
+constexpr int kMaxPairSlices = 8;  // the same where a block has two tile rows
 
 int padded(int64_t n, int to) { return static_cast<int>((n + to - 1) / to * to); }
 
@@ -203,7 +203,8 @@ namespace {
 std::vector<float> turned(const std::vector<float>& conv, int64_t channels, int64_t kernel) {
   std::vector<float> out(conv.size());
   for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t t = 0; t < kernel; ++t) out[static_cast<size_t>(t * channels + c)] = conv[static_cast<size_t>(c * kernel + t)];
+    for (int64_t t = 0; t < kernel; ++t)
+      out[static_cast<size_t>(t * channels + c)] = conv[static_cast<size_t>(c * kernel + t)];
   }
   return out;
 }
@@ -242,13 +243,19 @@ Model::Model(std::shared_ptr<Device> device, const Weights& weights, const std::
                 "config.json", "use --backend cpu");
   }
   if (config.head_dim > 256 || config.head_dim % 8 != 0 || config.linear_key_head_dim > 256) {
-    throw Error(ErrorCode::unsupported, "heads of " + std::to_string(config.head_dim) + " and " +
-                std::to_string(config.linear_key_head_dim) + " dims", "config.json", "use --backend cpu");
+    throw Error(
+        ErrorCode::unsupported,
+        "heads of " + std::to_string(config.head_dim) + " and " + std::to_string(config.linear_key_head_dim) + " dims",
+        "config.json", "use --backend cpu");
   }
-  const int64_t dims = config.head_dim <= 32 ? 1 : config.head_dim <= 64 ? 2 : config.head_dim <= 128 ? 4 : 8;  // a lane's
+  const int64_t dims = config.head_dim <= 32    ? 1
+                       : config.head_dim <= 64  ? 2
+                       : config.head_dim <= 128 ? 4
+                                                : 8;  // a lane's
   if (config.head_dim % dims != 0 || config.rotary_dim / 2 % dims != 0) {
-    throw Error(ErrorCode::unsupported, "a rotary part of " + std::to_string(config.rotary_dim) + " dims of " +
-                std::to_string(config.head_dim), "config.json", "use --backend cpu");
+    throw Error(ErrorCode::unsupported,
+                "a rotary part of " + std::to_string(config.rotary_dim) + " dims of " + std::to_string(config.head_dim),
+                "config.json", "use --backend cpu");
   }
   if (config.linear_conv_kernel_dim < 2 || config.linear_conv_kernel_dim > 4) {
     throw Error(ErrorCode::unsupported, "a convolution of " + std::to_string(config.linear_conv_kernel_dim) + " taps",
@@ -318,8 +325,7 @@ Model::Model(std::shared_ptr<Device> device, const Weights& weights, const std::
   int64_t bytes = 0;
   for (const ModelLayer& layer : layers) {
     for (const Stage* stage : {&layer.in, &layer.out, &layer.gate_up, &layer.down}) {
-      for (const Stage::Part& part : stage->parts)
-        bytes += Loader::f16_bytes(part.matrix);
+      for (const Stage::Part& part : stage->parts) bytes += Loader::f16_bytes(part.matrix);
     }
   }
   expanded = bytes * 4 < device->free_bytes();

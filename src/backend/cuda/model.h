@@ -32,8 +32,8 @@ struct ModelLayer {
   const float* post_norm = nullptr;
   int mixer = 0;  // its number among the layers of its kind
   bool delta = false;
-  Stage in;       // qkv, z, b, a or q, k, v
-  Stage out;      // out_proj or o_proj
+  Stage in;   // qkv, z, b, a or q, k, v
+  Stage out;  // out_proj or o_proj
   Stage gate_up;
   bool pairs = false;  // gate_up: tiles of gate and up in turn; else one below the other
   Stage down;
@@ -52,11 +52,11 @@ class Model {
   DeviceMatrix embedding;
   Stage head;
   const float* norm = nullptr;
-  const double* frequency = nullptr;  // [rotary_dim / 2]
+  const double* frequency = nullptr;         // [rotary_dim / 2]
   const DeltaLayer* delta_layers = nullptr;  // device
   int delta_count = 0;
   int attention_count = 0;
-  DeltaShape delta;          // at_ columns: of every DeltaNet layer
+  DeltaShape delta;  // at_ columns: of every DeltaNet layer
   AttentionShape attention;
   int64_t conv_elements = 0;   // of a layer's windows in a state
   int64_t state_elements = 0;  // of a state, all DeltaNet layers, float32

@@ -27,7 +27,7 @@ class Picker {
   Queue queue_;
   const int64_t vocab_;
   int64_t asks_room_ = 0;
-  MemoryPtr host_asks_;     // pinned: PickArgs, then changes and masks
+  MemoryPtr host_asks_;  // pinned: PickArgs, then changes and masks
   MemoryPtr card_asks_;
   MemoryPtr scratch_;
   MemoryPtr card_answers_;  // PickHead [asks], then {logit, id} [asks][256]

@@ -1,4 +1,5 @@
-// Where a sequence stands on the card: KV in f16 blocks of 64 positions, conv windows and recurrent matrices in float32.
+// Where a sequence stands on the card: KV in f16 blocks of 64 positions, conv windows and recurrent matrices in
+// float32.
 //
 // Blocks, and the buffer of windows and matrices, are shared by reference between states and snapshots. A block only
 // ever gets longer while somebody else holds it; who wants to write where another has written gets a copy first. A
@@ -94,8 +95,8 @@ class CudaSnapshot final : public Snapshot {
 
   CudaSnapshot(const CudaState& state, Place place);
   /// From a file's parts; whole blocks that are not among them are those of `longer` (may be null).
-  CudaSnapshot(std::shared_ptr<Device> device, const StateShape& shape, int64_t position,
-               const Backend::FindPart& find, const CudaSnapshot* longer);
+  CudaSnapshot(std::shared_ptr<Device> device, const StateShape& shape, int64_t position, const Backend::FindPart& find,
+               const CudaSnapshot* longer);
 
   [[nodiscard]] Place place() const noexcept override { return place_; }
   [[nodiscard]] int64_t byte_size() const noexcept override;

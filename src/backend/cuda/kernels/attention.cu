@@ -38,8 +38,8 @@ __global__ __launch_bounds__(kWarps * 32) void span_kernel(AttentionArgs args, c
   __shared__ __align__(16) float scratch[kWarps][kHeads][kDims];
   __shared__ float largest[kWarps][kHeads];
   __shared__ float totals[kWarps][kHeads];
-  signal_next();
   wait_previous();
+  signal_next();
   const AttentionShape& s = args.shape;
   const int index = static_cast<int>(blockIdx.z);
   if (index >= pass->rows) return;
@@ -192,8 +192,8 @@ __global__ __launch_bounds__(kJoinDims * kJoinParts) void join_kernel(AttentionA
   __shared__ float factor[kMaxSpans];
   __shared__ float sums[kJoinParts][kJoinDims];
   __shared__ float norm;
-  signal_next();
   wait_previous();
+  signal_next();
   const AttentionShape& s = args.shape;
   const int index = static_cast<int>(blockIdx.z);
   if (index >= pass->rows) return;

@@ -84,8 +84,8 @@ __device__ void convolve_rows(const ChunkArgs& args, const DeltaLayer& layer, co
 /// A block a chunk and a head: first the key heads (q and k), then the value heads (v and the gates). A warp eight rows.
 template <int kD>
 __global__ __launch_bounds__(kThreads) void chunk_inputs_kernel(ChunkArgs args) {
-  signal_next();
   wait_previous();
+  signal_next();
   const DeltaShape& s = args.shape;
   const DeltaLayer layer = args.layers[args.layer];
   const ChunkPlace place = place_of(args, static_cast<int>(blockIdx.x));
@@ -195,8 +195,8 @@ __global__ __launch_bounds__(kThreads) void chunk_solve_kernel(ChunkArgs args) {
   const Block64 scratch{inverse.at + kChunk * 65};
   auto* const for_keys = reinterpret_cast<__half*>(scratch.at + kChunk * 65);  // T times beta e^b of the column
   __half* const for_values = for_keys + kChunk * kPitchP;                      // T times beta
-  signal_next();
   wait_previous();
+  signal_next();
   const DeltaShape& s = args.shape;
   const int chunk = static_cast<int>(blockIdx.x);
   const int head = static_cast<int>(blockIdx.y);
@@ -353,8 +353,8 @@ __global__ __launch_bounds__(kThreads) void chunk_scan_kernel(ChunkArgs args) {
   constexpr int kStateTiles = kD / 32;  // tiles of 16 x 8 of the state in a warp
   extern __shared__ __align__(16) uint8_t bytes[];
   auto& shared = *reinterpret_cast<ScanShared<kD>*>(bytes);
-  signal_next();
   wait_previous();
+  signal_next();
   const DeltaShape& s = args.shape;
   const DeltaLayer layer = args.layers[args.layer];
   const int head = static_cast<int>(blockIdx.x) / kSplits;

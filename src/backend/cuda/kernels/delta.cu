@@ -62,7 +62,6 @@ __global__ __launch_bounds__(kThreads) void delta_kernel(DeltaArgs args, const P
   __shared__ float gates[2];                                                   // decay, beta
   __shared__ float products[3];                                                // q . q, k . k, q . k
   __shared__ __align__(16) float sums[2][kThreads / 32][kStateColumns];
-  signal_next();
   const DeltaShape& s = args.shape;
   const int index = args.layer + static_cast<int>(blockIdx.z);
   const DeltaLayer layer = args.layers[index];
@@ -110,6 +109,7 @@ __global__ __launch_bounds__(kThreads) void delta_kernel(DeltaArgs args, const P
     bias = layer.dt_bias[head];
   }
   wait_previous();
+  signal_next();
   if (!mine) return;
 
   const RowSource rows = source_of(args, item, index);
@@ -234,8 +234,8 @@ __global__ __launch_bounds__(kThreads) void delta_kernel(DeltaArgs args, const P
 /// A thread a channel: slot p % kernel has position p afterwards, for the newest `kernel` positions.
 __global__ void windows_kernel(DeltaArgs args, const PassArgs* pass) {
   constexpr int kMaxKernel = 64;
-  signal_next();
   wait_previous();
+  signal_next();
   const DeltaShape& s = args.shape;
   const int index = args.layer + static_cast<int>(blockIdx.z);
   const DeltaLayer layer = args.layers[index];

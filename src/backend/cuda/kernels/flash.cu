@@ -13,8 +13,8 @@ constexpr int kThreads = 128;
 /// A block a row: a warp makes a head at a time.
 template <int kE>
 __global__ void heads_kernel(AttentionArgs args, const ManyRow* rows, const ManySegment* segments, uint16_t* q) {
-  signal_next();
   wait_previous();
+  signal_next();
   const AttentionShape& s = args.shape;
   const int index = static_cast<int>(blockIdx.x);
   const ManyRow row = rows[index];
@@ -57,8 +57,8 @@ __global__ __launch_bounds__(kThreads) void flash_kernel(AttentionArgs args, con
   uint16_t* const queries = tiles;
   uint16_t* const keys = tiles + 64 * kPitch;
   uint16_t* const values = keys + 64 * kPitch;
-  signal_next();
   wait_previous();
+  signal_next();
   const AttentionShape& s = args.shape;
   const ManySegment segment = segments[blockIdx.z];
   const int tile = static_cast<int>(gridDim.x - 1 - blockIdx.x);  // the longest first

@@ -93,8 +93,8 @@ __global__ __launch_bounds__(kThreads, 1) void gemm_kernel(GemmArgs args) {
   constexpr int kTilesN = kWarpN / 8;
   constexpr int kStage = (kM + kN) * kTile;
   extern __shared__ __align__(1024) __half stages[];
-  signal_next();
   wait_previous();
+  signal_next();
   const int m0 = static_cast<int>(blockIdx.x) * kM;
   const int n0 = static_cast<int>(blockIdx.y) * kN;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -168,7 +168,6 @@ __global__ __launch_bounds__(kM * 2 + 128, 1) void hopper_kernel(const __grid_co
   constexpr int kStage = (kM + kN) * kTile * 2;  // bytes
   extern __shared__ __align__(1024) uint8_t shared[];
   __shared__ __align__(8) uint64_t barriers[2 * kDepth];
-  signal_next();
   const uint32_t base = (shared_address(shared) + 1023U) & ~1023U;
   const uint32_t full = shared_address(barriers);
   const uint32_t empty = full + kDepth * 8;
@@ -185,6 +184,7 @@ __global__ __launch_bounds__(kM * 2 + 128, 1) void hopper_kernel(const __grid_co
   }
   __syncthreads();
   wait_previous();
+  signal_next();
   if (group == kGroups) {
     if (threadIdx.x % 128 != 0) return;
     const int last_x = (args.rows - 1) / kTile;
@@ -241,8 +241,8 @@ void start_hopper(const Queue& queue, const GemmArgs& args) {
 
 __global__ void silu_kernel(const float* gate, const float* up, int stride, int width, __half* out, int out_stride,
                             float factor) {
-  signal_next();
   wait_previous();
+  signal_next();
   const int64_t row = blockIdx.x;
   for (int c = static_cast<int>(threadIdx.x) * 2; c < out_stride; c += static_cast<int>(blockDim.x) * 2) {
     const float* g = gate + row * stride + c;

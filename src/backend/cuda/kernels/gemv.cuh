@@ -151,6 +151,7 @@ __device__ inline void multiply_batch(Sums<kTiles>& sums, const Batch<kBits, kGr
 // ---- up to four rows, every warp a slice: the kernels of decoding
 
 inline constexpr int kFewRows = 4;
+inline constexpr int kMaxFusedSegments = 64;  // of 128 columns: an input of a stream that makes its own
 
 /// Planes of a row in shared memory, apart so that two of them meet other banks. k_tiles must be even.
 __host__ __device__ inline int few_plane_bytes(int k_tiles) { return k_tiles * kTileCols + 64; }
@@ -170,7 +171,6 @@ __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ float squares[kFewRows][32];  // of a segment
   constexpr int kGroupsATile = kGroup32 ? 2 : 1;
-  signal_next();
   const int lane = static_cast<int>(threadIdx.x);  // a block is 32 x slices x tile rows
   const int slice = static_cast<int>(threadIdx.y);
   const int warp = static_cast<int>(threadIdx.z) * m.slices + slice;
@@ -192,6 +192,7 @@ __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs
   const int thread = warp * 32 + lane;
   const int n = static_cast<int>(blockIdx.x) * joined + thread;  // the one that this thread joins
   wait_previous();
+  signal_next();
 
   float old[kRows];
   if (kOut == Output::add && thread < joined && n < out.limit) {
@@ -200,23 +201,18 @@ __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs
       if (t < rows) old[t] = out.out[static_cast<int64_t>(t) * out.stride + n];
     }
   }
-  if (kIn == Input::norm) {
-    for (int t = 0; t < rows; ++t) {
-      for (int s = warp; s < segments; s += warps) {
-        const float4 v = load_four(in.x + static_cast<int64_t>(t) * in.x_stride, s * kSegment + lane * 4, in.width);
-        const float sum = sum_lanes(add_squares(v, 0));
-        if (lane == 0) squares[t][s] = sum;
-      }
-    }
-    __syncthreads();
-  }
   for (int t = 0; t < rows; ++t) {
-    const float scale = kIn == Input::norm ? scale_of(squares[t], segments, in) : 1.0F;
     for (int s = warp; s < segments; s += warps) {
       const float4 w = s == warp ? weight : input_weight<kIn>(in, s, lane);
-      const float4 v = input_four<kIn>(in, t, s, lane, w, scale);
+      float late = 1;
+      const float4 v = input_four<kIn>(in, t, s, lane, w, late);
+      if (kIn == Input::norm) {
+        const float4 x = load_four(in.x + static_cast<int64_t>(t) * in.x_stride, s * kSegment + lane * 4, in.width);
+        const float square = sum_lanes(add_squares(x, 0));
+        if (lane == 0) squares[t][s] = square;
+      }
       uint8_t* const high = planes + t * 2 * plane_bytes + s * kSegment;
-      quantize_segment<kGroup32>(v, lane, high, high + plane_bytes, scales + t * groups + s * 2 * kGroupsATile);
+      quantize_segment<kGroup32>(v, late, lane, high, high + plane_bytes, scales + t * groups + s * 2 * kGroupsATile);
     }
   }
   __syncthreads();
@@ -252,7 +248,7 @@ __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs
     for (int s = 0; s < 16; ++s) {
       if (s < m.slices) y += from[s * kTileRows * kPitch + token];
     }
-    return y;
+    return kIn == Input::norm ? y * scale_of(squares[token], segments, in) : y;
   };
   if (kOut == Output::silu) {
     if (local % 2 != 0) return;
@@ -278,9 +274,99 @@ __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs
 struct ActView {
   const uint8_t* planes;  // [row][2][plane_stride]
   const float2* scales;   // [row][groups]
+  const float* factors;   // [row] of all sums, or null: 1
   int plane_stride;
   int groups;
 };
+
+/// Five to 64 rows: a block is some tile rows x `slices` warps as for few rows; inputs come from global memory. kTiles:
+/// columns of 8, four rows each.
+template <int kBits, bool kGroup32, int kTiles>
+__global__ __launch_bounds__(512, 1) void gemv_many_kernel(DeviceMatrix m, ActView act, OutputArgs out,
+                                                           const PassArgs* pass) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  constexpr int kPitch = 4 * kTiles + 1;
+  const int lane = static_cast<int>(threadIdx.x);
+    const int slice = static_cast<int>(threadIdx.y);
+    const int warp = static_cast<int>(threadIdx.z) * m.slices + slice;
+    const int tile_row = static_cast<int>(blockIdx.x * blockDim.z + threadIdx.z);
+    const int k_begin = slice * m.per_slice;
+    const int k_end = min(k_begin + m.per_slice, m.k_tiles);
+    const int at = min(tile_row, m.rows / kTileRows - 1);
+    Batch<kBits, kGroup32> batch;
+    batch.load(m, at, k_begin, k_end, lane);
+    const int rows = pass->rows;
+    wait_previous();
+  signal_next();
+    const uint8_t* const planes =
+        act.planes + static_cast<int64_t>(lane / 8 * 2 + lane / 4 % 2) * act.plane_stride + lane % 4 * 16;
+    const float2* const scales = act.scales + lane % 4 * act.groups;
+    Sums<kTiles> sums;
+    for (int k = k_begin; k < k_end; k += kBatchTiles) {
+#pragma unroll
+      for (int i = 0; i < kBatchTiles; ++i) {
+        if (k + i >= k_end) break;
+        uint32_t a[2][4];
+        batch.tile[i].unpack(0, a[0]);
+        batch.tile[i].unpack(1, a[1]);
+        const uint8_t* const from = planes + (k + i) * 64;
+        const float2* const by_group = scales + (kGroup32 ? 2 : 1) * (k + i);
+        constexpr int kStep = kTiles < 4 ? kTiles : 4;  // columns of 8 whose inputs are asked for together
+#pragma unroll
+        for (int t0 = 0; t0 < kTiles; t0 += kStep) {
+          if (4 * t0 >= rows) break;
+          uint4 b[kStep];
+          float2 x[kStep][kGroup32 ? 2 : 1];
+#pragma unroll
+          for (int j = 0; j < kStep; ++j) {  // buffers have 64 rows: what is behind the last one is read, and nobody's
+            b[j] = *reinterpret_cast<const uint4*>(from + static_cast<int64_t>(t0 + j) * 8 * act.plane_stride);
+            x[j][0] = by_group[(t0 + j) * 4 * act.groups];
+            if (kGroup32) x[j][kGroup32 ? 1 : 0] = by_group[(t0 + j) * 4 * act.groups + 1];
+          }
+#pragma unroll
+          for (int j = 0; j < kStep; ++j) {
+            int d[4] = {0, 0, 0, 0};
+            mma_u8s8(d, a[0], b[j].x, b[j].y);
+            if constexpr (kGroup32) {
+              add_group(sums.at[t0 + j], d, batch.scale[i][0], m.scale_type, x[j][0]);
+              d[0] = d[1] = d[2] = d[3] = 0;
+            }
+            mma_u8s8(d, a[1], b[j].z, b[j].w);
+            add_group(sums.at[t0 + j], d, batch.scale[i][kGroup32 ? 1 : 0], m.scale_type, x[j][kGroup32 ? 1 : 0]);
+          }
+        }
+      }
+      if (k + kBatchTiles < k_end) batch.load(m, at, k + kBatchTiles, k_end, lane);
+    }
+    float* const partial = reinterpret_cast<float*>(shared);  // [warps][16][kPitch]
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      partial[(warp * kTileRows + lane / 4) * kPitch + 4 * t + lane % 4] = sums.at[t][0];
+      partial[(warp * kTileRows + lane / 4 + 8) * kPitch + 4 * t + lane % 4] = sums.at[t][1];
+    }
+    __syncthreads();
+    const int local_rows = static_cast<int>(blockDim.z) * kTileRows;
+    const int threads = 32 * m.slices * static_cast<int>(blockDim.z);
+    for (int i = warp * 32 + lane; i < local_rows * rows; i += threads) {
+      const int token = i / local_rows;
+      const int r = i % local_rows;
+      const int n = static_cast<int>(blockIdx.x) * local_rows + r;
+      const float* const first = partial + (r / kTileRows * m.slices * kTileRows + r % kTileRows) * kPitch + token;
+      const float factor = act.factors != nullptr ? act.factors[token] : 1.0F;
+      const auto sum_of = [&](const float* from) {
+        float y = 0;
+        for (int s = 0; s < m.slices; ++s) y += from[s * kTileRows * kPitch];
+        return y * factor;
+      };
+      if (out.mode == Output::silu) {
+        if (r / kTileRows % 2 != 0) continue;
+        put_pair(out, token, n / (2 * kTileRows) * kTileRows + n % kTileRows, sum_of(first),
+                 sum_of(first + m.slices * kTileRows * kPitch));
+      } else if (n < m.rows) {
+        put(out, pass, token, n, sum_of(first));
+      }
+    }
+  }
 
 /// A warp sums all slices of a tile row itself, one after the other, and goes on to the next tile row. kTiles: columns
 /// of 8, four rows each. kFused: the block makes its inputs (Input::norm, up to four rows) in shared memory.
@@ -288,7 +374,6 @@ template <int kBits, bool kGroup32, int kTiles, bool kFused>
 __global__ __launch_bounds__(256, kTiles == 1 ? 2 : 1) void gemv_stream_kernel(DeviceMatrix m, InputArgs in, ActView act,
                                                                               OutputArgs out, const PassArgs* pass) {
   extern __shared__ __align__(16) uint8_t shared[];
-  signal_next();
   const int warp = threadIdx.x / 32;
   const int warps = blockDim.x / 32;
   const int lane = threadIdx.x % 32;
@@ -301,21 +386,33 @@ __global__ __launch_bounds__(256, kTiles == 1 ? 2 : 1) void gemv_stream_kernel(D
   if (unit < units) batch.load(m, tile_row_of(unit, 0), 0, min(m.per_slice, m.k_tiles), lane);
   const int rows = pass->rows;
   wait_previous();
+  signal_next();
+  float factor[kTiles];  // of token 4 t + lane % 4
   if constexpr (kFused) {
+    __shared__ float squares[kFewRows][kMaxFusedSegments];
     uint8_t* const planes = shared;
     float2* const scales = reinterpret_cast<float2*>(shared + 4 * 2 * act.plane_stride);
     const int segments = (m.k_tiles + 1) / 2;
     for (int row = 0; row < rows; ++row) {
-      const float scale = row_scale(in, row, lane);
       for (int s = warp; s < segments; s += warps) {
-        const float4 v = input_four<Input::norm>(in, row, s, lane, input_weight<Input::norm>(in, s, lane), scale);
+        float late = 1;
+        const float4 v = input_four<Input::norm>(in, row, s, lane, input_weight<Input::norm>(in, s, lane), late);
+        const float4 x = load_four(in.x + static_cast<int64_t>(row) * in.x_stride, s * kSegment + lane * 4, in.width);
+        const float square = sum_lanes(add_squares(x, 0));
+        if (lane == 0) squares[row][s] = square;
         uint8_t* const to = planes + row * 2 * act.plane_stride + s * kSegment;
-        quantize_segment<kGroup32>(v, lane, to, to + act.plane_stride, scales + row * act.groups + s * (kGroup32 ? 4 : 2));
+        quantize_segment<kGroup32>(v, late, lane, to, to + act.plane_stride,
+                                   scales + row * act.groups + s * (kGroup32 ? 4 : 2));
       }
     }
     __syncthreads();
     act.planes = planes;
     act.scales = scales;
+    factor[0] = lane % 4 < rows ? scale_of(squares[lane % 4], segments, in) : 0.0F;
+  } else {
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t)
+      factor[t] = act.factors != nullptr && 4 * t + lane % 4 < rows ? act.factors[4 * t + lane % 4] : 1.0F;
   }
   const uint8_t* const planes =
       act.planes + static_cast<int64_t>(lane / 8 * 2 + lane / 4 % 2) * act.plane_stride + lane % 4 * 16;
@@ -359,9 +456,9 @@ __global__ __launch_bounds__(256, kTiles == 1 ? 2 : 1) void gemv_stream_kernel(D
         for (int i = 0; i < 2; ++i) {
           const int n = unit * kTileRows + lane / 4 + 8 * i;
           if (pairs) {
-            put_pair(out, token, n, gates.at[t][i], total.at[t][i]);
+            put_pair(out, token, n, gates.at[t][i] * factor[t], total.at[t][i] * factor[t]);
           } else {
-            put(out, pass, token, n, total.at[t][i]);
+            put(out, pass, token, n, total.at[t][i] * factor[t]);
           }
         }
       }

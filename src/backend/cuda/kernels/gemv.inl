@@ -65,21 +65,32 @@ void start_stream(const Queue& queue, const DeviceMatrix& m, const InputArgs& in
          out, pass);
 }
 
+template <int kBits, bool kGroup32, int kTiles>
+void start_many(const Queue& queue, const DeviceMatrix& m, const ActView& act, const OutputArgs& out,
+                const PassArgs* pass) {
+  auto* const kernel = gemv_many_kernel<kBits, kGroup32, kTiles>;
+  const int per_block = tile_rows_a_block(m, out.mode);
+  const int shared = per_block * m.slices * kTileRows * (4 * kTiles + 1) * static_cast<int>(sizeof(float));
+  allow_shared(kernel, shared);
+  launch(queue, kernel, dim3((m.rows / kTileRows + per_block - 1) / per_block), dim3(32, m.slices, per_block),
+                shared, m, act, out, pass);
+}
+
 template <int kBits, bool kGroup32>
 bool choose(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const ActView* act, const OutputArgs& out,
             const PassArgs* pass, int max_rows) {
   if (act == nullptr) {
     if (few<kBits, kGroup32>(queue, m, in, out, pass, max_rows)) return true;
-    if (in.mode != Input::norm) return false;
+    if (in.mode != Input::norm || (m.k_tiles + 1) / 2 > kMaxFusedSegments) return false;
     start_stream<kBits, kGroup32, 1, true>(queue, m, in, ActView{}, out, pass);
     return true;
   }
   if (max_rows <= kFewRows) {
     start_stream<kBits, kGroup32, 1, false>(queue, m, in, *act, out, pass);
   } else if (max_rows <= 16) {
-    start_stream<kBits, kGroup32, 4, false>(queue, m, in, *act, out, pass);
+    start_many<kBits, kGroup32, 4>(queue, m, *act, out, pass);
   } else {
-    start_stream<kBits, kGroup32, 16, false>(queue, m, in, *act, out, pass);
+    start_many<kBits, kGroup32, 16>(queue, m, *act, out, pass);
   }
   return true;
 }

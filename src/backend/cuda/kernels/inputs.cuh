@@ -50,13 +50,16 @@ __device__ inline float4 input_weight(const InputArgs& in, int segment, int lane
   return {1, 1, 1, 1};
 }
 
-/// Columns 128 * segment + 4 * lane ... + 3. weight: input_weight(); scale: row_scale() for Input::norm.
+/// Columns 128 * segment + 4 * lane ... + 3, but for a factor: `late` times what is returned is the input. For
+/// Input::norm the whole row has one more factor, its row_scale(), which products apply to their sums. So nothing waits
+/// for the norms.
 template <Input kMode>
-__device__ inline float4 input_four(const InputArgs& in, int row, int segment, int lane, float4 w, float scale) {
+__device__ inline float4 input_four(const InputArgs& in, int row, int segment, int lane, float4 w, float& late) {
   const int col = segment * kSegment + lane * 4;
   const float4 x = load_four(in.x + static_cast<int64_t>(row) * in.x_stride, col, in.width);
+  late = 1;
   if (kMode == Input::plain) return x;
-  if (kMode == Input::norm) return {x.x * scale * w.x, x.y * scale * w.y, x.z * scale * w.z, x.w * scale * w.w};
+  if (kMode == Input::norm) return {x.x * w.x, x.y * w.y, x.z * w.z, x.w * w.w};
   const float4 y = load_four(in.y + static_cast<int64_t>(row) * in.y_stride, col, in.width);
   if (kMode == Input::silu) return {silu(x.x) * y.x, silu(x.y) * y.y, silu(x.z) * y.z, silu(x.w) * y.w};
   float total = add_squares(x, 0);
@@ -65,27 +68,25 @@ __device__ inline float4 input_four(const InputArgs& in, int row, int segment, i
   } else {
     total = sum_group(total, in.head / 4);
   }
-  scale = rsqrtf(total / static_cast<float>(in.head) + in.eps);
-  return {x.x * scale * w.x * silu(y.x), x.y * scale * w.y * silu(y.y), x.z * scale * w.z * silu(y.z),
-          x.w * scale * w.w * silu(y.w)};
+  late = rsqrtf(total / static_cast<float>(in.head) + in.eps);
+  return {x.x * w.x * silu(y.x), x.y * w.y * silu(y.y), x.z * w.z * silu(y.z), x.w * w.w * silu(y.w)};
 }
 
 /// Writes a segment in the order in which the product's lanes read it: in a tile of 64 columns, quarter c has the
-/// columns 8c..8c+7 of both halves.    high, low [128 bytes]; scales: {scale, scale * sum} [2, or 4 of 32 columns]
+/// columns 8c..8c+7 of both halves.    high, low [128 bytes]; scales: {scale, sum of the inputs} [2, or 4 of 32 columns]
 template <bool kGroup32>
-__device__ inline void quantize_segment(float4 v, int lane, uint8_t* high, uint8_t* low, float2* scales) {
+__device__ inline void quantize_segment(float4 v, float late, int lane, uint8_t* high, uint8_t* low, float2* scales) {
   constexpr int kLanes = kGroup32 ? 8 : 16;
   float largest = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+  float sum = (v.x + v.y) + (v.z + v.w);
 #pragma unroll
-  for (int step = kLanes / 2; step > 0; step /= 2)
+  for (int step = kLanes / 2; step > 0; step /= 2) {
     largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, step));
+    sum += __shfl_xor_sync(0xffffffffU, sum, step);
+  }
   const float inverse = largest > kActLeast ? __fdividef(kActMax, largest) : 0.0F;
-  const float scale = largest > kActLeast ? largest * (1.0F / kActMax) : 0.0F;
   const int q[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse),
                     __float2int_rn(v.w * inverse)};
-  int sum = (q[0] + q[1]) + (q[2] + q[3]);
-#pragma unroll
-  for (int step = kLanes / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffU, sum, step);
   uint32_t high_word = 0;
   uint32_t low_word = 0;
 #pragma unroll
@@ -97,7 +98,8 @@ __device__ inline void quantize_segment(float4 v, int lane, uint8_t* high, uint8
   const int at = lane / 16 * 64 + lane % 8 / 2 * 16 + lane % 16 / 8 * 8 + lane % 2 * 4;
   *reinterpret_cast<uint32_t*>(high + at) = high_word;
   *reinterpret_cast<uint32_t*>(low + at) = low_word;
-  if (lane % kLanes == 0) scales[lane / kLanes] = {scale, scale * static_cast<float>(sum)};
+  if (lane % kLanes == 0)
+    scales[lane / kLanes] = {largest > kActLeast ? largest * (1.0F / kActMax) * late : 0.0F, sum * late};
 }
 
 }  // namespace prosa::backend::cuda

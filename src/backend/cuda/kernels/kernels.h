@@ -12,15 +12,16 @@ namespace prosa::backend::cuda {
 struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;
-  int processors = 1;  // multiprocessors of the card
+  int processors = 1;   // multiprocessors of the card
   bool hopper = false;  // the kernels of sm_90a are in the module and run here
 };
 
 // ---- products of few rows
 struct ActBuffers {
-  uint8_t* planes = nullptr;   // [row][2][k_tiles * 64]
-  float* scales = nullptr;     // [row][groups][2]
-  float* floats = nullptr;     // [row][k_tiles * 64]
+  uint8_t* planes = nullptr;  // [row][2][k_tiles * 64]
+  float* scales = nullptr;    // [row][groups][2]
+  float* floats = nullptr;    // [row][k_tiles * 64]
+  float* factors = nullptr;   // [row]
 };
 
 /// y = W x for the rows of the pass. max_rows: of the pass at most. `act`: scratch for inputs of dense matrices and of
@@ -50,11 +51,11 @@ struct EmbedArgs {
   DeviceMatrix table;
   int row0 = 0;  // of the embedding in `table`
   int hidden = 0, stride = 0;
-  float* out = nullptr;              // [row][stride]
-  const double* frequency = nullptr; // [rotary_dim / 2]
+  float* out = nullptr;               // [row][stride]
+  const double* frequency = nullptr;  // [rotary_dim / 2]
   int rotary_dim = 0;
-  float* rotary = nullptr;           // [row][rotary_dim]: cosines, sines
-  const int32_t* tokens = nullptr;   // [rows] and
+  float* rotary = nullptr;             // [row][rotary_dim]: cosines, sines
+  const int32_t* tokens = nullptr;     // [rows] and
   const int32_t* positions = nullptr;  // of a pass of many rows; null: from the pass
 };
 void launch_embed(const Queue& queue, const EmbedArgs& args, const PassArgs* pass, int max_rows);
@@ -64,10 +65,10 @@ struct DeltaArgs {
   const DeltaLayer* layers = nullptr;  // device
   int layer = 0;                       // the first of `layer_count`
   int layer_count = 1;
-  const float* rows = nullptr;         // [row][stride] products: q, k, v, z, b, a
-  float* out = nullptr;                // [row][out_stride]
+  const float* rows = nullptr;  // [row][stride] products: q, k, v, z, b, a
+  float* out = nullptr;         // [row][out_stride]
   int out_stride = 0;
-  bool replay = false;                 // rows come from what the items kept, nothing goes out
+  bool replay = false;  // rows come from what the items kept, nothing goes out
 };
 void launch_delta_steps(const Queue& queue, const DeltaArgs& args, const PassArgs* pass, int max_items);
 /// The windows after all rows of the items; for single rows launch_delta_steps has done it.
@@ -75,13 +76,13 @@ void launch_windows(const Queue& queue, const DeltaArgs& args, const PassArgs* p
 
 struct AttentionArgs {
   AttentionShape shape;
-  int layer = 0;  // attention layers counted alone
+  int layer = 0;                  // attention layers counted alone
   const float* rows = nullptr;    // [row][stride] products
   const float* rotary = nullptr;  // [row][rotary_dim]
   const float* q_norm = nullptr;  // [head_dim]
   const float* k_norm = nullptr;
-  float* partial = nullptr;       // [row][head][kMaxSpans][head_dim + 2]
-  float* out = nullptr;           // [row][out_stride], gated
+  float* partial = nullptr;  // [row][head][kMaxSpans][head_dim + 2]
+  float* out = nullptr;      // [row][out_stride], gated
   int out_stride = 0;
 };
 void launch_attention(const Queue& queue, const AttentionArgs& args, const PassArgs* pass, int max_rows, int max_spans);
@@ -106,11 +107,12 @@ bool hopper_built();
 
 enum class GemmOutput : int { store, add, silu_f16 };
 /// x f16 [rows][k], w f16 [n][k], both in tiles; k a multiple of 64, n of 16.
-/// store: out float [rows][stride] = x w^T; add: +=; all of it times `factor`. silu_f16: f16 out of gate and up tiles in pairs.
+/// store: out float [rows][stride] = x w^T; add: +=; all of it times `factor`. silu_f16: f16 out of gate and up tiles
+/// in pairs.
 void launch_gemm(const Queue& queue, const void* x, const void* w, int rows, int n, int k, GemmOutput mode, void* out,
                  int stride, int limit, float factor);
 void launch_silu_f16(const Queue& queue, const float* gate, const float* up, int stride, int rows, int width, void* out,
-                      int out_stride, float factor);
+                     int out_stride, float factor);
 
 /// Norms and turns queries and keys, stores keys and values.    q: f16 [rows][heads][head_dim], scaled
 void launch_heads(const Queue& queue, const AttentionArgs& args, const ManyRow* rows, const ManySegment* segments,
@@ -123,19 +125,19 @@ struct ChunkArgs {
   DeltaShape shape;
   const DeltaLayer* layers = nullptr;
   int layer = 0;
-  const float* rows = nullptr;      // [row][stride]
-  const int2* chunks = nullptr;     // [chunk count] {segment, first row of the chunk in the pass}
+  const float* rows = nullptr;   // [row][stride]
+  const int2* chunks = nullptr;  // [chunk count] {segment, first row of the chunk in the pass}
   const ManySegment* segments = nullptr;
   int chunk_count = 0, segment_count = 0, row_count = 0;
   // scratch, [row] of each: f16 unless said otherwise
-  void* q = nullptr;       // [row][key heads][128]
+  void* q = nullptr;  // [row][key heads][128]
   void* k = nullptr;
   void* v = nullptr;       // [row][value heads][128]: later the solved values
   float* decay = nullptr;  // [row][value heads] sum of log decays from the chunk's begin
   float* beta = nullptr;
-  void* w = nullptr;       // [row][value heads][128]
-  void* p = nullptr;       // [chunk][value heads][64][64]
-  float* out = nullptr;    // [row][out_stride]
+  void* w = nullptr;     // [row][value heads][128]
+  void* p = nullptr;     // [chunk][value heads][64][64]
+  float* out = nullptr;  // [row][out_stride]
   int out_stride = 0;
 };
 /// Whether these dimensions have the chunked form.

@@ -191,8 +191,8 @@ __global__ void expand_kernel(DeviceMatrix m, uint2* out) {
 
 /// A block a row: the token's embedding, and the sines of its position for all layers.
 __global__ void embed_kernel(EmbedArgs args, const PassArgs* pass) {
-  signal_next();
   wait_previous();
+  signal_next();
   const int row = blockIdx.x;
   if (args.tokens == nullptr && row >= pass->rows) return;
   const int token = args.tokens != nullptr ? args.tokens[row] : pass->row[row].token;

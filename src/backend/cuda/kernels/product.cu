@@ -23,6 +23,7 @@ enum class Made : int { planes32, planes64, floats, halves };
 struct MadeArgs {
   uint8_t* planes = nullptr;  // [row][2][columns]
   float2* scales = nullptr;   // [row][groups]
+  float* factors = nullptr;   // [row] with planes
   float* floats = nullptr;    // [row][columns]
   uint2* halves = nullptr;    // f16, tiled_at()
   int columns = 0;            // padded; planes: to whole segments
@@ -31,23 +32,27 @@ struct MadeArgs {
 /// A block a row. `pass` null: as many rows as blocks.
 template <Input kIn, Made kMade>
 __global__ void inputs_kernel(InputArgs in, MadeArgs to, const PassArgs* pass) {
-  signal_next();
   wait_previous();
+  signal_next();
   const int row = blockIdx.x;
   if (pass != nullptr && row >= pass->rows) return;
   const int lane = threadIdx.x % 32;
   const float scale = kIn == Input::norm ? row_scale(in, row, lane) : 1.0F;
+  if (to.factors != nullptr && threadIdx.x == 0) to.factors[row] = scale;
   for (int s = threadIdx.x / 32; s * kSegment < to.columns; s += blockDim.x / 32) {
-    const float4 v = input_four<kIn>(in, row, s, lane, input_weight<kIn>(in, s, lane), scale);
+    float late = 1;
+    float4 v = input_four<kIn>(in, row, s, lane, input_weight<kIn>(in, s, lane), late);
     const int col = s * kSegment + lane * 4;
     if constexpr (kMade == Made::planes32 || kMade == Made::planes64) {
       constexpr bool kGroup32 = kMade == Made::planes32;
       constexpr int kGroups = kGroup32 ? 4 : 2;  // of a segment
       uint8_t* const high = to.planes + static_cast<int64_t>(row) * 2 * to.columns + s * kSegment;
-      quantize_segment<kGroup32>(v, lane, high, high + to.columns,
+      quantize_segment<kGroup32>(v, late, lane, high, high + to.columns,
                                  to.scales + static_cast<int64_t>(row) * (to.columns / kSegment * kGroups) + s * kGroups);
     } else if (col < to.columns) {
       const int64_t at = static_cast<int64_t>(row) * to.columns + col;
+      const float factor = kIn == Input::norm ? scale : late;
+      v = {v.x * factor, v.y * factor, v.z * factor, v.w * factor};
       if constexpr (kMade == Made::floats) *reinterpret_cast<float4*>(to.floats + at) = v;
       if constexpr (kMade == Made::halves) to.halves[tiled_at(row, col, to.columns / kTileCols) / 4] = {pack_f16(v.x, v.y), pack_f16(v.z, v.w)};
     }
@@ -87,9 +92,9 @@ constexpr int kDenseTokens = 4;
 /// Order of a sum: a lane's columns in order, then the lanes by halves.
 template <typename T>
 __global__ void dense_kernel(DeviceMatrix m, const float* x, OutputArgs out, const PassArgs* pass) {
-  signal_next();
   const int rows = pass->rows;
   wait_previous();
+  signal_next();
   const int lane = threadIdx.x % 32;
   const int index = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
   const int n0 = index / kTileRows * 2 * kTileRows + index % kTileRows;
@@ -127,8 +132,8 @@ __global__ void dense_kernel(DeviceMatrix m, const float* x, OutputArgs out, con
 }
 
 __global__ void gated_norm_kernel(InputArgs in, const PassArgs* pass, float* out, int out_stride) {
-  signal_next();
   wait_previous();
+  signal_next();
   const int row = blockIdx.x;
   if (pass != nullptr && row >= pass->rows) return;
   const int lane = threadIdx.x % 32;
@@ -187,8 +192,9 @@ void launch_product(const Queue& queue, const DeviceMatrix& m, const InputArgs& 
   to.planes = act.planes;
   to.scales = reinterpret_cast<float2*>(act.scales);
   to.columns = (m.k_tiles + 1) / 2 * kSegment;
+  to.factors = act.factors;
   make(queue, in, m.group == 32 ? Made::planes32 : Made::planes64, to, pass, max_rows);
-  const ActView view{act.planes, to.scales, to.columns, to.columns / kSegment * (m.group == 32 ? 4 : 2)};
+  const ActView view{act.planes, to.scales, act.factors, to.columns, to.columns / kSegment * (m.group == 32 ? 4 : 2)};
   multiply(&view);
 }
 

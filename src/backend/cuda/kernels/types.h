@@ -23,15 +23,15 @@ enum class ScaleType : int { bf16, f16 };
 /// Matrices with the same input and format, one below the other.
 struct DeviceMatrix {
   Format format = Format::f32;
-  int bits = 0;        // quantized: 2, 3, 4, 5, 6, 8
-  int group = 0;       // quantized: 32, 64 or 128 columns share a scale
+  int bits = 0;   // quantized: 2, 3, 4, 5, 6, 8
+  int group = 0;  // quantized: 32, 64 or 128 columns share a scale
   ScaleType scale_type = ScaleType::bf16;
-  int rows = 0;        // all of them, padded
-  int cols = 0;        // as in the file
-  int k_tiles = 0;     // ceil(cols / 64)
-  int slices = 1;      // parts that the columns of a tile row are summed in; part of the order of its sums
-  int per_slice = 1;   // tiles of such a part
-  const uint8_t* planes = nullptr;   // quantized: [rows / 16][k_tiles][128 * bits bytes], see pack.cu
+  int rows = 0;                     // all of them, padded
+  int cols = 0;                     // as in the file
+  int k_tiles = 0;                  // ceil(cols / 64)
+  int slices = 1;                   // parts that the columns of a tile row are summed in; part of the order of its sums
+  int per_slice = 1;                // tiles of such a part
+  const uint8_t* planes = nullptr;  // quantized: [rows / 16][k_tiles][128 * bits bytes], see pack.cu
   const uint32_t* scales = nullptr;  // quantized: [rows / 16][groups][8][2]: scale low, bias high; rows r and r + 8
   const void* dense = nullptr;       // bf16 or f32 [rows][k_tiles * 64]
   const void* expanded = nullptr;    // f16 [rows][k_tiles * 64] for passes of many rows; null: made when needed
@@ -41,10 +41,10 @@ struct DeviceMatrix {
 struct RowArgs {
   int32_t token = 0;
   int32_t position = 0;
-  int32_t item = 0;                      // whose it is
-  int32_t first_position = 0;            // of the item's rows
-  float* logits = nullptr;               // [vocab], or null: not wanted
-  const uint16_t* const* kv = nullptr;   // [position / 64 + 1] KV blocks, see KvLayout
+  int32_t item = 0;                     // whose it is
+  int32_t first_position = 0;           // of the item's rows
+  float* logits = nullptr;              // [vocab], or null: not wanted
+  const uint16_t* const* kv = nullptr;  // [position / 64 + 1] KV blocks, see KvLayout
 };
 
 /// The rows of one state in a pass.
