@@ -28,9 +28,12 @@ struct Kind {
 };
 
 Kind kind_of(const Matrix& m) {
-  if (!m.quantized()) return {m.dtype == DType::bf16 ? Format::bf16 : Format::f32, 0, 0, ScaleType::bf16};
-  if (m.scale_dtype == DType::f32) return {Format::f32, 0, 0, ScaleType::bf16};  // exact, and rare
-  return {Format::quantized, m.bits, m.group_size, m.scale_dtype == DType::f16 ? ScaleType::f16 : ScaleType::bf16};
+  const WeightFormat& f = m.format;
+  if (!f.quantized()) return {f.type == DType::bf16 ? Format::bf16 : Format::f32, 0, 0, ScaleType::bf16};
+  if (f.coding != WeightCoding::affine)
+    throw Error(ErrorCode::unsupported, "weights stored as " + f.name(), m.name, "use --backend cpu");
+  if (f.type == DType::f32) return {Format::f32, 0, 0, ScaleType::bf16};  // exact, and rare
+  return {Format::quantized, f.bits, f.group_size, f.type == DType::f16 ? ScaleType::f16 : ScaleType::bf16};
 }
 
 }  // namespace
@@ -148,10 +151,9 @@ class Loader {
 
   /// The rows of one matrix, slab by slab.
   void fill(const Matrix& source, const DeviceMatrix& m, int first_row, int tile_step) {
-    const int64_t row_bytes = source.quantized() ? source.cols * source.bits / 8
-                                                 : source.cols * static_cast<int64_t>(dtype_size(source.dtype));
+    const int64_t row_bytes = source.format.row_bytes(source.cols);
     const int64_t scale_bytes =
-        source.quantized() ? source.groups() * static_cast<int64_t>(dtype_size(source.scale_dtype)) : 0;
+        source.quantized() ? source.groups() * static_cast<int64_t>(dtype_size(source.format.type)) : 0;
     const int64_t each = row_bytes + 2 * scale_bytes;
     const int64_t fit = (kSlabBytes - 1024) / each / kTileRows * kTileRows;
     PROSA_CHECK(fit > 0);
@@ -172,15 +174,15 @@ class Loader {
       const int at = first_row + static_cast<int>(row) * tile_step;
       const int count = static_cast<int>(rows);
       if (!source.quantized()) {
-        const int type = source.dtype == DType::bf16 ? 0 : source.dtype == DType::f16 ? 1 : 2;
+        const int type = source.format.type == DType::bf16 ? 0 : source.format.type == DType::f16 ? 1 : 2;
         launch_pack_dense(device_->stream(), raw, type, count, m, at, tile_step);
       } else if (m.format == Format::quantized) {
         launch_pack(device_->stream(), raw, reinterpret_cast<const uint16_t*>(raw + scales_at),
                     reinterpret_cast<const uint16_t*>(raw + biases_at), count, m, at, tile_step);
       } else {
         launch_pack_exact(device_->stream(), raw, reinterpret_cast<const float*>(raw + scales_at),
-                          reinterpret_cast<const float*>(raw + biases_at), source.bits, source.group_size, count, m, at,
-                          tile_step);
+                          reinterpret_cast<const float*>(raw + biases_at), source.format.bits, source.format.group_size,
+                          count, m, at, tile_step);
       }
       check(cudaEventRecord(slab.done, device_->stream()), "loading weights");
       done_ += rows * each;
