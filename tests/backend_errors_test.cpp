@@ -4,6 +4,7 @@
 // Pending tokens are in backend_tentative_test.cpp, memory that runs out in backend_memory_test.cpp.
 #include <array>
 #include <climits>
+#include <cmath>
 #include <functional>
 
 #include "backend/candidates.h"
@@ -138,7 +139,7 @@ TEST_P(BackendTest, ForeignSnapshotsAreRefused) {
 
 // A state is continued as it was begun: other bits of keys and values, or of activations, are another layout.
 TEST_P(BackendTest, SnapshotsOfOtherOptionsAreRefused) {
-  if (is_reference()) GTEST_SKIP() << "has no such options";
+  if (GetParam().backend != "cpu") GTEST_SKIP() << "has no such options";
   const auto backend = make("tiny-mlx-4bit");
   const auto state = used_state(*backend, 64, 5, 68);
   const Standing before = standing(*backend, *state);
@@ -200,6 +201,15 @@ struct Question {
   Question& operator=(const Question&) = delete;
 };
 
+#ifdef PROSA_TEST_CUDA
+constexpr bool kOnCard = true;
+#else
+constexpr bool kOnCard = false;
+#endif
+
+/// A card adds in another order than the host.
+bool same_log_sum(double a, double b) { return a == b || (kOnCard && std::abs(a - b) <= 2e-6 * (1 + std::abs(b))); }
+
 TEST_P(BackendTest, CandidatesAreThoseOfTheWholeRow) {
   const auto backend = make("tiny-mlx-4bit");
   const int64_t vocab = backend->config().vocab_size;
@@ -224,7 +234,8 @@ TEST_P(BackendTest, CandidatesAreThoseOfTheWholeRow) {
       backend::pick_candidates(row, asks[i].pick, expected);
       EXPECT_EQ(answers[i].best, expected.best);
       if (asks[i].pick.log_sum) {
-        EXPECT_EQ(answers[i].log_sum, expected.log_sum);
+        EXPECT_TRUE(same_log_sum(answers[i].log_sum, expected.log_sum))
+            << answers[i].log_sum << ", " << expected.log_sum;
       }
     }
   }

@@ -14,6 +14,7 @@
 #include "backend/cuda/state.h"
 #include "backend/segments.h"
 #include "base/check.h"
+#include "model/fingerprint.h"
 #include "prosa/error.h"
 
 namespace prosa::backend::cuda {
@@ -37,6 +38,7 @@ class CudaBackend final : public Backend {
     shape_.kv_row_bytes = int64_t{2} * model_.attention.head_dim;
     shape_.keep_bytes = int64_t{4} * model_.delta_count * kMaxTentative * model_.delta.stride;
     shape_.vocab = model_.config.vocab_size;
+    shape_.model = fingerprint(*weights);
     zeros_ = device_->allocate(shape_.state_bytes, "a state");
     device_->clear(zeros_->as(), zeros_->bytes());
     device_->finish();
@@ -52,7 +54,7 @@ class CudaBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<State> new_state(int64_t capacity) override {
     check_capacity(capacity);
     device_->use();
-    return std::make_unique<CudaState>(device_, shape_, zeros_, capacity);
+    return std::make_unique<CudaState>(device_, identity_, shape_, zeros_, capacity);
   }
   void reset(State& state) override { mine(state).reset(zeros_); }
 
@@ -101,6 +103,7 @@ class CudaBackend final : public Backend {
   Decoder decoder_;
   ManyRows many_;
   Picker picker_;
+  const std::shared_ptr<const void> identity_ = std::make_shared<int>();  // states belong to one backend
   StateShape shape_;
   MemoryPtr zeros_;
   Description description_;
@@ -123,7 +126,7 @@ void CudaBackend::describe(const BackendOptions& options) {
 
 CudaState& CudaBackend::mine(State& state) const {
   auto* const own = dynamic_cast<CudaState*>(&state);
-  if (own == nullptr || own->device() != device_.get()) refuse("the state is another backend's", "state");
+  if (own == nullptr || own->owner() != identity_.get()) refuse("the state is another backend's", "state");
   return *own;
 }
 

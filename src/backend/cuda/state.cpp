@@ -19,8 +19,9 @@ std::vector<SharedBlock> listed(const MemoryPtr& fixed, const std::vector<KvBloc
 
 // ---- the state
 
-CudaState::CudaState(std::shared_ptr<Device> device, const StateShape& shape, MemoryPtr zeros, int64_t capacity)
-    : State(capacity), device_(std::move(device)), shape_(shape), fixed_(std::move(zeros)) {
+CudaState::CudaState(std::shared_ptr<Device> device, std::shared_ptr<const void> owner, const StateShape& shape,
+                     MemoryPtr zeros, int64_t capacity)
+    : State(capacity), device_(std::move(device)), owner_(std::move(owner)), shape_(shape), fixed_(std::move(zeros)) {
   if (shape_.kv_block_bytes > 0) {
     table_ = device_->allocate(static_cast<int64_t>(shape_.blocks_for(capacity) * sizeof(void*)), "a state");
   }

@@ -33,6 +33,7 @@ struct StateShape {
   int64_t kv_row_bytes = 0;    // of one position in a run
   int64_t keep_bytes = 0;      // of a tentative segment's kept inputs
   int64_t vocab = 0;
+  uint64_t model = 0;  // fingerprint of the weights
   friend bool operator==(const StateShape&, const StateShape&) = default;
   [[nodiscard]] size_t blocks_for(int64_t positions) const {
     return kv_block_bytes == 0 ? 0 : static_cast<size_t>((positions + kKvSpan - 1) / kKvSpan);
@@ -41,8 +42,9 @@ struct StateShape {
 
 class CudaState final : public State {
  public:
-  /// zeros: a state's buffer before the first token, never written.
-  CudaState(std::shared_ptr<Device> device, const StateShape& shape, MemoryPtr zeros, int64_t capacity);
+  /// zeros: a state's buffer before the first token, never written. owner: the backend's identity.
+  CudaState(std::shared_ptr<Device> device, std::shared_ptr<const void> owner, const StateShape& shape, MemoryPtr zeros,
+            int64_t capacity);
 
   [[nodiscard]] int64_t byte_size() const noexcept override { return bytes_.load(std::memory_order_relaxed); }
   [[nodiscard]] int64_t row_bytes() const noexcept override { return row_bytes_.load(std::memory_order_relaxed); }
@@ -69,7 +71,7 @@ class CudaState final : public State {
   void set_pending(int64_t pending) { pending_ = pending; }
   void set_rows(int64_t rows) { rows_ = rows; }
   void set_valid(bool valid) { valid_ = valid; }
-  [[nodiscard]] const Device* device() const { return device_.get(); }
+  [[nodiscard]] const void* owner() const { return owner_.get(); }
 
  private:
   friend class CudaSnapshot;
@@ -77,6 +79,7 @@ class CudaState final : public State {
   void count_bytes();
 
   std::shared_ptr<Device> device_;
+  std::shared_ptr<const void> owner_;
   StateShape shape_;
   MemoryPtr fixed_;  // [state_elements]; not written while others hold it
   MemoryPtr left_;   // where the pass under way writes, or null: in place
