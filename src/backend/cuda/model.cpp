@@ -240,8 +240,9 @@ Model::Model(std::shared_ptr<Device> device, const Weights& weights, const std::
     : config(weights.config), delta(delta_shape(weights.config)), attention(attention_shape(weights.config)) {
   device->use();
   for (const int64_t width : {config.hidden_size, config.intermediate_size, config.value_dim(), config.query_dim()}) {
-    if (width % 4 == 0) continue;
-    throw Error(ErrorCode::unsupported, "a width of " + std::to_string(width) + ", which is no multiple of 4",
+    if (width % 4 == 0 && width <= 32768) continue;
+    throw Error(ErrorCode::unsupported,
+                "a width of " + std::to_string(width) + " columns, which is no multiple of 4 or beyond 32,768",
                 "config.json", "use --backend cpu");
   }
   if (config.head_dim > 256 || config.head_dim % 8 != 0 || config.linear_key_head_dim > 256) {

@@ -31,16 +31,6 @@ __device__ inline float scale_of(const float* squares, int segments, const Input
   return rsqrtf(total / static_cast<float>(in.width) + in.eps);
 }
 
-/// The same by one warp alone, in every lane.
-__device__ inline float row_scale(const InputArgs& in, int row, int lane) {
-  const float* const x = in.x + static_cast<int64_t>(row) * in.x_stride;
-  float total = 0;
-#pragma unroll 4
-  for (int col = lane * 4; col - lane * 4 < in.width; col += kSegment)
-    total += sum_lanes(add_squares(load_four(x, col, in.width), 0));
-  return rsqrtf(total / static_cast<float>(in.width) + in.eps);
-}
-
 /// What of a segment's inputs does not depend on the row: read before the row is there.
 template <Input kMode>
 __device__ inline float4 input_weight(const InputArgs& in, int segment, int lane) {
@@ -51,7 +41,7 @@ __device__ inline float4 input_weight(const InputArgs& in, int segment, int lane
 }
 
 /// Columns 128 * segment + 4 * lane ... + 3, but for a factor: `late` times what is returned is the input. For
-/// Input::norm the whole row has one more factor, its row_scale(), which products apply to their sums. So nothing waits
+/// Input::norm the whole row has one more factor, its scale_of(), which products apply to their sums. So nothing waits
 /// for the norms.
 template <Input kMode>
 __device__ inline float4 input_four(const InputArgs& in, int row, int segment, int lane, float4 w, float& late) {

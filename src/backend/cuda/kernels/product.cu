@@ -18,6 +18,8 @@ PROSA_DECLARE_GEMV(8)
 
 namespace {
 
+constexpr int kMaxInputSegments = 256;  // of 128 columns: model.cpp lets no wider model in
+
 enum class Made : int { planes32, planes64, floats, halves };
 
 struct MadeArgs {
@@ -37,7 +39,18 @@ __global__ void inputs_kernel(InputArgs in, MadeArgs to, const PassArgs* pass) {
   const int row = blockIdx.x;
   if (pass != nullptr && row >= pass->rows) return;
   const int lane = threadIdx.x % 32;
-  const float scale = kIn == Input::norm ? row_scale(in, row, lane) : 1.0F;
+  __shared__ float squares[kMaxInputSegments];
+  float scale = 1;
+  if (kIn == Input::norm) {
+    const int segments = (in.width + kSegment - 1) / kSegment;
+    for (int s = threadIdx.x / 32; s < segments; s += blockDim.x / 32) {
+      const float4 x = load_four(in.x + static_cast<int64_t>(row) * in.x_stride, s * kSegment + lane * 4, in.width);
+      const float sum = sum_lanes(add_squares(x, 0));
+      if (lane == 0) squares[s] = sum;
+    }
+    __syncthreads();
+    scale = scale_of(squares, segments, in);
+  }
   if (to.factors != nullptr && threadIdx.x == 0) to.factors[row] = scale;
   for (int s = threadIdx.x / 32; s * kSegment < to.columns; s += blockDim.x / 32) {
     float late = 1;
