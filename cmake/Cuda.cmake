@@ -50,5 +50,5 @@ target_compile_options(prosa_cuda_objects PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-fm
 if(PROSA_WERROR)
   target_compile_options(prosa_cuda_objects PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
-set_target_properties(prosa_cuda_objects PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_STANDARD 17 CUDA_EXTENSIONS OFF CUDA_RUNTIME_LIBRARY Static
+set_target_properties(prosa_cuda_objects PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON CUDA_STANDARD 17 CUDA_EXTENSIONS OFF CUDA_RUNTIME_LIBRARY Static
                                                     UNITY_BUILD OFF)
