@@ -1,15 +1,15 @@
 // Attention of single rows over any depth: positions are split into spans over blocks, then joined. A span's length
 // depends on the row's position alone, and every sum has one order, so a row has the same bits in any company.
-#include "backend/cuda/kernels/kernels.h"
 #include "backend/cuda/kernels/heads.cuh"
+#include "backend/cuda/kernels/kernels.h"
 #include "backend/cuda/kernels/launch.cuh"
 
 namespace prosa::backend::cuda {
 namespace {
 
-constexpr int kHeads = 4;    // query heads of a block, all of one key head
+constexpr int kHeads = 4;  // query heads of a block, all of one key head
 constexpr int kWarps = 8;
-constexpr int kAhead = 4;    // positions of a warp at a time
+constexpr int kAhead = 4;  // positions of a warp at a time
 constexpr float kNone = -INFINITY;
 
 __device__ inline int span_of(int position) {
@@ -188,7 +188,7 @@ constexpr int kJoinDims = 64;
 constexpr int kJoinParts = 4;
 
 /// Joins the spans of a head, 64 dims a block, and multiplies with the gate.
-__global__ __launch_bounds__(kJoinDims * kJoinParts) void join_kernel(AttentionArgs args, const PassArgs* pass) {
+__global__ __launch_bounds__(kJoinDims* kJoinParts) void join_kernel(AttentionArgs args, const PassArgs* pass) {
   __shared__ float factor[kMaxSpans];
   __shared__ float sums[kJoinParts][kJoinDims];
   __shared__ float norm;

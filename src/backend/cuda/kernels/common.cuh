@@ -71,17 +71,15 @@ __device__ inline uint32_t load_stream(const uint32_t* p) {
 
 /// d += a b: unsigned 8-bit weights [16][32] times signed 8-bit inputs [32][8].
 __device__ inline void mma_u8s8(int (&d)[4], const uint32_t* a, uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 __device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 __device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
@@ -115,8 +113,9 @@ __device__ inline uint32_t pack_f16(float low, float high) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-/// Where element (row, col) of an f16 matrix for passes of many rows lies, in halves: tiles of 64 x 64, rows of 128 bytes
-/// whose 16-byte pieces are turned by the row. So a tile is one copy, and eight rows of a column meet eight banks.
+/// Where element (row, col) of an f16 matrix for passes of many rows lies, in halves: tiles of 64 x 64, rows of 128
+/// bytes whose 16-byte pieces are turned by the row. So a tile is one copy, and eight rows of a column meet eight
+/// banks.
 __device__ inline int64_t tiled_at(int64_t row, int col, int k_tiles) {
   return ((row / 64) * k_tiles + col / 64) * 4096 + row % 64 * 64 + (((col % 64) / 8) ^ static_cast<int>(row % 8)) * 8 +
          col % 8;

@@ -58,9 +58,9 @@ template <int kRows, int kTaps>
 __global__ __launch_bounds__(kThreads) void delta_kernel(DeltaArgs args, const PassArgs* pass) {
   constexpr int kDims = kRows * 32;
   constexpr int kMine = (2 * kDims + kStateColumns + kThreads - 1) / kThreads;  // channels of a thread
-  __shared__ float channels[2 * kDims + kStateColumns];                        // q, k, v
-  __shared__ float gates[2];                                                   // decay, beta
-  __shared__ float products[3];                                                // q . q, k . k, q . k
+  __shared__ float channels[2 * kDims + kStateColumns];                         // q, k, v
+  __shared__ float gates[2];                                                    // decay, beta
+  __shared__ float products[3];                                                 // q . q, k . k, q . k
   __shared__ __align__(16) float sums[2][kThreads / 32][kStateColumns];
   const DeltaShape& s = args.shape;
   const int index = args.layer + static_cast<int>(blockIdx.z);
@@ -90,7 +90,8 @@ __global__ __launch_bounds__(kThreads) void delta_kernel(DeltaArgs args, const P
     for (int m = 0; m < kRows; ++m) {
       const int i = row0 + 32 * m;
       state[m] = {0, 0, 0, 0};
-      if (i < s.key_dim) state[m] = *reinterpret_cast<const float4*>(item.found + matrix + i * kStateColumns + quarter * 4);
+      if (i < s.key_dim)
+        state[m] = *reinterpret_cast<const float4*>(item.found + matrix + i * kStateColumns + quarter * 4);
     }
 #pragma unroll
     for (int c = 0; c < kMine; ++c) {
@@ -154,8 +155,10 @@ __global__ __launch_bounds__(kThreads) void delta_kernel(DeltaArgs args, const P
     if (thread == 64) gates[1] = 1.0F / (1.0F + expf(-gate));
 #pragma unroll
     for (int step = 16; step >= 4; step /= 2) {
-      by_key.x += __shfl_xor_sync(0xffffffffU, by_key.x, step), by_key.y += __shfl_xor_sync(0xffffffffU, by_key.y, step);
-      by_key.z += __shfl_xor_sync(0xffffffffU, by_key.z, step), by_key.w += __shfl_xor_sync(0xffffffffU, by_key.w, step);
+      by_key.x += __shfl_xor_sync(0xffffffffU, by_key.x, step),
+          by_key.y += __shfl_xor_sync(0xffffffffU, by_key.y, step);
+      by_key.z += __shfl_xor_sync(0xffffffffU, by_key.z, step),
+          by_key.w += __shfl_xor_sync(0xffffffffU, by_key.w, step);
       by_query.x += __shfl_xor_sync(0xffffffffU, by_query.x, step);
       by_query.y += __shfl_xor_sync(0xffffffffU, by_query.y, step);
       by_query.z += __shfl_xor_sync(0xffffffffU, by_query.z, step);

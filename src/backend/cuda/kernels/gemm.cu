@@ -10,7 +10,7 @@
 namespace prosa::backend::cuda {
 namespace {
 
-constexpr int kTile = 64;                     // rows and columns
+constexpr int kTile = 64;  // rows and columns
 constexpr int kTileBytes = kTile * kTile * 2;
 
 struct GemmArgs {
@@ -28,7 +28,8 @@ struct GemmArgs {
 
 /// A row of a warp's sums, eight columns a part, from column `first` on; half: this row's pair of each part.
 template <int kParts>
-__device__ inline void put_row(const GemmArgs& args, const float (&sums)[kParts][4], int row, int half, int first, int lane) {
+__device__ inline void put_row(const GemmArgs& args, const float (&sums)[kParts][4], int row, int half, int first,
+                               int lane) {
   if (row >= args.rows) return;
   if (args.mode == GemmOutput::silu_f16) {
     if constexpr (kParts >= 4) {
@@ -76,7 +77,8 @@ __device__ inline void load_rows(__half* to, const __half* from, int first, int 
 #pragma unroll
   for (int part = 0; part < (kRows + kTile - 1) / kTile; ++part) {
     const int tile = min(first / kTile + part, last);
-    const __half* const source = from + (static_cast<int64_t>(tile) * k_tiles + k) * (kTile * kTile) + first % kTile * kTile;
+    const __half* const source =
+        from + (static_cast<int64_t>(tile) * k_tiles + k) * (kTile * kTile) + first % kTile * kTile;
 #pragma unroll
     for (int i = 0; i < kPieces / kThreads; ++i) {
       const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * 8;
@@ -265,8 +267,16 @@ bool hopper_built() {
 
 void launch_gemm(const Queue& queue, const void* x, const void* w, int rows, int n, int k, GemmOutput mode, void* out,
                  int stride, int limit, float factor) {
-  const GemmArgs args{static_cast<const __half*>(x), static_cast<const __half*>(w), rows, n, k / kTile, mode, out,
-                      stride, limit, factor};
+  const GemmArgs args{static_cast<const __half*>(x),
+                      static_cast<const __half*>(w),
+                      rows,
+                      n,
+                      k / kTile,
+                      mode,
+                      out,
+                      stride,
+                      limit,
+                      factor};
   const auto blocks = [&](int tile_m, int tile_n) {
     return (rows + tile_m - 1) / tile_m * ((n + tile_n - 1) / tile_n);
   };

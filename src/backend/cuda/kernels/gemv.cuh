@@ -163,8 +163,8 @@ __host__ __device__ inline int few_shared_bytes(int k_tiles, int warps, int rows
   return planes + scales + warps * kTileRows * (rows + 1) * static_cast<int>(sizeof(float));
 }
 
-/// A block is some tile rows x `slices` warps, whole slices of four tiles. A warp has its weights in registers before it
-/// waits for the kernel that makes its inputs. kRows: 1, or up to four.
+/// A block is some tile rows x `slices` warps, whole slices of four tiles. A warp has its weights in registers before
+/// it waits for the kernel that makes its inputs. kRows: 1, or up to four.
 template <int kBits, bool kGroup32, bool kHalfScales, Input kIn, Output kOut, int kRows>
 __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs in, OutputArgs out,
                                                        const PassArgs* pass) {
@@ -255,8 +255,7 @@ __global__ __launch_bounds__(512) void gemv_few_kernel(DeviceMatrix m, InputArgs
     const int column = n / (2 * kTileRows) * kTileRows + n % kTileRows;
 #pragma unroll
     for (int t = 0; t < kRows; ++t) {
-      if (t < rows)
-        put_pair(out, t, column, sum_of(first, t), sum_of(first + m.slices * kTileRows * kPitch, t));
+      if (t < rows) put_pair(out, t, column, sum_of(first, t), sum_of(first + m.slices * kTileRows * kPitch, t));
     }
   } else if (n < out.limit && n < m.rows) {
 #pragma unroll
@@ -287,92 +286,93 @@ __global__ __launch_bounds__(512, 1) void gemv_many_kernel(DeviceMatrix m, ActVi
   extern __shared__ __align__(16) uint8_t shared[];
   constexpr int kPitch = 4 * kTiles + 1;
   const int lane = static_cast<int>(threadIdx.x);
-    const int slice = static_cast<int>(threadIdx.y);
-    const int warp = static_cast<int>(threadIdx.z) * m.slices + slice;
-    const int tile_row = static_cast<int>(blockIdx.x * blockDim.z + threadIdx.z);
-    const int k_begin = slice * m.per_slice;
-    const int k_end = min(k_begin + m.per_slice, m.k_tiles);
-    const int at = min(tile_row, m.rows / kTileRows - 1);
-    Batch<kBits, kGroup32> batch;
-    batch.load(m, at, k_begin, k_end, lane);
-    const int rows = pass->rows;
-    wait_previous();
+  const int slice = static_cast<int>(threadIdx.y);
+  const int warp = static_cast<int>(threadIdx.z) * m.slices + slice;
+  const int tile_row = static_cast<int>(blockIdx.x * blockDim.z + threadIdx.z);
+  const int k_begin = slice * m.per_slice;
+  const int k_end = min(k_begin + m.per_slice, m.k_tiles);
+  const int at = min(tile_row, m.rows / kTileRows - 1);
+  Batch<kBits, kGroup32> batch;
+  batch.load(m, at, k_begin, k_end, lane);
+  const int rows = pass->rows;
+  wait_previous();
   signal_next();
-    const uint8_t* const planes =
-        act.planes + static_cast<int64_t>(lane / 8 * 2 + lane / 4 % 2) * act.plane_stride + lane % 4 * 16;
-    const float2* const scales = act.scales + lane % 4 * act.groups;
-    Sums<kTiles> sums;
-    for (int k = k_begin; k < k_end; k += kBatchTiles) {
+  const uint8_t* const planes =
+      act.planes + static_cast<int64_t>(lane / 8 * 2 + lane / 4 % 2) * act.plane_stride + lane % 4 * 16;
+  const float2* const scales = act.scales + lane % 4 * act.groups;
+  Sums<kTiles> sums;
+  for (int k = k_begin; k < k_end; k += kBatchTiles) {
 #pragma unroll
-      for (int i = 0; i < kBatchTiles; ++i) {
-        if (k + i >= k_end) break;
-        uint32_t a[2][4];
-        batch.tile[i].unpack(0, a[0]);
-        batch.tile[i].unpack(1, a[1]);
-        const uint8_t* const from = planes + (k + i) * 64;
-        const float2* const by_group = scales + (kGroup32 ? 2 : 1) * (k + i);
-        constexpr int kStep = kTiles < 4 ? kTiles : 4;  // columns of 8 whose inputs are asked for together
+    for (int i = 0; i < kBatchTiles; ++i) {
+      if (k + i >= k_end) break;
+      uint32_t a[2][4];
+      batch.tile[i].unpack(0, a[0]);
+      batch.tile[i].unpack(1, a[1]);
+      const uint8_t* const from = planes + (k + i) * 64;
+      const float2* const by_group = scales + (kGroup32 ? 2 : 1) * (k + i);
+      constexpr int kStep = kTiles < 4 ? kTiles : 4;  // columns of 8 whose inputs are asked for together
 #pragma unroll
-        for (int t0 = 0; t0 < kTiles; t0 += kStep) {
-          if (4 * t0 >= rows) break;
-          uint4 b[kStep];
-          float2 x[kStep][kGroup32 ? 2 : 1];
+      for (int t0 = 0; t0 < kTiles; t0 += kStep) {
+        if (4 * t0 >= rows) break;
+        uint4 b[kStep];
+        float2 x[kStep][kGroup32 ? 2 : 1];
 #pragma unroll
-          for (int j = 0; j < kStep; ++j) {  // buffers have 64 rows: what is behind the last one is read, and nobody's
-            b[j] = *reinterpret_cast<const uint4*>(from + static_cast<int64_t>(t0 + j) * 8 * act.plane_stride);
-            x[j][0] = by_group[(t0 + j) * 4 * act.groups];
-            if (kGroup32) x[j][kGroup32 ? 1 : 0] = by_group[(t0 + j) * 4 * act.groups + 1];
+        for (int j = 0; j < kStep; ++j) {  // buffers have 64 rows: what is behind the last one is read, and nobody's
+          b[j] = *reinterpret_cast<const uint4*>(from + static_cast<int64_t>(t0 + j) * 8 * act.plane_stride);
+          x[j][0] = by_group[(t0 + j) * 4 * act.groups];
+          if (kGroup32) x[j][kGroup32 ? 1 : 0] = by_group[(t0 + j) * 4 * act.groups + 1];
+        }
+#pragma unroll
+        for (int j = 0; j < kStep; ++j) {
+          int d[4] = {0, 0, 0, 0};
+          mma_u8s8(d, a[0], b[j].x, b[j].y);
+          if constexpr (kGroup32) {
+            add_group(sums.at[t0 + j], d, batch.scale[i][0], m.scale_type, x[j][0]);
+            d[0] = d[1] = d[2] = d[3] = 0;
           }
-#pragma unroll
-          for (int j = 0; j < kStep; ++j) {
-            int d[4] = {0, 0, 0, 0};
-            mma_u8s8(d, a[0], b[j].x, b[j].y);
-            if constexpr (kGroup32) {
-              add_group(sums.at[t0 + j], d, batch.scale[i][0], m.scale_type, x[j][0]);
-              d[0] = d[1] = d[2] = d[3] = 0;
-            }
-            mma_u8s8(d, a[1], b[j].z, b[j].w);
-            add_group(sums.at[t0 + j], d, batch.scale[i][kGroup32 ? 1 : 0], m.scale_type, x[j][kGroup32 ? 1 : 0]);
-          }
+          mma_u8s8(d, a[1], b[j].z, b[j].w);
+          add_group(sums.at[t0 + j], d, batch.scale[i][kGroup32 ? 1 : 0], m.scale_type, x[j][kGroup32 ? 1 : 0]);
         }
       }
-      if (k + kBatchTiles < k_end) batch.load(m, at, k + kBatchTiles, k_end, lane);
     }
-    float* const partial = reinterpret_cast<float*>(shared);  // [warps][16][kPitch]
+    if (k + kBatchTiles < k_end) batch.load(m, at, k + kBatchTiles, k_end, lane);
+  }
+  float* const partial = reinterpret_cast<float*>(shared);  // [warps][16][kPitch]
 #pragma unroll
-    for (int t = 0; t < kTiles; ++t) {
-      partial[(warp * kTileRows + lane / 4) * kPitch + 4 * t + lane % 4] = sums.at[t][0];
-      partial[(warp * kTileRows + lane / 4 + 8) * kPitch + 4 * t + lane % 4] = sums.at[t][1];
-    }
-    __syncthreads();
-    const int local_rows = static_cast<int>(blockDim.z) * kTileRows;
-    const int threads = 32 * m.slices * static_cast<int>(blockDim.z);
-    for (int i = warp * 32 + lane; i < local_rows * rows; i += threads) {
-      const int token = i / local_rows;
-      const int r = i % local_rows;
-      const int n = static_cast<int>(blockIdx.x) * local_rows + r;
-      const float* const first = partial + (r / kTileRows * m.slices * kTileRows + r % kTileRows) * kPitch + token;
-      const float factor = act.factors != nullptr ? act.factors[token] : 1.0F;
-      const auto sum_of = [&](const float* from) {
-        float y = 0;
-        for (int s = 0; s < m.slices; ++s) y += from[s * kTileRows * kPitch];
-        return y * factor;
-      };
-      if (out.mode == Output::silu) {
-        if (r / kTileRows % 2 != 0) continue;
-        put_pair(out, token, n / (2 * kTileRows) * kTileRows + n % kTileRows, sum_of(first),
-                 sum_of(first + m.slices * kTileRows * kPitch));
-      } else if (n < m.rows) {
-        put(out, pass, token, n, sum_of(first));
-      }
+  for (int t = 0; t < kTiles; ++t) {
+    partial[(warp * kTileRows + lane / 4) * kPitch + 4 * t + lane % 4] = sums.at[t][0];
+    partial[(warp * kTileRows + lane / 4 + 8) * kPitch + 4 * t + lane % 4] = sums.at[t][1];
+  }
+  __syncthreads();
+  const int local_rows = static_cast<int>(blockDim.z) * kTileRows;
+  const int threads = 32 * m.slices * static_cast<int>(blockDim.z);
+  for (int i = warp * 32 + lane; i < local_rows * rows; i += threads) {
+    const int token = i / local_rows;
+    const int r = i % local_rows;
+    const int n = static_cast<int>(blockIdx.x) * local_rows + r;
+    const float* const first = partial + (r / kTileRows * m.slices * kTileRows + r % kTileRows) * kPitch + token;
+    const float factor = act.factors != nullptr ? act.factors[token] : 1.0F;
+    const auto sum_of = [&](const float* from) {
+      float y = 0;
+      for (int s = 0; s < m.slices; ++s) y += from[s * kTileRows * kPitch];
+      return y * factor;
+    };
+    if (out.mode == Output::silu) {
+      if (r / kTileRows % 2 != 0) continue;
+      put_pair(out, token, n / (2 * kTileRows) * kTileRows + n % kTileRows, sum_of(first),
+               sum_of(first + m.slices * kTileRows * kPitch));
+    } else if (n < m.rows) {
+      put(out, pass, token, n, sum_of(first));
     }
   }
+}
 
 /// A warp sums all slices of a tile row itself, one after the other, and goes on to the next tile row. kTiles: columns
 /// of 8, four rows each. kFused: the block makes its inputs (Input::norm, up to four rows) in shared memory.
 template <int kBits, bool kGroup32, int kTiles, bool kFused>
-__global__ __launch_bounds__(256, kTiles == 1 ? 2 : 1) void gemv_stream_kernel(DeviceMatrix m, InputArgs in, ActView act,
-                                                                              OutputArgs out, const PassArgs* pass) {
+__global__ __launch_bounds__(256, kTiles == 1 ? 2 : 1) void gemv_stream_kernel(DeviceMatrix m, InputArgs in,
+                                                                               ActView act, OutputArgs out,
+                                                                               const PassArgs* pass) {
   extern __shared__ __align__(16) uint8_t shared[];
   const int warp = threadIdx.x / 32;
   const int warps = blockDim.x / 32;

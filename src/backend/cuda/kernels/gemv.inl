@@ -24,9 +24,13 @@ void start_few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, c
   };
   const bool halves = m.scale_type == ScaleType::f16;
   if (max_rows == 1) {
-    go(halves ? gemv_few_kernel<kBits, kGroup32, true, kIn, kOut, 1> : gemv_few_kernel<kBits, kGroup32, false, kIn, kOut, 1>, 1);
+    go(halves ? gemv_few_kernel<kBits, kGroup32, true, kIn, kOut, 1>
+              : gemv_few_kernel<kBits, kGroup32, false, kIn, kOut, 1>,
+       1);
   } else {
-    go(halves ? gemv_few_kernel<kBits, kGroup32, true, kIn, kOut, 4> : gemv_few_kernel<kBits, kGroup32, false, kIn, kOut, 4>, 4);
+    go(halves ? gemv_few_kernel<kBits, kGroup32, true, kIn, kOut, 4>
+              : gemv_few_kernel<kBits, kGroup32, false, kIn, kOut, 4>,
+       4);
   }
 }
 
@@ -34,7 +38,8 @@ void start_few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, c
 template <int kBits, bool kGroup32>
 bool few(const Queue& queue, const DeviceMatrix& m, const InputArgs& in, const OutputArgs& out, const PassArgs* pass,
          int max_rows) {
-  if (m.per_slice > kBatchTiles || m.k_tiles % kBatchTiles != 0 || m.k_tiles > 64 || out.mode == Output::logits) return false;
+  if (m.per_slice > kBatchTiles || m.k_tiles % kBatchTiles != 0 || m.k_tiles > 64 || out.mode == Output::logits)
+    return false;
   if (in.mode == Input::norm && out.mode == Output::store) {
     start_few<kBits, kGroup32, Input::norm, Output::store>(queue, m, in, out, pass, max_rows);
   } else if (in.mode == Input::norm && out.mode == Output::silu) {
@@ -72,8 +77,8 @@ void start_many(const Queue& queue, const DeviceMatrix& m, const ActView& act, c
   const int per_block = tile_rows_a_block(m, out.mode);
   const int shared = per_block * m.slices * kTileRows * (4 * kTiles + 1) * static_cast<int>(sizeof(float));
   allow_shared(kernel, shared);
-  launch(queue, kernel, dim3((m.rows / kTileRows + per_block - 1) / per_block), dim3(32, m.slices, per_block),
-                shared, m, act, out, pass);
+  launch(queue, kernel, dim3((m.rows / kTileRows + per_block - 1) / per_block), dim3(32, m.slices, per_block), shared,
+         m, act, out, pass);
 }
 
 template <int kBits, bool kGroup32>

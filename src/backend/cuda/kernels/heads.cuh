@@ -17,7 +17,8 @@ struct HeadPart {
     const bool inside = lane * kE < s.head_dim;
     if constexpr (kE == 8) {
       float4 v[2] = {};
-      if (inside) v[0] = reinterpret_cast<const float4*>(x)[2 * lane], v[1] = reinterpret_cast<const float4*>(x)[2 * lane + 1];
+      if (inside)
+        v[0] = reinterpret_cast<const float4*>(x)[2 * lane], v[1] = reinterpret_cast<const float4*>(x)[2 * lane + 1];
       at[0] = v[0].x, at[1] = v[0].y, at[2] = v[0].z, at[3] = v[0].w;
       at[4] = v[1].x, at[5] = v[1].y, at[6] = v[1].z, at[7] = v[1].w;
     } else {

@@ -63,7 +63,8 @@ __device__ inline float4 input_four(const InputArgs& in, int row, int segment, i
 }
 
 /// Writes a segment in the order in which the product's lanes read it: in a tile of 64 columns, quarter c has the
-/// columns 8c..8c+7 of both halves.    high, low [128 bytes]; scales: {scale, sum of the inputs} [2, or 4 of 32 columns]
+/// columns 8c..8c+7 of both halves.    high, low [128 bytes]; scales: {scale, sum of the inputs} [2, or 4 of 32
+/// columns]
 template <bool kGroup32>
 __device__ inline void quantize_segment(float4 v, float late, int lane, uint8_t* high, uint8_t* low, float2* scales) {
   constexpr int kLanes = kGroup32 ? 8 : 16;

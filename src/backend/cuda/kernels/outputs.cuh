@@ -14,11 +14,8 @@ __device__ inline void put(const OutputArgs& out, const PassArgs* pass, int row,
       if (logits != nullptr) logits[n] = y;
       return;
     }
-    case Output::add:
-      out.out[static_cast<int64_t>(row) * out.stride + n] += y;
-      return;
-    default:
-      out.out[static_cast<int64_t>(row) * out.stride + n] = y;
+    case Output::add: out.out[static_cast<int64_t>(row) * out.stride + n] += y; return;
+    default: out.out[static_cast<int64_t>(row) * out.stride + n] = y;
   }
 }
 

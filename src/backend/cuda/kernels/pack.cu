@@ -218,8 +218,8 @@ void launch_pack(cudaStream_t stream, const uint8_t* weight, const uint16_t* sca
                  const DeviceMatrix& m, int first_row, int tile_step) {
   const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
   const int64_t groups = (m.k_tiles * kTileCols + m.group - 1) / m.group;
-  pack_kernel<<<blocks_for(tiles * m.k_tiles * 32), 256, 0, stream>>>(
-      weight, rows, m, const_cast<uint8_t*>(m.planes), first_row / kTileRows, tile_step);
+  pack_kernel<<<blocks_for(tiles * m.k_tiles * 32), 256, 0, stream>>>(weight, rows, m, const_cast<uint8_t*>(m.planes),
+                                                                      first_row / kTileRows, tile_step);
   pack_scales_kernel<<<blocks_for(tiles * kTileRows * groups), 256, 0, stream>>>(
       scales, biases, rows, m, const_cast<uint32_t*>(m.scales), first_row / kTileRows, tile_step);
   check(cudaGetLastError(), "packing");

@@ -130,7 +130,8 @@ __global__ __launch_bounds__(kSortThreads) void pick_kernel(const PickArgs* asks
   int size = power_of_two(segments);
   uint64_t* const keys = by_segment + size;  // [kPickCapacity]
   for (int i = thread; i < size; i += kSortThreads)
-    by_segment[i] = i < segments ? (static_cast<uint64_t>(ordered(best[i].largest)) << 32) | static_cast<uint32_t>(i) : 0;
+    by_segment[i] =
+        i < segments ? (static_cast<uint64_t>(ordered(best[i].largest)) << 32) | static_cast<uint32_t>(i) : 0;
   if (thread == 0) found = 0;
   __syncthreads();
   if (ask.k == 1) {
@@ -169,7 +170,8 @@ __global__ __launch_bounds__(kSortThreads) void pick_kernel(const PickArgs* asks
   if (ask.log_sum != 0 && largest != kNone) {
     for (int i = thread; i < segments; i += kSortThreads) {
       if (best[i].largest != kNone)
-        sum += static_cast<double>(best[i].sum) * exp(static_cast<double>(best[i].largest) - static_cast<double>(largest));
+        sum +=
+            static_cast<double>(best[i].sum) * exp(static_cast<double>(best[i].largest) - static_cast<double>(largest));
     }
     for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffU, sum, step);
     if (lane == 0) sums[warp] = sum;

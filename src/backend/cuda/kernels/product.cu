@@ -60,14 +60,16 @@ __global__ void inputs_kernel(InputArgs in, MadeArgs to, const PassArgs* pass) {
       constexpr bool kGroup32 = kMade == Made::planes32;
       constexpr int kGroups = kGroup32 ? 4 : 2;  // of a segment
       uint8_t* const high = to.planes + static_cast<int64_t>(row) * 2 * to.columns + s * kSegment;
-      quantize_segment<kGroup32>(v, late, lane, high, high + to.columns,
-                                 to.scales + static_cast<int64_t>(row) * (to.columns / kSegment * kGroups) + s * kGroups);
+      quantize_segment<kGroup32>(
+          v, late, lane, high, high + to.columns,
+          to.scales + static_cast<int64_t>(row) * (to.columns / kSegment * kGroups) + s * kGroups);
     } else if (col < to.columns) {
       const int64_t at = static_cast<int64_t>(row) * to.columns + col;
       const float factor = kIn == Input::norm ? scale : late;
       v = {v.x * factor, v.y * factor, v.z * factor, v.w * factor};
       if constexpr (kMade == Made::floats) *reinterpret_cast<float4*>(to.floats + at) = v;
-      if constexpr (kMade == Made::halves) to.halves[tiled_at(row, col, to.columns / kTileCols) / 4] = {pack_f16(v.x, v.y), pack_f16(v.z, v.w)};
+      if constexpr (kMade == Made::halves)
+        to.halves[tiled_at(row, col, to.columns / kTileCols) / 4] = {pack_f16(v.x, v.y), pack_f16(v.z, v.w)};
     }
   }
 }
