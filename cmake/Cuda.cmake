@@ -1,12 +1,13 @@
 # The CUDA module: libprosa_cuda.so, loaded by name at run time, so that one program runs with and without a driver.
 # It holds the CUDA runtime; nothing else of prosa links anything of CUDA.
-set(PROSA_CUDA AUTO CACHE STRING "Build the CUDA module: AUTO (where nvcc is found), ON, OFF")
+set(PROSA_CUDA AUTO CACHE STRING "Build the CUDA module: AUTO (where nvcc and a card are found), ON, OFF")
 set_property(CACHE PROPERTY PROSA_CUDA PROPERTY STRINGS AUTO ON OFF)
-# Machine code for each, and PTX of the last one for what comes after it. 90a: Hopper's matrix instructions.
+# Machine code for each, and PTX of the first one for all others from there on. 90a: Hopper's matrix instructions.
 set(PROSA_CUDA_ARCHITECTURES "80;86;89;90a;100;120" CACHE STRING "Compute capabilities that the module is built for")
 
 set(PROSA_CUDA_FOUND OFF)
-if(NOT PROSA_CUDA STREQUAL "OFF")
+# The driver's device: a toolkit without a card is no reason to compile for minutes.
+if(PROSA_CUDA STREQUAL "AUTO" AND EXISTS /dev/nvidiactl OR PROSA_CUDA STREQUAL "ON")
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
@@ -23,9 +24,9 @@ endif()
 
 set(prosa_cuda_real ${PROSA_CUDA_ARCHITECTURES})
 list(TRANSFORM prosa_cuda_real APPEND "-real")
-list(GET PROSA_CUDA_ARCHITECTURES -1 prosa_cuda_last)
-if(NOT prosa_cuda_last MATCHES "a$")  # PTX with a letter runs on that one card only
-  list(APPEND prosa_cuda_real "${prosa_cuda_last}-virtual")
+list(GET PROSA_CUDA_ARCHITECTURES 0 prosa_cuda_first)
+if(NOT prosa_cuda_first MATCHES "a$")  # PTX with a letter runs on that one card only
+  list(APPEND prosa_cuda_real "${prosa_cuda_first}-virtual")
 endif()
 set(CMAKE_CUDA_ARCHITECTURES ${prosa_cuda_real})
 enable_language(CUDA)
