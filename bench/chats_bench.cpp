@@ -79,6 +79,7 @@ struct Waits {
 Waits waits(const prosa::Model& model, int streams, int prompt) {
   const int64_t vocab = model.info().vocab_size;
   std::atomic<bool> over = false;
+  std::atomic<bool> reading = false;
   std::atomic<int> running = 0;
   std::vector<std::vector<double>> times(static_cast<size_t>(streams));
   std::vector<std::jthread> threads;
@@ -92,7 +93,7 @@ Waits waits(const prosa::Model& model, int streams, int prompt) {
       while (!over) {
         const Clock::time_point start = Clock::now();
         session.decode(static_cast<int32_t>(random() % static_cast<uint32_t>(vocab)));
-        times[static_cast<size_t>(i)].push_back(1000 * seconds_since(start));
+        if (reading) times[static_cast<size_t>(i)].push_back(1000 * seconds_since(start));
       }
     });
   }
@@ -102,6 +103,7 @@ Waits waits(const prosa::Model& model, int streams, int prompt) {
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % static_cast<uint32_t>(vocab));
   prosa::Session reader(model);
   const Clock::time_point start = Clock::now();
+  reading = true;
   reader.sync(tokens);
   Waits result;
   result.prompt_s = seconds_since(start);

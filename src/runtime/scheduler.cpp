@@ -16,7 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 // How long a step waits for the streams of the last one: a share of what that took, and never long.
 constexpr int kGatherShare = 8;
-constexpr Clock::duration kMaxGather = std::chrono::milliseconds(2);
+constexpr Clock::duration kMaxGather = std::chrono::milliseconds(6);
 // How long a stream counts as live after a token: its owner may take that long over one.
 constexpr Clock::duration kStreamLife = std::chrono::seconds(1);
 // Steps that a prompt may be passed over before it is served ahead of others.
