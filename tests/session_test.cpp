@@ -315,7 +315,7 @@ TEST(StateStore, WhatIsGivenOutOutlivesItsPlace) {
   StateStore store(2'500);
   store.add(range(0, 5), with_blocks(5, {1}));
   const auto held = store.find(range(0, 8), 7);
-  ASSERT_NE(held, nullptr);
+  ASSERT_TRUE(held);
   store.find(range(40, 3), 3);                      // time passes
   store.add(range(40, 3), with_blocks(3, {2, 3}));  // the first must go
   EXPECT_EQ(store.size(), 1U);
@@ -330,14 +330,33 @@ TEST(StateStore, ASlotHoldsTheNewestAndAnythingAskedForStays) {
   store.add(range(0, 7), with_blocks(7, {}), {1, 0});
   store.add(range(0, 8), with_blocks(8, {}), {2, 0});
   EXPECT_FALSE(store.touch(range(0, 5), {1, 0}));
-  EXPECT_TRUE(store.touch(range(0, 7)));  // from now on it stays
+  EXPECT_FALSE(store.touch(range(0, 7), {2})) << "of another";
+  EXPECT_TRUE(store.touch(range(0, 7), {1}));  // from now on it stays
   store.add(range(0, 9), with_blocks(9, {}), {1, 0});
-  EXPECT_TRUE(store.touch(range(0, 7), {1, 0}));
+  EXPECT_FALSE(store.touch(range(0, 7), {1, 0})) << "what everybody may have was fed otherwise";
   store.drop_slots(1);
   EXPECT_EQ(store.size(), 2U);
-  EXPECT_EQ(store.find(range(0, 20), 20)->tokens.size(), 8U);
+  EXPECT_EQ(store.find(range(0, 20), 20)->tokens.size(), 7U) << "another's slot";
+  EXPECT_EQ(store.find(range(0, 20), 20, {2, 2})->tokens.size(), 8U);
   EXPECT_EQ(store.find(range(0, 20), 7)->tokens.size(), 7U);
-  EXPECT_EQ(store.find(range(0, 20), 6), nullptr);
+  EXPECT_FALSE(store.find(range(0, 20), 6));
+}
+
+TEST(StateStore, WhatWasFedInOtherPiecesIsForTheFamilyAlone) {
+  StateStore store(100'000);
+  store.add(range(0, 4), with_blocks(4, {}), {1});
+  store.add(range(0, 6), with_blocks(6, {}), {1, Slot::kKept, 1});
+  EXPECT_EQ(store.find(range(0, 9), 9, {2, 2})->tokens.size(), 4U);
+  const StateStore::Found own = store.find(range(0, 9), 9, {1, 1});
+  EXPECT_EQ(own->tokens.size(), 6U);
+  EXPECT_FALSE(own.shared);
+  EXPECT_EQ(store.find(range(0, 9), 9, {3, 1})->tokens.size(), 6U) << "a fork";
+  EXPECT_TRUE(store.add(range(0, 7), with_blocks(7, {}), {2})) << "for everybody";
+  EXPECT_TRUE(store.find(range(0, 9), 9, {4, 4}).shared);
+  EXPECT_EQ(store.find(range(0, 9), 9, {1, 1})->tokens.size(), 6U) << "goes on from what is its own";
+  EXPECT_FALSE(store.find(range(0, 9), 5, {1, 1, true})) << "nothing of its own is so short";
+  EXPECT_TRUE(store.add(range(0, 6), with_blocks(6, {}), {2})) << "alike, but for others";
+  EXPECT_EQ(store.size(), 4U);
 }
 
 // Random lists with much in common: what is found is the longest prefix there is, by an obvious search.

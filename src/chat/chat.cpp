@@ -117,10 +117,10 @@ namespace {
 
 /// Loads again from whoever still holds the model.
 chat::Engine::Loader loader_on(const std::shared_ptr<ModelCore>& core) {
-  return [held = std::weak_ptr<ModelCore>(core)](const chat::KeptStates&) {
+  return [held = std::weak_ptr<ModelCore>(core)](const chat::KeptStates& kept) {
     const std::shared_ptr<ModelCore> now = held.lock();
     if (!now) throw Error(ErrorCode::not_loaded, "nobody holds the model any more", "model", "keep a Model of it");
-    return chat::load_on(now);
+    return chat::load_on(now, kept);
   };
 }
 

@@ -43,7 +43,7 @@ std::shared_ptr<Loaded> make_loaded(LoadedModel model, const KeptStates& kept,
   const bool same_model = kept.store && kept.fingerprint == model.fingerprint;
   auto core = std::make_shared<ModelCore>(std::move(model), same_model ? kept.store : nullptr);
   auto text = core->extension<ModelText>([&] { return read(core->loaded()); });
-  return std::make_shared<Loaded>(std::move(core), std::move(text));
+  return std::make_shared<Loaded>(std::move(core), std::move(text), same_model ? kept.family : 0);
 }
 
 constexpr double kShortestIdleness = 0.01;  // seconds
@@ -70,9 +70,9 @@ std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& opt
   return make_loaded(load_model(name, options), kept, read_text);
 }
 
-std::shared_ptr<Loaded> load_on(const std::shared_ptr<ModelCore>& core) {
+std::shared_ptr<Loaded> load_on(const std::shared_ptr<ModelCore>& core, const KeptStates& kept) {
   auto text = core->extension<ModelText>([&] { return read_text(core->loaded()); });
-  return std::make_shared<Loaded>(core, std::move(text));
+  return std::make_shared<Loaded>(core, std::move(text), kept.family);
 }
 
 Engine::Engine(std::string name, Loader loader, EngineOptions options)
@@ -157,6 +157,7 @@ void Engine::unload_leased(Unload states, const std::string& park_path, bool idl
     if (states == Unload::keep) {
       old->session.mark();
       kept.store = old->core->store();
+      kept.family = old->session.family();
     }
     if (states == Unload::park && old->session.position() > 0) park(*old, park_path);
   }

@@ -42,8 +42,8 @@ struct Loaded {
   std::shared_ptr<const ModelText> text;
   runtime::Session session;
 
-  Loaded(std::shared_ptr<ModelCore> model, std::shared_ptr<const ModelText> of_model)
-      : core(std::move(model)), text(std::move(of_model)), session(core, core->loaded().context) {}
+  Loaded(std::shared_ptr<ModelCore> model, std::shared_ptr<const ModelText> of_model, uint64_t family = 0)
+      : core(std::move(model)), text(std::move(of_model)), session(core, core->loaded().context, family) {}
   /// Another at the same place of the conversation.
   Loaded(const Loaded& origin) = default;
 };
@@ -52,6 +52,7 @@ struct Loaded {
 struct KeptStates {
   std::shared_ptr<runtime::StateStore> store;  // null: none
   uint64_t fingerprint = 0;                    // of their model
+  uint64_t family = 0;                         // of the session that put them there
 };
 
 /// Error(bad_tokenizer) when the tokenizer cannot belong to the model.
@@ -60,7 +61,7 @@ std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, Thinkin
 /// From files. Errors of load_model(), Tokenizer::load() and assemble().
 std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& options, const KeptStates& kept);
 /// On a model that is there; its text is read once for all chats. Errors of Tokenizer::load() and assemble().
-std::shared_ptr<Loaded> load_on(const std::shared_ptr<ModelCore>& core);
+std::shared_ptr<Loaded> load_on(const std::shared_ptr<ModelCore>& core, const KeptStates& kept);
 
 /// What an engine does besides loading and replying.
 struct EngineOptions {

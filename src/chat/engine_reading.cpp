@@ -73,6 +73,7 @@ void Engine::read_ahead(Loaded& loaded, std::span<const Message> history, std::s
   }
   request.tokens = tokens;
   request.cuts = {};
+  request.passing = session.position() != hearing.begin || std::ssize(tokens) != hearing.begin;
   const SyncReport rest = session.sync(request);
   if (session.position() > hearing.begin) session.mark_in_slot(slot % 2);
   if (report.computed == 0) {

@@ -54,7 +54,7 @@ void DiskCache::keep(StateStore& store, std::span<const int32_t> tokens) {
   const fs::path path = path_of(tokens);
   std::error_code ignored;
   if (fs::exists(path, ignored)) return;
-  const auto stored = store.find(tokens, static_cast<int64_t>(tokens.size()));
+  const auto stored = store.find(tokens, static_cast<int64_t>(tokens.size()));  // one that everybody may have
   if (!stored || stored->tokens.size() != tokens.size()) return;
   try {
     write_session_file(path, identity_, {.tokens = tokens, .snapshot = *stored->snapshot});

@@ -27,17 +27,22 @@ uint64_t next_id() {
 }
 }  // namespace
 
-Session::Session(std::shared_ptr<ModelCore> core, int64_t capacity)
-    : id_(next_id()), core_(std::move(core)), state_(backend().new_state(capacity)) {}
+Session::Session(std::shared_ptr<ModelCore> core, int64_t capacity, uint64_t family)
+    : id_(next_id()),
+      family_(family != 0 ? family : id_),
+      core_(std::move(core)),
+      state_(backend().new_state(capacity)) {}
 
 Session::Session(const Session& origin)
     : id_(next_id()),
+      family_(origin.family_),
       core_(origin.core_),
       state_(backend().new_state(origin.capacity())),
       reply_marks_(origin.reply_marks_) {
   if (!origin.usable_ || origin.tokens_.empty()) return;
   backend().restore(*state_, *backend().snapshot(*origin.state_));
   tokens_ = origin.tokens_;
+  plain_ = origin.plain_;
   if (origin.has_logits()) {
     std::vector<float> row(static_cast<size_t>(backend().config().vocab_size));
     origin.copy_logits(row);
@@ -71,6 +76,8 @@ SyncReport Session::sync(const SyncRequest& request) {
   SyncReport report = rewind_for(tokens, request.logits);
   report.computed = static_cast<int64_t>(tokens.size()) - report.reused;
   int64_t from = report.reused;
+  if (report.path == SyncPath::extended && report.computed > 0 && !std::ranges::binary_search(request.cuts, from))
+    plain_ = false;  // others do not pause here
   const auto feed_to = [&](int64_t to, backend::Rows rows) {
     feed(tokens.subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)), rows, request, nullptr);
     from = to;
@@ -82,7 +89,10 @@ SyncReport Session::sync(const SyncRequest& request) {
     if (cut > from) feed_to(cut, backend::Rows::none);
     if (i == 0 || i + kKeptCuts >= request.cuts.size()) mark();
   }
-  if (from < end) feed_to(end, request.logits ? backend::Rows::last : backend::Rows::none);
+  if (from < end) {
+    feed_to(end, request.logits ? backend::Rows::last : backend::Rows::none);
+    if (request.passing) plain_ = false;
+  }
   count_shared();
   return report;
 }
@@ -97,7 +107,8 @@ SyncReport Session::rewind_for(std::span<const int32_t> tokens, bool logits) {
   const int64_t common = common_with(tokens);
   const bool whole = tokens_.size() == tokens.size();
   const bool extends = usable_ && state_->valid() && common == position() && (!whole || has_logits() || !logits);
-  const auto stored = store().find(tokens, static_cast<int64_t>(tokens.size()) - (logits ? 1 : 0), id_);
+  const auto stored =
+      store().find(tokens, static_cast<int64_t>(tokens.size()) - (logits ? 1 : 0), {id_, family_, extends && !plain_});
   if (extends && (!stored || stored->snapshot->position() <= position())) {
     return {tokens_.empty() ? SyncPath::rebuilt : SyncPath::extended, position(), 0, common};
   }
@@ -105,10 +116,12 @@ SyncReport Session::rewind_for(std::span<const int32_t> tokens, bool logits) {
   if (stored) {
     backend().restore(*state_, *stored->snapshot);
     tokens_ = stored->tokens;
+    plain_ = stored.shared;
     PROSA_CHECK(state_->position() == position());
   } else {
     backend().reset(*state_);
     tokens_.clear();
+    plain_ = true;
   }
   usable_ = true;
   return {stored ? SyncPath::restored : SyncPath::rebuilt, position(), 0, common};
@@ -153,6 +166,7 @@ void Session::decode(int32_t token) {
   if (position() >= capacity()) {
     throw Error(ErrorCode::context_exceeded, fmt::format("the context of {} tokens is full", capacity()));
   }
+  plain_ = false;  // as one of many tokens it would have other bits
   feed({&token, 1}, backend::Rows::last, {}, &stream_);
   if (std::exchange(marked_, false)) count_shared();  // the state has left the memory that the stored one holds
   if (reply_marks_ > 0 && position() % kReplyStep == 0)
@@ -168,7 +182,7 @@ SyncReport Session::rewind(int64_t position, const Cancel& cancel) {
   return sync({tokens, {}, cancel});
 }
 
-void Session::mark() { keep({id_}); }
+void Session::mark() { keep({id_, Slot::kKept, plain_ ? 0 : family_}); }
 void Session::mark_in_slot(int number) { keep({id_, number}); }
 
 void Session::keep_reply_marks() {
@@ -195,6 +209,7 @@ void Session::reset() {
   usable_ = false;
   backend().reset(*state_);
   tokens_.clear();
+  plain_ = true;
   usable_ = true;
   count_shared();
 }
@@ -254,10 +269,11 @@ std::map<std::string, std::string> Session::load(const std::filesystem::path& pa
   backend().restore(*state_, *file.snapshot);
   if (!file.logits.empty()) backend().set_row(*state_, file.logits);
   tokens_ = std::move(file.tokens);
+  plain_ = false;  // the file does not say
   usable_ = true;
   for (auto& mark : file.marks) {
     const auto length = static_cast<size_t>(mark->position());
-    store().add(std::span(tokens_).first(length), std::move(mark), {id_});
+    store().add(std::span(tokens_).first(length), std::move(mark), {id_, Slot::kKept, family_});
   }
   count_shared();
   return std::move(file.notes);

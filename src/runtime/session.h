@@ -29,13 +29,14 @@ struct SyncRequest {
   std::span<const int64_t> cuts = {};  // rising positions where prefill pauses, to keep states
   Cancel cancel = {};                  // requested: Error(cancelled) within milliseconds, or a step shared with others
   bool logits = true;                  // false: the last row is not asked for
+  bool passing = false;                // the end is no place where others pause: a turn that is still being spoken
   Priority priority = Priority::prefill;
 };
 
 class Session {
  public:
-  /// Room for `capacity` tokens.
-  Session(std::shared_ptr<ModelCore> core, int64_t capacity);
+  /// Room for `capacity` tokens. `family`: of an earlier session whose stored states this one goes on with; 0: none.
+  Session(std::shared_ptr<ModelCore> core, int64_t capacity, uint64_t family = 0);
   /// Another session at the same place, which goes on with the same bits. Both share what they have in common.
   Session(const Session& origin);
   ~Session();
@@ -77,6 +78,7 @@ class Session {
   [[nodiscard]] std::span<const int32_t> tokens() const noexcept { return tokens_; }
   [[nodiscard]] int64_t position() const noexcept { return static_cast<int64_t>(tokens_.size()); }
   [[nodiscard]] int64_t capacity() const noexcept { return state_->capacity(); }
+  [[nodiscard]] uint64_t family() const noexcept { return family_; }
   [[nodiscard]] StateStore& store() const noexcept { return *core_->store(); }
   [[nodiscard]] backend::Backend& backend() const noexcept { return core_->backend(); }
 
@@ -97,12 +99,14 @@ class Session {
   void count_shared();
   [[nodiscard]] FileIdentity identity() const;
 
-  const uint64_t id_;  // of this session in the store
+  const uint64_t id_;      // of this session in the store
+  const uint64_t family_;  // of the session that it was forked from, or its own
   const std::shared_ptr<ModelCore> core_;
   std::unique_ptr<backend::State> state_;
-  Stream stream_;            // of decode()
-  bool usable_ = true;       // the state stands at the end of tokens_
-  bool marked_ = false;      // a state was kept since the last step
+  Stream stream_;        // of decode()
+  bool usable_ = true;   // the state stands at the end of tokens_
+  bool plain_ = true;    // fed in the pieces in which everybody feeds such tokens, so that others may have the state
+  bool marked_ = false;  // a state was kept since the last step
   int64_t reply_marks_ = 0;  // how many decode() keeps
   std::vector<int32_t> tokens_;
   std::atomic<int64_t> shared_bytes_ = 0;  // kv that stored states hold too

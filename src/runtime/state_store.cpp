@@ -31,15 +31,26 @@ bool begins_with(std::span<const int32_t> tokens, std::span<const int32_t> prefi
 /// A use by another than the owner makes a state everybody's: what the owner forgets stays for the others.
 void StateStore::use(Entry& entry, uint64_t owner) {
   entry.used = tick_;
-  if (entry.slot.number == Slot::kKept && owner != entry.slot.owner) entry.slot.owner = 0;
+  if (!entry.in_slot() && owner != entry.slot.owner) entry.slot.owner = 0;
 }
 
-std::shared_ptr<const StoredState> StateStore::find(std::span<const int32_t> tokens, int64_t longest, uint64_t owner) {
+StateStore::Found StateStore::find(std::span<const int32_t> tokens, int64_t longest, Finder finder) {
   const std::lock_guard lock(mutex_);
   ++tick_;
-  Entry* const best = longest < 0 ? nullptr : longest_prefix(tokens, static_cast<size_t>(longest));
-  for (Entry* entry = best; entry != nullptr; entry = entry->before) use(*entry, owner);
-  return best == nullptr ? nullptr : best->state;
+  const Entry* own = nullptr;
+  const Entry* shared = nullptr;
+  Entry* entry = longest < 0 ? nullptr : longest_prefix(tokens, static_cast<size_t>(longest));
+  for (; entry != nullptr; entry = entry->before) {
+    if (entry->is_own(finder.owner, finder.family)) {
+      use(*entry, finder.owner);
+      if (own == nullptr) own = entry;
+    } else if (entry->is_shared()) {
+      use(*entry, finder.owner);
+      if (shared == nullptr && !finder.own_only) shared = entry;
+    }
+  }
+  if (own != nullptr) return {own->state, false};
+  return shared != nullptr ? Found{shared->state, true} : Found{};
 }
 
 StateStore::Entry* StateStore::longest_prefix(std::span<const int32_t> tokens, size_t longest) const {
@@ -61,30 +72,33 @@ std::vector<std::shared_ptr<const StoredState>> StateStore::on_the_way(std::span
   if (tokens.empty()) return found;
   for (const Entry* entry = longest_prefix(tokens, tokens.size() - 1); entry != nullptr && found.size() < limit;
        entry = entry->before) {
-    if (entry->slot.number == Slot::kKept) found.push_back(entry->state);
+    if (!entry->in_slot()) found.push_back(entry->state);
   }
   std::ranges::reverse(found);
   return found;
 }
 
-StateStore::Entry* StateStore::exact(std::span<const int32_t> tokens, uint64_t hash) const {
+/// The state of these ids that serves `slot`: an own one, or, for what everybody may have, one of everybody's.
+StateStore::Entry* StateStore::exact(std::span<const int32_t> tokens, uint64_t hash, const Slot& slot) const {
+  const bool for_all = slot.number == Slot::kKept && slot.family == 0;
   auto entry = std::ranges::lower_bound(entries_, tokens.size(), {}, [](const auto& each) { return each->length(); });
   for (; entry != entries_.end() && (*entry)->length() == tokens.size(); ++entry) {
-    if ((*entry)->hash == hash && begins_with(tokens, (*entry)->tokens())) return entry->get();
+    const bool serves = (*entry)->is_own(slot.owner, slot.family) || (for_all && (*entry)->is_shared());
+    if (serves && (*entry)->hash == hash && begins_with(tokens, (*entry)->tokens())) return entry->get();
   }
   return nullptr;
 }
 
 bool StateStore::contains(std::span<const int32_t> tokens) const {
   const std::lock_guard lock(mutex_);
-  return exact(tokens, hash_of(tokens)) != nullptr;
+  return exact(tokens, hash_of(tokens), {}) != nullptr;
 }
 
 bool StateStore::touch(std::span<const int32_t> tokens, Slot slot) {
   const std::lock_guard lock(mutex_);
-  Entry* const entry = exact(tokens, hash_of(tokens));
+  Entry* const entry = exact(tokens, hash_of(tokens), slot);
   if (entry == nullptr) return false;
-  if (slot.number == Slot::kKept && entry->slot.number != Slot::kKept) entry->slot = slot;  // from now on it stays
+  if (slot.number == Slot::kKept && entry->in_slot()) entry->slot = slot;  // from now on it stays
   use(*entry, slot.owner);
   return true;
 }
@@ -94,7 +108,7 @@ bool StateStore::add(std::span<const int32_t> tokens, std::unique_ptr<const back
   if (touch(tokens, slot)) return false;
   const std::lock_guard lock(mutex_);
   const uint64_t hash = hash_of(tokens);
-  if (exact(tokens, hash) != nullptr) return false;  // somebody was faster
+  if (exact(tokens, hash, slot) != nullptr) return false;  // somebody was faster
   if (slot.number != Slot::kKept) {
     drop_if([&](const Entry& entry) { return entry.slot.owner == slot.owner && entry.slot.number == slot.number; });
   }

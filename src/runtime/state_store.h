@@ -4,7 +4,8 @@
 // A stored state is {token ids up to it, snapshot}; it serves any token list that begins with exactly those ids. Knows
 // no roles and computes nothing. The tree that the lists form lies in their KV blocks, which snapshots share; the lists
 // themselves are found by the hash of their ids and then compared. Invariants: byte_size() <= budget after every add(),
-// shared memory counted once; no two stored states have the same ids. Thread safety: all of it from any thread.
+// shared memory counted once; no two stored states that
+// one conversation may have are alike. Thread safety: all of it from any thread.
 #pragma once
 
 #include <cstdint>
@@ -27,24 +28,41 @@ struct StoredState {
 struct Slot {
   uint64_t owner = 0;  // a conversation; 0: nobody, the state is everybody's
   /// A place of the owner that holds one state, the newest put there: for positions that are soon passed (a sentence
-  /// being spoken). kKept: no such place, the state stays until it is the least useful.
+  /// being spoken), which nobody else finds. kKept: no such place, the state stays until it is the least useful.
   static constexpr int kKept = -1;
   int number = kKept;
+  /// Not 0: the state has been fed in other pieces than a conversation that only shares its tokens would feed them, so
+  /// it is found by the owner and by the forks of its family alone. Whoever else found it would go on with other bits
+  /// than alone.
+  uint64_t family = 0;
+};
+
+/// Who looks for a state.
+struct Finder {
+  uint64_t owner = 0;
+  uint64_t family = 0;
+  bool own_only = false;  // nothing that everybody may have
 };
 
 class StateStore {
  public:
   explicit StateStore(int64_t byte_budget) : budget_(byte_budget) {}
 
-  /// The longest stored state that `tokens` begins with, of at most `longest` tokens; null: none. Every one on the way
-  /// counts as used, and becomes everybody's when its owner is another than `owner`. It lives as long as it is held,
-  /// even when it is dropped here.
-  std::shared_ptr<const StoredState> find(std::span<const int32_t> tokens, int64_t longest, uint64_t owner = 0);
+  struct Found {
+    std::shared_ptr<const StoredState> state;  // null: none
+    bool shared = true;                        // false: of the finder's slots or family
+    explicit operator bool() const { return state != nullptr; }
+    const StoredState* operator->() const { return state.get(); }
+  };
+  /// The longest stored state that `tokens` begins with and `finder` may have, of at most `longest` tokens. Every one
+  /// on the way counts as used, and becomes everybody's when its owner is another. It lives as long as it is held, even
+  /// when it is dropped here.
+  Found find(std::span<const int32_t> tokens, int64_t longest, Finder finder = {});
   /// The longest `limit` stored states that `tokens` begins with and goes beyond, the shortest of them first; none of
   /// those in slots.
   [[nodiscard]] std::vector<std::shared_ptr<const StoredState>> on_the_way(std::span<const int32_t> tokens,
                                                                            size_t limit) const;
-  /// Whether a state of exactly these ids is there.
+  /// Whether a state of exactly these ids is there for everybody.
   [[nodiscard]] bool contains(std::span<const int32_t> tokens) const;
   /// Uses the state of exactly these ids, if it is there, as if it had been added to `slot`: one in a slot then stays.
   bool touch(std::span<const int32_t> tokens, Slot slot = {});
@@ -73,6 +91,11 @@ class StateStore {
     int64_t own_bytes = 0;    // without shared blocks
     Entry* before = nullptr;  // the longest other that its tokens begin with
     [[nodiscard]] size_t length() const { return state->tokens.size(); }
+    [[nodiscard]] bool in_slot() const { return slot.number != Slot::kKept; }
+    [[nodiscard]] bool is_own(uint64_t owner, uint64_t family) const {
+      return in_slot() ? slot.owner == owner : slot.family != 0 && slot.family == family;
+    }
+    [[nodiscard]] bool is_shared() const { return !in_slot() && slot.family == 0; }
     [[nodiscard]] const std::vector<int32_t>& tokens() const { return state->tokens; }
   };
   struct Block {
@@ -80,7 +103,7 @@ class StateStore {
     int64_t holders = 0;
   };
   void use(Entry& entry, uint64_t owner);
-  [[nodiscard]] Entry* exact(std::span<const int32_t> tokens, uint64_t hash) const;
+  [[nodiscard]] Entry* exact(std::span<const int32_t> tokens, uint64_t hash, const Slot& slot) const;
   [[nodiscard]] Entry* longest_prefix(std::span<const int32_t> tokens, size_t longest) const;
   void insert(std::unique_ptr<Entry> entry);
   [[nodiscard]] size_t least_useful() const;
