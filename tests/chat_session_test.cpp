@@ -242,7 +242,7 @@ TEST_F(CountedChat, ACancelledPrefillKeepsWhatItReached) {
   EXPECT_EQ(play("Fine.", messages).stats.finish, FinishReason::cancelled);
   const Reply again = play("Fine.", messages);
   EXPECT_EQ(again.text, "Fine.");
-  EXPECT_GT(again.stats.cached_tokens, 20) << "checkpoints it had passed";
+  EXPECT_GT(again.stats.cached_tokens, 20) << "states it had passed";
 }
 
 // ---- a context that is too small

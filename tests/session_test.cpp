@@ -94,7 +94,7 @@ TEST_F(SessionTest, TheSameListAgainCostsNothing) {
   const SyncReport again = sync(range(0, 10));
   EXPECT_EQ(again.path, SyncPath::extended);
   EXPECT_EQ(again.computed, 0);
-  const SyncReport exact = sync(range(0, 4));  // the checkpoint has no logits: not usable here
+  const SyncReport exact = sync(range(0, 4));  // the stored state has no logits: not usable here
   EXPECT_EQ(exact.path, SyncPath::rebuilt);
 }
 
@@ -102,7 +102,7 @@ TEST_F(SessionTest, MarkKeepsTheCurrentPosition) {
   sync(range(0, 10));
   session.decode(10);
   session.mark();
-  session.mark();  // the same place twice is one checkpoint
+  session.mark();  // the same place twice is one state
   EXPECT_EQ(session.store().size(), 1U);
   session.decode(11);
   EXPECT_EQ(sync(range(0, 11) + range(30, 2)).reused, 11);
@@ -357,6 +357,9 @@ TEST(StateStore, WhatWasFedInOtherPiecesIsForTheFamilyAlone) {
   EXPECT_FALSE(store.find(range(0, 9), 5, {1, 1, true})) << "nothing of its own is so short";
   EXPECT_TRUE(store.add(range(0, 6), with_blocks(6, {}), {2})) << "alike, but for others";
   EXPECT_EQ(store.size(), 4U);
+  EXPECT_EQ(store.on_the_way(range(0, 9), 9, {1, 1}).size(), 3U) << "at 4, 6 and 7: one a position";
+  store.add(range(0, 5), with_blocks(5, {}), {5, Slot::kKept, 5});
+  EXPECT_EQ(store.on_the_way(range(0, 9), 9, {1, 1}).size(), 3U) << "not another family's";
 }
 
 // Random lists with much in common: what is found is the longest prefix there is, by an obvious search.

@@ -253,7 +253,7 @@ void Session::save(const std::filesystem::path& path, const std::map<std::string
   std::vector<float> row(has_logits() ? static_cast<size_t>(backend().config().vocab_size) : 0);
   if (!row.empty()) copy_logits(row);
   std::vector<const backend::Snapshot*> marks;
-  const auto earlier = store().on_the_way(tokens_, kSavedMarks);
+  const auto earlier = store().on_the_way(tokens_, kSavedMarks, {id_, family_});
   for (const auto& stored : earlier) marks.push_back(stored->snapshot.get());
   write_session_file(path, identity(), {tokens_, *snapshot, row, marks, notes});
 }

@@ -65,14 +65,16 @@ StateStore::Entry* StateStore::longest_prefix(std::span<const int32_t> tokens, s
   return best;
 }
 
-std::vector<std::shared_ptr<const StoredState>> StateStore::on_the_way(std::span<const int32_t> tokens,
-                                                                       size_t limit) const {
+std::vector<std::shared_ptr<const StoredState>> StateStore::on_the_way(std::span<const int32_t> tokens, size_t limit,
+                                                                       Finder finder) const {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const StoredState>> found;
   if (tokens.empty()) return found;
   for (const Entry* entry = longest_prefix(tokens, tokens.size() - 1); entry != nullptr && found.size() < limit;
        entry = entry->before) {
-    if (!entry->in_slot()) found.push_back(entry->state);
+    const bool may_have = entry->is_shared() || entry->is_own(finder.owner, finder.family);
+    const bool alike = !found.empty() && found.back()->tokens.size() == entry->length();
+    if (may_have && !entry->in_slot() && !alike) found.push_back(entry->state);
   }
   std::ranges::reverse(found);
   return found;

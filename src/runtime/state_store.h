@@ -58,10 +58,10 @@ class StateStore {
   /// on the way counts as used, and becomes everybody's when its owner is another. It lives as long as it is held, even
   /// when it is dropped here.
   Found find(std::span<const int32_t> tokens, int64_t longest, Finder finder = {});
-  /// The longest `limit` stored states that `tokens` begins with and goes beyond, the shortest of them first; none of
-  /// those in slots.
+  /// The longest `limit` stored states that `tokens` begins with and goes beyond and that `finder` may have, the
+  /// shortest of them first, one a position; none of those in slots.
   [[nodiscard]] std::vector<std::shared_ptr<const StoredState>> on_the_way(std::span<const int32_t> tokens,
-                                                                           size_t limit) const;
+                                                                           size_t limit, Finder finder = {}) const;
   /// Whether a state of exactly these ids is there for everybody.
   [[nodiscard]] bool contains(std::span<const int32_t> tokens) const;
   /// Uses the state of exactly these ids, if it is there, as if it had been added to `slot`: one in a slot then stays.
