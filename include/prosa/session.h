@@ -3,7 +3,8 @@
 // No text and no roles: Chat (chat.h) is the conversation on top. What decides all of it: the recurrent state of these
 // models cannot be cut, it is valid at exactly one position. A session therefore stores states {tokens, state} where it
 // is told that others may come back to, and every sync() starts from the longest one that fits. All sessions and chats
-// of a Model share the stored states.
+// of a Model share the stored states, but for those that were fed in pieces of their own (after decode(), or from a
+// place that is no cut): these serve the session and its forks.
 //
 // Exactness: a restored state continues with the very bits it would have had; the same tokens with the same cuts give
 // the same bits, whatever was reused. Other cuts (a prompt fed in other pieces, a reply that was decoded and is now
