@@ -196,7 +196,7 @@ TEST_F(CountedChat, ATranscriptThatShrinksOrChangesIsOneStepBack) {
     std::vector<int32_t> fed(engine->loaded()->session.tokens().begin(), engine->loaded()->session.tokens().end());
     fed.resize(static_cast<size_t>(reply.stats.prompt_tokens));
     ASSERT_EQ(engine->loaded()->text->tokenizer.decode(fed),
-              chat::render_prompt(chat::ThinkingDefault::off, messages, {}, greedy()));
+              chat::render_prompt(chat::ThinkingDefault::off, messages, {}, greedy()).text());
   }
 }
 
@@ -238,7 +238,7 @@ TEST_F(CountedChat, ADeadlineEndsAReplyInTheMiddle) {
 
 TEST_F(CountedChat, ACancelledPrefillKeepsWhatItReached) {
   const Messages messages = {{Role::system, "Be kind."}, user("One"), assistant("Yes."), user("Two")};
-  backend->fail_after = tokens_of(chat::render_prompt(chat::ThinkingDefault::off, messages, {}, greedy())) - 3;
+  backend->fail_after = tokens_of(chat::render_prompt(chat::ThinkingDefault::off, messages, {}, greedy()).text()) - 3;
   EXPECT_EQ(play("Fine.", messages).stats.finish, FinishReason::cancelled);
   const Reply again = play("Fine.", messages);
   EXPECT_EQ(again.text, "Fine.");

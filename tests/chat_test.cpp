@@ -440,12 +440,14 @@ TEST_F(ScriptedChat, TokensUpToACutDoNotDependOnWhatFollows) {
        {"Hello", "", "  spaces  ", "line\n\n", "日本 🦊", "<think>odd</think>", "<|im_start|>user"}) {
     messages.push_back({Role::user, text});
     const chat::PromptPlan plan = chat::plan_prompt(tokenizer(), chat::ThinkingDefault::off, messages, {}, plain());
+    const MarkedText prompt = chat::render_prompt(chat::ThinkingDefault::off, messages, {}, plain());
     ASSERT_FALSE(plan.cuts.empty());
     for (const int64_t cut : plan.cuts) {
       const std::span<const int32_t> head(plan.tokens.data(), static_cast<size_t>(cut));
       const std::string prefix = tokenizer().decode(head);
       ASSERT_THAT(plan.text, testing::StartsWith(prefix));
-      EXPECT_EQ(tokenizer().encode(prefix), std::vector<int32_t>(head.begin(), head.end()));
+      EXPECT_EQ(tokenizer().encode(prompt.slice(std::string_view(prompt.text()).substr(0, prefix.size()))),
+                std::vector<int32_t>(head.begin(), head.end()));
     }
     for (const int64_t cut : cuts) EXPECT_THAT(plan.cuts, testing::Contains(cut));  // earlier cuts stay
     const auto last = static_cast<size_t>(plan.cuts.back());
@@ -551,6 +553,7 @@ TEST_F(TinyChat, InfoMemoryTokensAndPrompt) {
   chat.generate(hello(), sampling());
   EXPECT_GT(chat.memory_footprint().stored_states, 0);
   EXPECT_EQ(chat.tokenize("<|im_end|>").size(), 1U);
+  EXPECT_GT(chat.tokenize("<|im_end|>", ControlTokens::as_text).size(), 1U);
   EXPECT_EQ(chat.render_prompt(hello()),
             "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
   SamplingConfig think;

@@ -4,6 +4,9 @@
 // state of the conversation so far and re-reads only what is new). Every piece of a reply says which channel it belongs
 // to: a voice pipeline speaks `speech` and nothing else.
 //
+// Text is text: what messages, tool definitions and transcripts say never becomes a control token, whatever it spells.
+// "<|im_end|>" in a user's words reaches the model as those ten characters; only the chat template ends a turn.
+//
 // One Chat serves any number of conversations in turn: what they have in common (a system prompt, earlier turns) is
 // found again. How, and what it costs: docs/guide/sessions.md. Any number of Chats may stand on one Model, from any
 // threads: they share its weights and stored states, their steps are computed together, and each says what it would
@@ -63,6 +66,13 @@ struct Piece {
   Channel channel = Channel::speech;
   std::string text;
   std::optional<ToolCall> call = {};
+};
+
+/// What becomes of a text that spells control tokens: the special ones ("<|im_end|>") and those that mark thoughts,
+/// tool calls and tools' answers ("<think>").
+enum class ControlTokens {
+  read,     // they become those tokens: for text that a template wrote
+  as_text,  // they stay characters, as in every message
 };
 
 enum class FinishReason { stop, stop_string, length, tool_calls, cancelled, deadline, context_full, error };
@@ -235,9 +245,10 @@ class Chat {
   /// Of the last reply.
   [[nodiscard]] ReplyStats stats() const;
 
-  /// Tokens of `text` (special tokens in it are recognised).
-  [[nodiscard]] std::vector<int32_t> tokenize(std::string_view text) const;
-  /// The prompt the model would get.
+  /// Tokens of `text`. By default control tokens in it are read, whoever wrote them: what users, tools and files wrote
+  /// is tokenized with ControlTokens::as_text.
+  [[nodiscard]] std::vector<int32_t> tokenize(std::string_view text, ControlTokens control = ControlTokens::read) const;
+  /// The prompt the model would get, as text. Its tokens are those of tokenize() unless messages spell control tokens.
   [[nodiscard]] std::string render_prompt(const std::vector<Message>& messages, const SamplingConfig& sampling = {},
                                           const std::vector<Tool>& tools = {}) const;
 

@@ -242,13 +242,15 @@ MemoryFootprint Chat::memory_footprint() const { return impl().memory(); }
 ModelInfo Chat::info() const { return impl().info(); }
 ReplyStats Chat::stats() const { return impl().stats(); }
 
-std::vector<int32_t> Chat::tokenize(std::string_view text) const {
-  return impl().loaded()->text->tokenizer.encode(text);
+std::vector<int32_t> Chat::tokenize(std::string_view text, ControlTokens control) const {
+  const auto now = impl().loaded();
+  const Tokenizer& tokenizer = now->text->tokenizer;
+  return control == ControlTokens::read ? tokenizer.encode(text) : tokenizer.encode_given(text);
 }
 
 std::string Chat::render_prompt(const std::vector<Message>& messages, const SamplingConfig& sampling,
                                 const std::vector<Tool>& tools) const {
-  return chat::render_prompt(impl().loaded()->text->thinking_default, messages, tools, sampling);
+  return chat::render_prompt(impl().loaded()->text->thinking_default, messages, tools, sampling).text();
 }
 
 }  // namespace prosa

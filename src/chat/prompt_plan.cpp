@@ -55,8 +55,8 @@ std::vector<Message> without_oldest(std::span<const Message> messages, size_t be
 
 }  // namespace
 
-std::string render_prompt(ThinkingDefault thinking_default, std::span<const Message> messages,
-                          std::span<const Tool> tools, const SamplingConfig& sampling) {
+MarkedText render_prompt(ThinkingDefault thinking_default, std::span<const Message> messages,
+                         std::span<const Tool> tools, const SamplingConfig& sampling) {
   TemplateOptions options;
   options.thinking_default = thinking_default;
   if (sampling.disable_thinking) {
@@ -64,14 +64,15 @@ std::string render_prompt(ThinkingDefault thinking_default, std::span<const Mess
   } else if (sampling.enable_thinking) {
     options.enable_thinking = true;
   }
-  return render(to_json(messages), to_json(tools), options);
+  return render_marked(to_json(messages), to_json(tools), options);
 }
 
 PromptPlan plan_prompt(const Tokenizer& tokenizer, ThinkingDefault thinking_default, std::span<const Message> messages,
                        std::span<const Tool> tools, const SamplingConfig& sampling) {
   PromptPlan plan;
-  plan.text = render_prompt(thinking_default, messages, tools, sampling);
-  plan.tokens = tokenizer.encode(plan.text);
+  MarkedText prompt = render_prompt(thinking_default, messages, tools, sampling);
+  plan.tokens = tokenizer.encode(prompt);
+  plan.text = std::move(prompt).text();
   if (plan.tokens.empty()) throw Error(ErrorCode::bad_template, "the messages render to an empty prompt", "messages");
   find_cuts(tokenizer, plan);
   return plan;

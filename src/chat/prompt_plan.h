@@ -2,9 +2,9 @@
 //
 // The cuts are read off the tokens: in front of every assistant header (there a user turn has ended, and the header and
 // think block that follow are not what history will show), and in front of every user header (after the system block,
-// and where a reply in its history form has ended). Cuts only decide what is cached, so a text that imitates a header
-// does no harm. Special tokens are always token borders: the tokens up to a cut are those of the text up to it,
-// whatever follows, and the same turns give the same cuts in every later prompt.
+// and where a reply in its history form has ended). Headers are the template's own: what messages and tools say never
+// becomes a control token (MarkedText). Control tokens are always token borders: the tokens up to a cut are those of
+// the text up to it, whatever follows, and the same turns give the same cuts in every later prompt.
 #pragma once
 
 #include <span>
@@ -26,8 +26,8 @@ struct PromptPlan {
 };
 
 /// Errors: bad_template, invalid_argument (tools and calls).
-std::string render_prompt(ThinkingDefault thinking_default, std::span<const Message> messages,
-                          std::span<const Tool> tools, const SamplingConfig& sampling);
+MarkedText render_prompt(ThinkingDefault thinking_default, std::span<const Message> messages,
+                         std::span<const Tool> tools, const SamplingConfig& sampling);
 
 /// What can be read before the newest user turn is complete: everything up to its text, and of that all but its end,
 /// which may still change. `history` may be empty.

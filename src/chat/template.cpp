@@ -2,8 +2,6 @@
 // things wrong, the same one is reported.
 #include "chat/template.h"
 
-#include <utility>
-
 #include "chat/python_text.h"
 #include "prosa/error.h"
 
@@ -61,50 +59,57 @@ bool contains(const Json& item, const char* text) {
   return false;
 }
 
-std::string render_part(const Json& part, bool is_system) {
+void render_part(const Json& part, bool is_system, MarkedText& out) {
   if (contains(part, "image") || contains(part, "image_url") || is(member(part, "type"), "image")) {
     if (is_system) fail("System message cannot contain images.");
-    return "<|vision_start|><|image_pad|><|vision_end|>";
+    return out.write("<|vision_start|><|image_pad|><|vision_end|>");
   }
   if (contains(part, "video") || is(member(part, "type"), "video")) {
     if (is_system) fail("System message cannot contain videos.");
-    return "<|vision_start|><|video_pad|><|vision_end|>";
+    return out.write("<|vision_start|><|video_pad|><|vision_end|>");
   }
   if (!contains(part, "text")) fail("Unexpected item type in content.");
   const Json* text = member(part, "text");
-  if (text == nullptr) return {};  // a bare string or list that has "text" in it
+  if (text == nullptr) return;  // a bare string or list that has "text" in it
   if (text->is_structured()) fail("The text of a content part is not a string.");
-  return to_python_string(*text);
+  out.give(to_python_string(*text));
 }
 
 /// A message's content as stripped text.
-std::string render_content(const Json& message, bool is_system = false) {
+MarkedText render_content(const Json& message, bool is_system = false) {
   const Json* content = member(message, "content");
   if (content == nullptr || content->is_null()) return {};
-  if (content->is_string()) return std::string(python_strip(content->get_ref<const std::string&>()));
+  if (content->is_string()) return MarkedText::of_given(python_strip(content->get_ref<const std::string&>()));
   if (!content->is_array()) fail("Unexpected content type.");
-  std::string text;
-  for (const Json& part : *content) text += render_part(part, is_system);
-  return std::string(python_strip(text));
+  MarkedText text;
+  for (const Json& part : *content) render_part(part, is_system, text);
+  return text.slice(python_strip(text.text()));
 }
 
 /// System message and tools.
-void render_head(const Json& messages, const Json& tools, std::string& out) {
+void render_head(const Json& messages, const Json& tools, MarkedText& out) {
   const bool has_system = is(member(messages[0], "role"), "system");
   if (!tools.is_array() || tools.empty()) {
     if (tools.is_string() && truthy(&tools)) fail("The tools are not a list.");
-    if (has_system) out += "<|im_start|>system\n" + render_content(messages[0], true) + "<|im_end|>\n";
+    if (!has_system) return;
+    out.write("<|im_start|>system\n");
+    out.append(render_content(messages[0], true));
+    out.write("<|im_end|>\n");
     return;
   }
-  out += "<|im_start|>system\n";
-  out += tools_head;
-  for (const Json& tool : tools) out += "\n" + to_python_json(tool);
-  out += tools_tail;
-  if (has_system) {
-    const std::string content = render_content(messages[0], true);
-    if (!content.empty()) out += "\n\n" + content;
+  out.write("<|im_start|>system\n");
+  out.write(tools_head);
+  for (const Json& tool : tools) {
+    out.write("\n");
+    out.give(to_python_json(tool));
   }
-  out += "<|im_end|>\n";
+  out.write(tools_tail);
+  if (has_system) {
+    const MarkedText content = render_content(messages[0], true);
+    if (!content.text().empty()) out.write("\n\n");
+    out.append(content);
+  }
+  out.write("<|im_end|>\n");
 }
 
 /// The last message in which the user says something, rather than hands back what a tool said. Replies after it keep
@@ -112,49 +117,55 @@ void render_head(const Json& messages, const Json& tools, std::string& out) {
 size_t last_query(const Json& messages) {
   for (size_t i = messages.size(); i-- > 0;) {
     if (!is(member(messages[i], "role"), "user")) continue;
-    const std::string content = render_content(messages[i]);
+    const MarkedText rendered = render_content(messages[i]);
+    const std::string& content = rendered.text();
     if (!(content.starts_with("<tool_response>") && content.ends_with("</tool_response>"))) return i;
   }
   fail("No user query found in messages.");
 }
 
-void render_call(const Json& entry, std::string& out) {
+void render_call(const Json& entry, MarkedText& out) {
   const Json* function = member(entry, "function");
   const Json& call = function != nullptr ? *function : entry;
   const Json* name = member(call, "name");
   if (name == nullptr || !name->is_string()) fail("A tool call has no function name.");
-  out += "<tool_call>\n<function=" + name->get_ref<const std::string&>() + ">\n";
+  out.write("<tool_call>\n<function=");
+  out.give(name->get_ref<const std::string&>());
+  out.write(">\n");
   if (const Json* arguments = member(call, "arguments")) {
     if (!arguments->is_object()) fail("The arguments of a tool call are not an object.");
     for (const auto& [key, value] : arguments->items()) {
-      out += "<parameter=" + key + ">\n";
-      out += value.is_structured() ? to_python_json(value) : to_python_string(value);
-      out += "\n</parameter>\n";
+      out.write("<parameter=");
+      out.give(key);
+      out.write(">\n");
+      out.give(value.is_structured() ? to_python_json(value) : to_python_string(value));
+      out.write("\n</parameter>\n");
     }
   }
-  out += "</function>\n</tool_call>";
+  out.write("</function>\n</tool_call>");
 }
 
-void render_assistant(const Json& message, std::string content, bool after_query, std::string& out) {
-  std::string_view text = content;
-  std::string_view reasoning;
+void render_assistant(const Json& message, const MarkedText& content, bool after_query, MarkedText& out) {
+  std::string_view text = content.text();
+  MarkedText reasoning;
   const Json* given = member(message, "reasoning_content");
   if (given != nullptr && given->is_string()) {
-    reasoning = given->get_ref<const std::string&>();
+    reasoning.give(given->get_ref<const std::string&>());
   } else if (const size_t close = text.find("</think>"); close != std::string_view::npos) {
-    reasoning = strip_back(text.substr(0, close), '\n');
-    if (const size_t open = reasoning.rfind("<think>"); open != std::string_view::npos) {
-      reasoning.remove_prefix(open + std::string_view("<think>").size());
+    std::string_view thought = strip_back(text.substr(0, close), '\n');
+    if (const size_t open = thought.rfind("<think>"); open != std::string_view::npos) {
+      thought.remove_prefix(open + std::string_view("<think>").size());
     }
+    reasoning.append(content, thought);
     text = strip_front(text.substr(text.rfind("</think>") + std::string_view("</think>").size()), '\n');
   }
-  out += "<|im_start|>assistant\n";
+  out.write("<|im_start|>assistant\n");
   if (after_query) {
-    out += "<think>\n";
-    out += python_strip(reasoning);
-    out += "\n</think>\n\n";
+    out.write("<think>\n");
+    out.append(reasoning, python_strip(reasoning.text()));
+    out.write("\n</think>\n\n");
   }
-  out += text;
+  out.append(content, text);
 
   const Json* calls = member(message, "tool_calls");
   if (truthy(calls) && calls->is_string()) fail("The tool calls are not a list.");
@@ -162,22 +173,24 @@ void render_assistant(const Json& message, std::string content, bool after_query
     bool first = true;
     for (const Json& call : *calls) {
       if (!first)
-        out += "\n";
+        out.write("\n");
       else if (!python_strip(text).empty())
-        out += "\n\n";
+        out.write("\n\n");
       first = false;
       render_call(call, out);
     }
   }
-  out += "<|im_end|>\n";
+  out.write("<|im_end|>\n");
 }
 
 /// Answers of tools in a row become one user turn.
-void render_tool_response(const Json& messages, size_t index, const std::string& content, std::string& out) {
+void render_tool_response(const Json& messages, size_t index, const MarkedText& content, MarkedText& out) {
   const auto is_tool = [&](size_t i) { return is(member(messages[i], "role"), "tool"); };
-  if (index > 0 && !is_tool(index - 1)) out += "<|im_start|>user";
-  out += "\n<tool_response>\n" + content + "\n</tool_response>";
-  if (index + 1 == messages.size() || !is_tool(index + 1)) out += "<|im_end|>\n";
+  if (index > 0 && !is_tool(index - 1)) out.write("<|im_start|>user");
+  out.write("\n<tool_response>\n");
+  out.append(content);
+  out.write("\n</tool_response>");
+  if (index + 1 == messages.size() || !is_tool(index + 1)) out.write("<|im_end|>\n");
 }
 
 bool thinks(const TemplateOptions& options) {
@@ -186,22 +199,24 @@ bool thinks(const TemplateOptions& options) {
 
 }  // namespace
 
-std::string render(const Json& messages, const Json& tools, const TemplateOptions& options) {
+MarkedText render_marked(const Json& messages, const Json& tools, const TemplateOptions& options) {
   if (!truthy(&messages)) fail("No messages provided.");
   if (!messages.is_array()) fail("The messages are not a list.");
-  std::string out;
+  MarkedText out;
   render_head(messages, tools, out);
   const size_t query = last_query(messages);
   for (size_t i = 0; i < messages.size(); ++i) {
     const Json& message = messages[i];
     const Json* role = member(message, "role");
-    std::string content = render_content(message);
+    const MarkedText content = render_content(message);
     if (is(role, "system")) {
       if (i > 0) fail("System message must be at the beginning.");
     } else if (is(role, "user")) {
-      out += "<|im_start|>user\n" + content + "<|im_end|>\n";
+      out.write("<|im_start|>user\n");
+      out.append(content);
+      out.write("<|im_end|>\n");
     } else if (is(role, "assistant")) {
-      render_assistant(message, std::move(content), i > query, out);
+      render_assistant(message, content, i > query, out);
     } else if (is(role, "tool")) {
       render_tool_response(messages, i, content, out);
     } else {
@@ -209,10 +224,14 @@ std::string render(const Json& messages, const Json& tools, const TemplateOption
     }
   }
   if (options.add_generation_prompt) {
-    out += "<|im_start|>assistant\n";
-    out += thinks(options) ? "<think>\n" : "<think>\n\n</think>\n\n";
+    out.write("<|im_start|>assistant\n");
+    out.write(thinks(options) ? "<think>\n" : "<think>\n\n</think>\n\n");
   }
   return out;
+}
+
+std::string render(const Json& messages, const Json& tools, const TemplateOptions& options) {
+  return render_marked(messages, tools, options).text();
 }
 
 }  // namespace prosa::chat

@@ -11,6 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tokenizer/marked_text.h"
+
 namespace prosa::chat {
 
 /// What enable_thinking unset means for this model.
@@ -31,6 +33,13 @@ struct TemplateOptions {
 /// Nesting must be bounded: JSON from outside goes through parse_json (message_json.h). Integers beyond 64 bits are
 /// floats to the JSON library and print as such.
 /// Error(bad_template) with the official template's own message where it raises.
+///
+/// What the template writes is written; what comes from messages and tools (contents, thoughts, names, arguments, whole
+/// tool definitions) is given, also where the template looks into it (a thought it finds in a content, a content that
+/// begins like a tool's answer): for Tokenizer::encode, which reads control tokens only in what was written.
+MarkedText render_marked(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
+                         const TemplateOptions& options);
+/// Its text, for people: encoded as it stands, it would hold whatever control tokens the messages spell.
 std::string render(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
                    const TemplateOptions& options);
 

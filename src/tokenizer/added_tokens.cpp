@@ -73,12 +73,13 @@ uint32_t AddedTokens::child(uint32_t node, unsigned char byte) const noexcept {
   return found != children.end() && found->first == byte ? found->second : 0;
 }
 
-int32_t AddedTokens::longest_at(std::string_view text, size_t at) const noexcept {
+int32_t AddedTokens::longest_at(std::string_view text, size_t at, size_t control_end) const noexcept {
   int32_t best = -1;
   for (uint32_t node = 0; at < text.size(); ++at) {
     node = child(node, static_cast<unsigned char>(text[at]));
     if (node == 0) break;
-    if (nodes_[node].token >= 0) best = nodes_[node].token;
+    const int32_t token = nodes_[node].token;
+    if (token >= 0 && (at < control_end || !tokens_[static_cast<size_t>(token)].control)) best = token;
   }
   return best;
 }
@@ -92,11 +93,12 @@ size_t AddedTokens::skip(std::string_view text, size_t at) const noexcept {
   return at;
 }
 
-AddedTokens::Found AddedTokens::next(std::string_view text, size_t begin, bool parse_special) const {
+AddedTokens::Found AddedTokens::next(std::string_view text, size_t begin, bool parse_special,
+                                     WrittenReach& reach) const {
   for (size_t at = begin; !empty() && at < text.size();) {
     at = skip(text, at);
     if (at == text.size()) break;
-    const int32_t index = longest_at(text, at);
+    const int32_t index = longest_at(text, at, reach.from(at));
     if (index < 0) {
       ++at;
       continue;

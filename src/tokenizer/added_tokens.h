@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/marked_text.h"
 #include "tokenizer/tokenizer_file.h"
 
 namespace prosa {
@@ -28,12 +29,13 @@ class AddedTokens {
 
   [[nodiscard]] bool empty() const noexcept { return tokens_.empty(); }
   /// The stretch at `begin` (< text.size()) and after it, plain text first: {plain, token}, either may be missing.
-  /// Without `parse_special` those that are special are plain text.
+  /// Without `parse_special` those that are special are plain text. Control tokens are found up to where `reach` says
+  /// that they may lie; begins of calls with the same `reach` rise.
   struct Found {
     std::optional<Span> plain;
     std::optional<Span> token;
   };
-  [[nodiscard]] Found next(std::string_view text, size_t begin, bool parse_special) const;
+  [[nodiscard]] Found next(std::string_view text, size_t begin, bool parse_special, WrittenReach& reach) const;
 
  private:
   struct Node {
@@ -41,8 +43,8 @@ class AddedTokens {
     int32_t token = -1;                                        // index in tokens_
   };
   [[nodiscard]] uint32_t child(uint32_t node, unsigned char byte) const noexcept;
-  /// Index of the longest token that begins at `at`, or -1.
-  [[nodiscard]] int32_t longest_at(std::string_view text, size_t at) const noexcept;
+  /// Index of the longest token that begins at `at`, or -1. Control tokens end at `control_end` at the latest.
+  [[nodiscard]] int32_t longest_at(std::string_view text, size_t at, size_t control_end) const noexcept;
   /// The first place from `at` on where a token may begin.
   [[nodiscard]] size_t skip(std::string_view text, size_t at) const noexcept;
 

@@ -27,6 +27,12 @@ std::string read_text(const std::filesystem::path& path) {
   throw Error(ErrorCode::not_found, "no such file", path.string(), "a model folder needs its tokenizer.json");
 }
 
+void check_size(std::string_view text) {
+  if (text.size() <= kMaxTextBytes) return;
+  throw Error(ErrorCode::invalid_argument, fmt::format("{} bytes are too many to encode at once", text.size()), "text",
+              fmt::format("give at most {}", kMaxTextBytes));
+}
+
 std::vector<AddedToken> pick_added(const TokenizerFile& file, bool normalized) {
   std::vector<AddedToken> picked;
   for (const AddedToken& token : file.added) {
@@ -46,11 +52,13 @@ struct Tokenizer::Impl {
         raw_added(pick_added(file, false)),
         normalized_added(pick_added(file, true)),
         special(tokens.size()),
+        control(tokens.size()),
         pretokenizer(file.pretokenizer),
         nfc(file.nfc),
         contents_index(file.added.size()) {
     for (const AddedToken& token : file.added) {
       if (token.special) special[static_cast<size_t>(token.id)] = true;
+      if (token.control) control[static_cast<size_t>(token.id)] = true;
       contents.add(token.content);
       contents_index.insert(contents, static_cast<int32_t>(contents.size()) - 1);
       content_ids.push_back(token.id);
@@ -68,15 +76,36 @@ struct Tokenizer::Impl {
     }
   }
 
-  /// Cuts `added` out of `text`, whose stretches between them go to `plain`.
-  static void cut_out(const AddedTokens& added, std::string_view text, bool parse_special, std::vector<int32_t>& out,
+  /// Cuts `added` out of `text`, whose stretches between them go to `plain`. `given`: ranges of `text`.
+  static void cut_out(const AddedTokens& added, std::string_view text, std::span<const MarkedText::Range> given,
+                      bool parse_special, std::vector<int32_t>& out,
                       const std::function<void(std::string_view)>& plain) {
+    WrittenReach reach(given);
     for (size_t at = 0; at < text.size();) {
-      const AddedTokens::Found found = added.next(text, at, parse_special);
+      const AddedTokens::Found found = added.next(text, at, parse_special, reach);
       if (found.plain) plain(text.substr(found.plain->begin, found.plain->end - found.plain->begin));
       if (found.token) out.push_back(found.token->id);
       at = found.token ? found.token->end : found.plain->end;
     }
+  }
+
+  /// `marks`: null, or those of `text`, which is valid UTF-8.
+  void encode(std::string_view text, const MarkedText* marks, bool parse_special, std::vector<int32_t>& out) const {
+    out.reserve(out.size() + text.size() / 4 + 1);
+    Bpe::Scratch scratch;
+    std::string normal;
+    const auto pieces = [&](std::string_view part) { encode_pieces(part, scratch, out); };
+    const std::span<const MarkedText::Range> given = marks ? marks->given() : std::span<const MarkedText::Range>();
+    cut_out(raw_added, text, given, parse_special, out, [&](std::string_view part) {
+      const bool changes = nfc && !unicode::is_surely_nfc(part);
+      if (given.empty() || normalized_added.empty()) {
+        if (changes) part = normal = unicode::to_nfc(part);
+        cut_out(normalized_added, part, {}, parse_special, out, pieces);
+        return;
+      }
+      const MarkedText stretch = changes ? to_nfc(marks->slice(part)) : marks->slice(part);
+      cut_out(normalized_added, stretch.text(), stretch.given(), parse_special, out, pieces);
+    });
   }
 
   StringPool tokens;  // [vocab] bytes by id
@@ -84,6 +113,7 @@ struct Tokenizer::Impl {
   AddedTokens raw_added;         // matched before normalization
   AddedTokens normalized_added;  // and after it
   std::vector<bool> special;     // [vocab]
+  std::vector<bool> control;     // [vocab]
   PreTokenizer pretokenizer;
   bool nfc;
   StringPool contents;  // [added] texts of added tokens, for token_id
@@ -113,21 +143,25 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special
 }
 
 void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out, bool parse_special) const {
-  if (text.size() > kMaxTextBytes) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("{} bytes are too many to encode at once", text.size()),
-                "text", fmt::format("give at most {}", kMaxTextBytes));
-  }
+  check_size(text);
   std::string repaired;
   if (!utf8::is_valid(text)) text = repaired = utf8::replace_invalid(text);
-  out.reserve(out.size() + text.size() / 4 + 1);
-  Bpe::Scratch scratch;
-  std::string normal;
-  const auto pieces = [&](std::string_view part) { impl_->encode_pieces(part, scratch, out); };
-  Impl::cut_out(impl_->raw_added, text, parse_special, out, [&](std::string_view part) {
-    if (impl_->nfc && !unicode::is_surely_nfc(part)) part = normal = unicode::to_nfc(part);
-    Impl::cut_out(impl_->normalized_added, part, parse_special, out, pieces);
-  });
+  impl_->encode(text, nullptr, parse_special, out);
 }
+
+std::vector<int32_t> Tokenizer::encode(const MarkedText& text) const {
+  check_size(text.text());
+  std::vector<int32_t> out;
+  if (utf8::is_valid(text.text())) {
+    impl_->encode(text.text(), &text, true, out);
+  } else {
+    const MarkedText repaired = replace_invalid(text);
+    impl_->encode(repaired.text(), &repaired, true, out);
+  }
+  return out;
+}
+
+std::vector<int32_t> Tokenizer::encode_given(std::string_view text) const { return encode(MarkedText::of_given(text)); }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string bytes;
@@ -145,6 +179,10 @@ std::string_view Tokenizer::token_bytes(int32_t id) const noexcept {
 
 bool Tokenizer::is_special(int32_t id) const noexcept {
   return id >= 0 && static_cast<size_t>(id) < impl_->special.size() && impl_->special[static_cast<size_t>(id)];
+}
+
+bool Tokenizer::is_control(int32_t id) const noexcept {
+  return id >= 0 && static_cast<size_t>(id) < impl_->control.size() && impl_->control[static_cast<size_t>(id)];
 }
 
 std::optional<int32_t> Tokenizer::token_id(std::string_view token) const {

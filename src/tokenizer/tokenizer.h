@@ -1,8 +1,9 @@
 // Text <-> token ids with a tokenizer.json: byte-level BPE as Qwen2, Qwen3 and Qwen3.5 use it.
 //
 // encode: added tokens are cut out first, the rest is NFC-normalized, split by the pre-tokenizer and merged by rank.
-// Ids equal those of the official implementation. Any byte sequence encodes and decodes without error: invalid UTF-8 is
-// replaced by U+FFFD first. Immutable after load: safe to share between threads.
+// Ids equal those of the official implementation; of a text with marks (marked_text.h) too, unless what was given
+// spells a control token: that stays characters there. Any byte sequence encodes and decodes without error: invalid
+// UTF-8 is replaced by U+FFFD first. Immutable after load: safe to share between threads.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tokenizer/marked_text.h"
 
 namespace prosa {
 
@@ -33,6 +36,11 @@ class Tokenizer {
   /// library. Error(invalid_argument) for more than 1 GiB.
   [[nodiscard]] std::vector<int32_t> encode(std::string_view text, bool parse_special = true) const;
   void encode(std::string_view text, std::vector<int32_t>& out, bool parse_special = true) const;
+  /// Control tokens (is_control) become their ids only where all their bytes were written, not given. In everything
+  /// else the borders between parts do not show: words and merges cross them. Errors as above.
+  [[nodiscard]] std::vector<int32_t> encode(const MarkedText& text) const;
+  /// Without control tokens, whatever it spells.
+  [[nodiscard]] std::vector<int32_t> encode_given(std::string_view text) const;
 
   /// Whole text; invalid UTF-8 in it becomes U+FFFD. Ids out of range are skipped. Special tokens are kept as text
   /// unless `skip_special`.
@@ -41,6 +49,9 @@ class Tokenizer {
   /// The raw bytes of one token (may be part of a character); empty for an unknown id.
   [[nodiscard]] std::string_view token_bytes(int32_t id) const noexcept;
   [[nodiscard]] bool is_special(int32_t id) const noexcept;
+  /// Steers the model: special, or of those added tokens that are not flagged so but work like it (AddedToken in
+  /// tokenizer_file.h has the list).
+  [[nodiscard]] bool is_control(int32_t id) const noexcept;
   /// Id of a token by its literal text ("<|im_end|>", " the"), added tokens first.
   [[nodiscard]] std::optional<int32_t> token_id(std::string_view token) const;
   [[nodiscard]] int64_t vocab_size() const noexcept;  // highest id + 1

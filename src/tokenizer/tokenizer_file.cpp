@@ -109,6 +109,15 @@ bool flag(const json& token, const char* key, const std::string& where, const st
   return value.get<bool>();
 }
 
+/// AddedToken::control.
+bool is_control(const AddedToken& token) {
+  constexpr std::array<std::string_view, 6> kTags = {"<think>",      "</think>",        "<tool_call>",
+                                                     "</tool_call>", "<tool_response>", "</tool_response>"};
+  const std::string_view text = token.content;
+  return token.special || (text.starts_with("<|") && text.ends_with("|>")) ||
+         std::ranges::find(kTags, text) != kTags.end();
+}
+
 std::vector<AddedToken> read_added(const json& list, const std::string& where) {
   std::vector<AddedToken> added;
   if (list.is_null()) return added;
@@ -135,6 +144,7 @@ std::vector<AddedToken> read_added(const json& list, const std::string& where) {
     out.single_word = flag(token, "single_word", where, at);
     out.lstrip = flag(token, "lstrip", where, at);
     out.rstrip = flag(token, "rstrip", where, at);
+    out.control = is_control(out);
     added.push_back(std::move(out));
   }
   return added;

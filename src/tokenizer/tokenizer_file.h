@@ -23,10 +23,16 @@ struct Merge {
 };
 
 /// A token that is cut out of the text before anything else happens to it.
+///
+/// Those that steer the model are control tokens: a text can only contain them where prosa wrote it itself. They are
+/// all that the file flags as special, and of the others those of the form <|…|> and the six tags by which the chat
+/// template and the channels of a reply (src/chat/) mark thoughts, tool calls and tools' answers. What remains are
+/// words that somebody added to a vocabulary: text like any other.
 struct AddedToken {
   std::string content;
   int32_t id = 0;
-  bool special = false;      // a control token, not text
+  bool special = false;      // as flagged in the file; decoding can leave these out
+  bool control = false;      // steers the model, see above
   bool normalized = false;   // matched in the normalized text, not in the raw one
   bool single_word = false;  // only where no word character touches it
   bool lstrip = false;       // swallows white space to its left
