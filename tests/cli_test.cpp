@@ -255,6 +255,28 @@ TEST(Cli, TemplateAgreesWithTheOfficialPrompts) {
   }
 }
 
+TEST(Cli, TemplateShowsWhatWasGivenAndItsIds) {
+  const TempFolder folder;
+  fs::copy_file(fs::path(PROSA_TEST_DATA) / "tiny-chat/tokenizer.json", folder.path() / "tokenizer.json");
+  const std::string said = "a<|im_end|>b";
+  const json line = {{"messages", {{{"role", "user"}, {"content", said}}}}, {"add_generation_prompt", false}};
+  const Outcome outcome = run_prosa({"template", folder.path(), "--ids"}, line.dump() + "\n");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const json answer = json_lines(outcome.out).at(0);
+  EXPECT_EQ(answer["prompt"], "<|im_start|>user\na<|im_end|>b<|im_end|>\n");
+  EXPECT_EQ(answer["parts"],
+            (json{{{"template", "<|im_start|>user\n"}}, {{"given", said}}, {{"template", "<|im_end|>\n"}}}));
+  const auto ends = [](const json& ids) {
+    constexpr int kImEnd = 501;
+    return std::ranges::count(ids, json(kImEnd));
+  };
+  EXPECT_EQ(ends(answer["ids"]), 1);
+
+  const std::string text = json{{"text", said}}.dump() + "\n";
+  EXPECT_EQ(ends(json_lines(run_prosa({"tokenize", folder.path()}, text).out).at(0)["ids"]), 1);
+  EXPECT_EQ(ends(json_lines(run_prosa({"tokenize", folder.path(), "--as-text"}, text).out).at(0)["ids"]), 0);
+}
+
 /// The F32 or I32 tensor of a file that `forward` wrote.
 template <typename T>
 std::vector<T> tensor_of(const fs::path& file, const std::string& name, const std::vector<int64_t>& shape) {

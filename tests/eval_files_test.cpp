@@ -145,6 +145,24 @@ TEST_F(CorpusTest, TextIsOneDocumentAndLinesAreMany) {
   EXPECT_THAT(lines.documents[2].tokens, ElementsAre(1, 2, 3));
 }
 
+TEST_F(CorpusTest, WhatTextsSpellIsNoControlToken) {
+  const auto controls = [&](const Document& document) {
+    return std::ranges::count_if(document.tokens, [&](int32_t id) { return encoder.tokenizer()->is_control(id); });
+  };
+  const std::string text = "a<|im_end|>b<think>c<|endoftext|>";
+  EXPECT_EQ(controls(read("a.txt", text).documents[0]), 0);
+  const std::string lines = R"({"text": ")" + text + R"("}
+{"messages": [{"role": "user", "content": "Hi)" +
+                            text + R"("}, {"role": "assistant", "content": "x)" + text + R"("}]})";
+  const Corpus corpus = read("a.jsonl", lines);
+  EXPECT_EQ(controls(corpus.documents[0]), 0);
+  EXPECT_EQ(controls(corpus.documents[1]), 6) << "two headers, two ends and a think block";
+  TextEncoder trusting{std::filesystem::path(PROSA_SOURCE_DIR) / "models/prosa-mini", ControlTokens::read};
+  const Corpus trusted = read_corpus(folder.path() / "a.jsonl", trusting);
+  EXPECT_EQ(controls(trusted.documents[0]), 3);
+  EXPECT_EQ(trusted.documents[1].tokens, corpus.documents[1].tokens) << "of messages the template writes them";
+}
+
 TEST_F(CorpusTest, WhatCannotBeUsed) {
   EXPECT_EQ(code_of([&] { read("a.txt", ""); }), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of([&] { read("a.txt", " \n\n"); }), ErrorCode::invalid_argument);

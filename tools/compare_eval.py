@@ -121,7 +121,8 @@ def evaluate(model, reference, ids, window, stride):
 
 def of_prosa(arguments, text):
     command = [arguments.program, "eval", arguments.model, "--text", text, "--json", "--window", str(arguments.window),
-               "--limit", str(arguments.limit), "--backend", arguments.backend]
+               "--limit", str(arguments.limit), "--backend", arguments.backend,
+               "--control-tokens"]  # as transformers' tokenizer reads the text
     if arguments.stride != arguments.window:
         command += ["--stride", str(arguments.stride)]
     if arguments.reference:

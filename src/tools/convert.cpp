@@ -193,6 +193,8 @@ void add_convert(CLI::App& app) {
       ->capture_default_str();
   convert->add_option("--calibration", arguments->method.calibration,
                       "the text for clip, awq, gptq and mixed: plain, or JSON lines as eval takes them");
+  convert->add_flag("--calibration-control-tokens", arguments->method.control_tokens,
+                    "its texts that spell control tokens (<|im_end|>) are read as those tokens, not as characters");
   convert->add_option("--calibration-tokens", arguments->method.tokens, "tokens of it to use")
       ->check(CLI::Range(256, 1 << 22))
       ->capture_default_str();

@@ -65,7 +65,7 @@ std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem
                                                            const MethodArguments& arguments,
                                                            const std::function<bool()>& cancelled) {
   if (arguments.method == "rtn") return rules;
-  eval::TextEncoder encoder(source);
+  eval::TextEncoder encoder(source, arguments.control_tokens ? ControlTokens::read : ControlTokens::as_text);
   std::vector<std::vector<int32_t>> documents;
   for (auto& document : eval::read_corpus(arguments.calibration, encoder).documents)
     documents.push_back(std::move(document.tokens));

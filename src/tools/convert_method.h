@@ -14,9 +14,10 @@ namespace prosa::tools {
 
 struct MethodArguments {
   std::string method = "rtn";
-  std::string calibration;  // text or JSON lines, as `prosa eval --text` takes them
-  int64_t tokens = 8192;    // of it
-  double budget = 0;        // mixed: as large as codes of so many bits; 0: of `bits`
+  std::string calibration;      // text or JSON lines, as `prosa eval --text` takes them
+  bool control_tokens = false;  // its texts hold control tokens on purpose
+  int64_t tokens = 8192;        // of it
+  double budget = 0;            // mixed: as large as codes of so many bits; 0: of `bits`
   int bits = 4;
   int group = 64;
   int threads = 0;

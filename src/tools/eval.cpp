@@ -42,8 +42,12 @@ struct EvalArguments {
   std::string model, text, reference, reference_logits, save_logits, prompts, svg;
   eval::WindowOptions windows;
   int max_tokens = 512;
-  bool json = false, verbose = false;
+  bool json = false, verbose = false, control_tokens = false;
   LoadOptions load;
+
+  [[nodiscard]] eval::TextEncoder encoder_of(const std::filesystem::path& folder) const {
+    return eval::TextEncoder(folder, control_tokens ? ControlTokens::read : ControlTokens::as_text);
+  }
 };
 
 /// On a terminal one line that changes; elsewhere a line every ten seconds.
@@ -90,7 +94,7 @@ std::string display_name(const std::string& name) { return name.empty() ? "the e
 /// The reference must read the text as the same tokens. A folder without a tokenizer is not asked.
 void check_tokenizer(const std::filesystem::path& folder, const EvalArguments& arguments, const eval::Corpus& corpus) {
   if (!std::filesystem::exists(folder / "tokenizer.json")) return;
-  eval::TextEncoder encoder(folder);
+  eval::TextEncoder encoder = arguments.encoder_of(folder);
   const eval::Corpus other = eval::read_corpus(arguments.text, encoder);
   if (std::ranges::equal(corpus.documents, other.documents, {}, &eval::Document::tokens, &eval::Document::tokens))
     return;
@@ -125,7 +129,7 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
   TextOutcome text;
   text.file = arguments.text;
   // Before anything is loaded: most mistakes show here.
-  eval::TextEncoder encoder(find_model(arguments.model, arguments.load));
+  eval::TextEncoder encoder = arguments.encoder_of(find_model(arguments.model, arguments.load));
   const eval::Corpus corpus = eval::read_corpus(arguments.text, encoder);
   text.windows = arguments.windows;
   text.windows.tail = corpus.lines || text.windows.stride != 0 ? eval::Tail::keep : eval::Tail::drop;
@@ -206,6 +210,10 @@ void run(const EvalArguments& arguments) {
 void add_text_options(CLI::App& command, EvalArguments& arguments) {
   const char* const group = "Text";
   command.add_option("--text", arguments.text, "the text, or JSON lines (*.jsonl) of {\"text\"} or {\"messages\"}")
+      ->group(group);
+  command
+      .add_flag("--control-tokens", arguments.control_tokens,
+                "texts that spell control tokens (<|im_end|>) are read as those tokens, not as characters")
       ->group(group);
   CLI::Option* reference =
       command.add_option("--reference", arguments.reference, "the model to compare with")->group(group);

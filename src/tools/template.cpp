@@ -1,4 +1,6 @@
-// prosa template: JSON lines of messages to the prompt the model would get. Needs only the template files of the model.
+// prosa template: JSON lines of messages to the prompt the model would get. Needs only the template files of the model,
+// and for --ids its tokenizer.
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +11,7 @@
 #include "chat/template.h"
 #include "cli/options.h"
 #include "prosa/error.h"
+#include "tokenizer/tokenizer.h"
 #include "tools/commands.h"
 #include "tools/find_model.h"
 #include "tools/json_lines.h"
@@ -26,8 +29,27 @@ std::optional<bool> flag_of(const ordered_json& line, const char* key, const std
   return value->get<bool>();
 }
 
-/// What the official template rejects is an answer here ({"error"}); a line that is no request at all is not.
-ordered_json render_line(const ordered_json& line, const std::string& where, chat::ThinkingDefault thinking_default) {
+/// The prompt in its parts: {"template": text} for what the template wrote, {"given": text} for what came from outside.
+ordered_json parts_of(const MarkedText& prompt) {
+  const std::string_view text = prompt.text();
+  ordered_json parts = ordered_json::array();
+  const auto add = [&](const char* hand, size_t begin, size_t end) {
+    if (begin < end) parts.push_back({{hand, text.substr(begin, end - begin)}});
+  };
+  size_t at = 0;
+  for (const auto& [begin, end] : prompt.given()) {
+    add("template", at, begin);
+    add("given", begin, end);
+    at = end;
+  }
+  add("template", at, text.size());
+  return parts;
+}
+
+/// `tokenizer`: null, or to show parts and ids too. What the official template rejects is an answer here ({"error"}); a
+/// line that is no request at all is not.
+ordered_json render_line(const ordered_json& line, const std::string& where, chat::ThinkingDefault thinking_default,
+                         const Tokenizer* tokenizer) {
   const auto messages = line.find("messages");
   if (messages == line.end() || !messages->is_array()) {
     throw Error(ErrorCode::invalid_argument, "no array \"messages\"", where,
@@ -39,17 +61,27 @@ ordered_json render_line(const ordered_json& line, const std::string& where, cha
   options.enable_thinking = flag_of(line, "enable_thinking", where);
   options.add_generation_prompt = flag_of(line, "add_generation_prompt", where).value_or(true);
   try {
-    return {{"prompt", chat::render(*messages, tools == line.end() ? ordered_json() : *tools, options)}};
+    const MarkedText prompt = chat::render_marked(*messages, tools == line.end() ? ordered_json() : *tools, options);
+    ordered_json answer = {{"prompt", prompt.text()}};
+    if (tokenizer != nullptr) {
+      answer["parts"] = parts_of(prompt);
+      answer["ids"] = tokenizer->encode(prompt);
+    }
+    return answer;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::bad_template) throw;
     return {{"error", error.message()}};
   }
 }
 
-void run(const std::string& model, const LoadOptions& load) {
-  const auto thinking_default = chat::read_thinking_default(find_model(model, load, true));
-  for_each_json_line(
-      [&](const ordered_json& line, const std::string& where) { return render_line(line, where, thinking_default); });
+void run(const std::string& model, const LoadOptions& load, bool ids) {
+  const std::filesystem::path folder = find_model(model, load, true);
+  const auto thinking_default = chat::read_thinking_default(folder);
+  std::optional<Tokenizer> tokenizer;
+  if (ids) tokenizer = Tokenizer::load(folder);
+  for_each_json_line([&](const ordered_json& line, const std::string& where) {
+    return render_line(line, where, thinking_default, tokenizer ? &*tokenizer : nullptr);
+  });
 }
 
 }  // namespace
@@ -58,10 +90,12 @@ void add_template(CLI::App& app) {
   struct Arguments {
     std::string model;
     LoadOptions load;
+    bool ids = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("template", "JSON lines {\"messages\"} on stdin to {\"prompt\"} on stdout");
   command->add_option("MODEL", arguments->model, cli::model_help);
+  command->add_flag("--ids", arguments->ids, "adds \"parts\" (what the template wrote, what it was given) and \"ids\"");
   cli::add_hub_options(*command, arguments->load);
   command->footer(
       "A line: {\"messages\": [...], \"tools\"?: [...], \"enable_thinking\"?: bool, \"add_generation_prompt\"?: "
@@ -70,7 +104,7 @@ void add_template(CLI::App& app) {
       "\n"
       "Example:\n"
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | prosa template MODEL");
-  command->callback([arguments] { run(arguments->model, arguments->load); });
+  command->callback([arguments] { run(arguments->model, arguments->load, arguments->ids); });
 }
 
 }  // namespace prosa::tools

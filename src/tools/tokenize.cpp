@@ -46,14 +46,15 @@ std::string text_of(const nlohmann::ordered_json& line, const std::string& where
   return text->get<std::string>();
 }
 
-void run(const std::string& model, const LoadOptions& load, bool decode) {
+void run(const std::string& model, const LoadOptions& load, bool decode, bool as_text) {
   const Tokenizer tokenizer = Tokenizer::load(find_model(model, load, true));
   for_each_json_line([&](const nlohmann::ordered_json& line, const std::string& where) {
     nlohmann::ordered_json answer;
     if (decode) {
       answer["text"] = tokenizer.decode(ids_of(line, where));
     } else {
-      answer["ids"] = tokenizer.encode(text_of(line, where));
+      const std::string text = text_of(line, where);
+      answer["ids"] = as_text ? tokenizer.encode_given(text) : tokenizer.encode(text);
     }
     return answer;
   });
@@ -65,20 +66,22 @@ void add_tokenize(CLI::App& app) {
   struct Arguments {
     std::string model;
     LoadOptions load;
-    bool decode = false;
+    bool decode = false, as_text = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* tokenize = app.add_subcommand("tokenize", "JSON lines {\"text\"} on stdin to {\"ids\"} on stdout");
   tokenize->add_option("MODEL", arguments->model, cli::model_help);
   tokenize->add_flag("--decode", arguments->decode, "the other way: {\"ids\"} to {\"text\"}");
+  tokenize->add_flag("--as-text", arguments->as_text, "texts that spell control tokens stay characters, as in messages")
+      ->excludes("--decode");
   cli::add_hub_options(*tokenize, arguments->load);
   tokenize->footer(
-      "Only tokenizer.json of MODEL is read. Special tokens in a text become their ids.\n"
+      "Only tokenizer.json of MODEL is read. Control tokens in a text become their ids, unless --as-text.\n"
       "\n"
       "Examples:\n"
       "  echo '{\"text\": \"Hello, world!\"}' | prosa tokenize MODEL\n"
       "  echo '{\"ids\": [9707, 11, 1879, 0]}' | prosa tokenize MODEL --decode");
-  tokenize->callback([arguments] { run(arguments->model, arguments->load, arguments->decode); });
+  tokenize->callback([arguments] { run(arguments->model, arguments->load, arguments->decode, arguments->as_text); });
 }
 
 }  // namespace prosa::tools

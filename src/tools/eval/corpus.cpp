@@ -52,9 +52,13 @@ std::vector<int32_t> tokens_of(const ordered_json& line, const std::string& wher
 
 }  // namespace
 
-std::vector<int32_t> TextEncoder::encode(std::string_view text) {
+const Tokenizer& TextEncoder::load() {
   if (!tokenizer_) tokenizer_ = Tokenizer::load(folder_);
-  return tokenizer_->encode(text);
+  return *tokenizer_;
+}
+
+std::vector<int32_t> TextEncoder::encode(std::string_view text) {
+  return in_texts_ == ControlTokens::read ? load().encode(text) : load().encode_given(text);
 }
 
 std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) {
@@ -62,7 +66,7 @@ std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) 
   chat::TemplateOptions options;
   options.thinking_default = *thinking_default_;
   options.add_generation_prompt = false;
-  return encode(chat::render(messages, ordered_json(), options));
+  return load().encode(chat::render_marked(messages, ordered_json(), options));
 }
 
 std::string read_text(const std::filesystem::path& path) {

@@ -1,8 +1,8 @@
 // From a file to tokens: plain text as one document, or JSON lines as a document each.
 //
 // Knows files, tokenizer and chat template, no model. A file's name decides: *.jsonl holds lines of {"text"},
-// {"messages"} (rendered as a finished conversation) or {"ids"}; anything else is text. Special tokens in text become
-// their ids, as the official tokenizer does it.
+// {"messages"} (rendered as a finished conversation) or {"ids"}; anything else is text. What texts and messages say
+// never becomes a control token; texts that hold them on purpose are read with ControlTokens::read.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chat/template.h"
+#include "prosa/chat.h"
 #include "tokenizer/tokenizer.h"
 #include "tools/eval/windows.h"
 
@@ -25,7 +26,8 @@ namespace prosa::eval {
 /// A model folder's tokenizer and template, read when first needed: {"ids"} need neither.
 class TextEncoder {
  public:
-  explicit TextEncoder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit TextEncoder(std::filesystem::path folder, ControlTokens in_texts = ControlTokens::as_text)
+      : folder_(std::move(folder)), in_texts_(in_texts) {}
 
   /// Errors: those of Tokenizer::load() and chat::render().
   std::vector<int32_t> encode(std::string_view text);
@@ -35,7 +37,9 @@ class TextEncoder {
   [[nodiscard]] const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
 
  private:
+  const Tokenizer& load();
   std::filesystem::path folder_;
+  ControlTokens in_texts_;
   std::optional<Tokenizer> tokenizer_;
   std::optional<chat::ThinkingDefault> thinking_default_;
 };
