@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -14,6 +16,7 @@
 
 #include "base/atomic_file.h"
 #include "base/files.h"
+#include "base/temporary.h"
 #include "test_files.h"
 
 namespace prosa {
@@ -208,7 +211,7 @@ TEST(AtomicFile, AFullDiskLeavesTheOldFile) {
   write_bytes(path, "old");
   rlimit limit{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const auto handler = std::signal(SIGXFSZ, SIG_DFL);  // would end the process
   const rlimit small{4096, limit.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   std::optional<std::string> what;
@@ -221,6 +224,7 @@ TEST(AtomicFile, AFullDiskLeavesTheOldFile) {
   std::signal(SIGXFSZ, handler);
   ASSERT_TRUE(what);
   EXPECT_NE(what->find(path.string()), std::string::npos) << *what;
+  EXPECT_NE(what->find("ulimit -f"), std::string::npos) << *what;
   EXPECT_EQ(read_bytes(path), "old");
   EXPECT_EQ(names_in(folder.path()), Names{"f"});
 }
@@ -238,6 +242,61 @@ TEST(AtomicFile, WritersAtTheSameTimeLeaveOneWholeFile) {
   const std::string text = read_bytes(path);
   ASSERT_EQ(text.size(), 10'000U);
   EXPECT_EQ(text, std::string(10'000, text[0]));
+  EXPECT_EQ(names_in(folder.path()), Names{"f"});
+}
+
+TEST(AtomicFile, RemovesWhatADeadWriterHasLeft) {
+  const TempFolder folder;
+  const fs::path path = folder.path() / "f";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    AtomicFile file(path);
+    file.write("half");
+    ::raise(SIGKILL);
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  ASSERT_EQ(names_in(folder.path()).size(), 1U);  // the temporary
+  replace_file(path, "whole");
+  EXPECT_EQ(names_in(folder.path()), Names{"f"});
+}
+
+TEST(AtomicFile, LeavesTheTemporariesOfTheLivingAndOfOthers) {
+  const TempFolder folder;
+  const auto in = [&](const char* name) { return folder.path() / name; };
+  AtomicFile alive(in("f"));
+  for (const char* name : {".g.0123456789abcdef.tmp", ".f.0123456789abcde.tmp", ".f.0123456789abcdeX.tmp", ".f.tmp",
+                           "f.0123456789abcdef.tmp", ".f.0123456789abcdef.tmp.old"}) {
+    write_bytes(in(name), "x");
+  }
+  ASSERT_EQ(::mkfifo(in(".f.0000000000000001.tmp").c_str(), 0600), 0);
+  fs::create_symlink("f", in(".f.0000000000000002.tmp"));  // just made
+  const Names before = names_in(folder.path());
+  replace_file(in("f"), "x");
+  Names after = before;
+  after.emplace_back("f");
+  std::ranges::sort(after);
+  EXPECT_EQ(names_in(folder.path()), after);
+  alive.write("y");
+  alive.commit();
+  EXPECT_EQ(read_bytes(in("f")), "y");
+
+  write_bytes(in(".a.lock.0123456789abcdef.tmp"), "x");  // any NAME
+  remove_leftovers(folder.path(), [](std::string_view name) { return name.ends_with(".lock"); });
+  EXPECT_FALSE(fs::exists(in(".a.lock.0123456789abcdef.tmp")));
+  EXPECT_TRUE(fs::exists(in(".g.0123456789abcdef.tmp")));
+}
+
+TEST(AtomicFile, NoWriterLosesItsFileToWhoLooksForLeftovers) {
+  const TempFolder folder;
+  const fs::path path = folder.path() / "f";
+  std::atomic<bool> over = false;
+  std::thread cleaner([&] {
+    while (!over) remove_leftovers_of(path);
+  });
+  for (int i = 0; i < 60; ++i) EXPECT_NO_THROW(replace_file(path, std::to_string(i)));
+  over = true;
+  cleaner.join();
   EXPECT_EQ(names_in(folder.path()), Names{"f"});
 }
 

@@ -1,13 +1,11 @@
-// AtomicFile: following links, the temporary, write, sync, rename.
+// AtomicFile: following links, write, sync, rename.
 #include "base/atomic_file.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <optional>
@@ -17,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/temporary.h"
 #include "prosa/error.h"
 
 namespace prosa {
@@ -24,17 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kMaxLinks = 40;          // as the kernel's own limit
-constexpr size_t kMaxNameBytes = 200;  // of a temporary's stem: the name stays below NAME_MAX
-constexpr int kMaxAttempts = 100;      // at a random name
-
-uint64_t random_number() {
-  uint64_t number = 0;
-  while (::getrandom(&number, sizeof number, 0) != sizeof number) {
-    if (errno != EINTR) throw_io("random numbers", "can't read", errno);
-  }
-  return number;
-}
+constexpr int kMaxLinks = 40;  // as the kernel's own limit
 
 /// The descriptor of this process that a path like /proc/self/fd/1 means.
 std::optional<int> own_descriptor(const fs::path& path) {
@@ -58,69 +47,48 @@ fs::path next_of(const fs::path& link) {
   return link.parent_path() / to;  // as it stands: ".." after a linked folder means that folder's parent
 }
 
-void write_fully(int descriptor, const fs::path& path, std::span<const std::byte> data,
-                 std::optional<uint64_t> offset) {
-  while (!data.empty()) {
-    const ssize_t count = offset ? ::pwrite(descriptor, data.data(), data.size(), static_cast<off_t>(*offset))
-                                 : ::write(descriptor, data.data(), data.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) throw_io(path, "can't write", count < 0 ? errno : EIO);
-    data = data.subspan(static_cast<size_t>(count));
-    if (offset) *offset += static_cast<uint64_t>(count);
-  }
-}
-
 }  // namespace
 
-fs::path temporary_beside(const fs::path& path) {
-  std::array<char, 16> digits{};
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), random_number(), 16).ptr;
-  const std::string stem = path.filename().string().substr(0, kMaxNameBytes);
-  return path.parent_path() / ("." + stem + "." + std::string(digits.data(), end) + ".tmp");
-}
-
-AtomicFile::AtomicFile(const fs::path& target, FileMode mode) : target_(target) {
+ResolvedTarget resolve_target(const fs::path& target) {
   // Links are followed one by one: the last name need not exist yet, and on the way one may turn out to be a
   // descriptor of this process, which is not to be opened a second time.
   struct stat status {};
+  fs::path path = target;
   for (int links = 0;; ++links) {
-    if (own_descriptor(target_)) {
-      open_stream(target);
-      return;
-    }
-    if (::lstat(target_.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) break;
+    if (own_descriptor(path)) return {path, TargetKind::stream};
+    if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) break;
     if (links == kMaxLinks) throw_io(target, "can't follow the link", ELOOP);
-    target_ = next_of(target_);
+    path = next_of(path);
   }
-  const bool exists = ::stat(target_.c_str(), &status) == 0;
+  const bool exists = ::stat(path.c_str(), &status) == 0;
   if (!exists && errno != ENOENT) throw_io(target, "can't create", errno);
   if (exists && S_ISDIR(status.st_mode)) throw_io(target, "can't write", EISDIR);
-  if (exists && ::access(target_.c_str(), W_OK) != 0) throw_io(target, "can't write", errno);
-  if (exists && !S_ISREG(status.st_mode)) {
+  if (!exists) return {path, TargetKind::absent};
+  return {path, S_ISREG(status.st_mode) ? TargetKind::file : TargetKind::stream};
+}
+
+AtomicFile::AtomicFile(const fs::path& target, FileMode mode) {
+  ResolvedTarget resolved = resolve_target(target);
+  target_ = std::move(resolved.path);
+  struct stat status {};
+  const bool exists = resolved.kind != TargetKind::absent && ::stat(target_.c_str(), &status) == 0;
+  if (exists && !own_descriptor(target_) && ::access(target_.c_str(), W_OK) != 0) {
+    throw_io(target, "can't write", errno);
+  }
+  if (resolved.kind == TargetKind::stream) {
     open_stream(target);
     return;
   }
-  create_temporary(mode);
+  remove_leftovers_of(target_);
+  Temporary temporary = create_temporary(target_, mode == FileMode::shared ? 0644 : 0600);
+  temporary_ = std::move(temporary.path);
+  file_ = std::move(temporary.file);
   // What was readable to few stays so; what others could read before, they may read again.
   if (exists && mode == FileMode::shared) ::fchmod(file_.get(), status.st_mode & 0777);
 }
 
 AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
-}
-
-void AtomicFile::create_temporary(FileMode mode) {
-  const mode_t bits = mode == FileMode::shared ? 0644 : 0600;
-  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    const fs::path name = temporary_beside(target_);
-    file_ = Descriptor(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, bits));
-    if (file_) {
-      temporary_ = name;
-      return;
-    }
-    if (errno != EEXIST) break;
-  }
-  throw_io(target_, "can't create", errno);
 }
 
 /// Bytes for a device or a pipe wait in a file without a name: they may come in any order, and nobody reads a part.
@@ -137,6 +105,7 @@ void AtomicFile::open_stream(const fs::path& target) {
 }
 
 void AtomicFile::reserve(uint64_t bytes) {
+  const FileLimitAsError limit;
   if (::fallocate(file_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) == 0) return;
   if (errno == ENOSPC || errno == EFBIG || errno == EDQUOT) throw_io(target_, "can't write", errno);
 }
@@ -148,7 +117,7 @@ void AtomicFile::write(std::span<const std::byte> data) {
 
 void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> data) const {
   PROSA_CHECK(file_);
-  write_fully(file_.get(), target_, data, offset);
+  if (const int error = write_fully(file_.get(), data, offset); error != 0) throw_io(target_, "can't write", error);
 }
 
 void AtomicFile::copy_to_stream() const {
@@ -164,7 +133,8 @@ void AtomicFile::copy_to_stream() const {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw_io(target_, "can't read what was to be written", errno);
     if (count == 0) return;
-    write_fully(to, target_, std::span(buffer).first(static_cast<size_t>(count)), std::nullopt);
+    const int error = write_fully(to, std::span(buffer).first(static_cast<size_t>(count)), std::nullopt);
+    if (error != 0) throw_io(target_, "can't write", error);
     at += count;
   }
 }
@@ -177,7 +147,10 @@ void AtomicFile::commit() {
     return;
   }
   if (::fsync(file_.get()) != 0) throw_io(target_, "can't write to disk", errno);
-  // A full disk behind a network shows here.
+  // The lock has to outlive the name of the temporary: without it, another process would remove the finished file as a
+  // leftover. A copy of the descriptor keeps it, since closing this one is how a full disk behind a network shows.
+  const Descriptor lock(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!lock) throw_io(target_, "can't write", errno);
   if (::close(file_.release()) != 0 && errno != EINTR) throw_io(target_, "can't write", errno);
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
     throw_io(target_, "can't rename the finished file to", errno);

@@ -1,10 +1,12 @@
 // Replacing a file: readers see the old one or all of the new one, never a part.
 //
-// What is written goes into a temporary beside the target, under a random name that nobody else has, and takes the
-// target's name in commit(), after it is on disk. Without commit(), or after any error, the temporary is removed and
-// the old file is untouched. A link stays a link: the file it points to is replaced. A target that is no regular file
-// (a device, a pipe, this process's own standard output) is never renamed over: its bytes are collected and written to
-// it in commit(). Not for files that are changed in place, nor for folders (checkpoint/staging_folder.h).
+// Every file that prosa writes goes through here, but for a download under way (hub/download.cpp says why). What is
+// written goes into a temporary beside the target (temporary.h) and takes the target's name in commit(), after it is on
+// disk. Without commit(), or after any error, the temporary is removed and the old file is untouched; what a process
+// that died has left of this target is removed first. A link stays a link: the file it points to is replaced. A target
+// that is no regular file (a device, a pipe, this process's own standard output) is never renamed over: its bytes are
+// collected and written to it in commit(). Not for files that are changed in place, nor for folders
+// (checkpoint/staging_folder.h).
 #pragma once
 
 #include <atomic>
@@ -42,7 +44,6 @@ class AtomicFile {
 
  private:
   void open_stream(const std::filesystem::path& target);
-  void create_temporary(FileMode mode);
   void copy_to_stream() const;
 
   std::filesystem::path target_;     // what links lead to
@@ -56,7 +57,18 @@ class AtomicFile {
 /// `text` as the whole content of the file. Error(io).
 void replace_file(const std::filesystem::path& target, std::string_view text, FileMode mode = FileMode::shared);
 
-/// A name in the folder of `path` that nothing has: hidden, ends in ".tmp".
-std::filesystem::path temporary_beside(const std::filesystem::path& path);
+enum class TargetKind {
+  absent,  // nothing is there yet
+  file,
+  stream,  // a device, a pipe, an open descriptor of this process
+};
+
+struct ResolvedTarget {
+  std::filesystem::path path;  // what links lead to
+  TargetKind kind = TargetKind::absent;
+};
+
+/// What a file of this name would replace or write to. Error(io): a folder, or links without an end.
+ResolvedTarget resolve_target(const std::filesystem::path& target);
 
 }  // namespace prosa

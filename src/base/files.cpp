@@ -1,4 +1,4 @@
-// open, fstat, read; errno as an Error; fsync of a folder.
+// open, fstat, read, write; errno as an Error; fsync of a folder.
 #include "base/files.h"
 
 #include <fcntl.h>
@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 #include <string>
 #include <system_error>
 
@@ -55,8 +56,53 @@ std::string read_file(const std::filesystem::path& path, size_t max_bytes, Error
 }
 
 void throw_io(const std::filesystem::path& path, const char* action, int error) {
+  std::string remedy;
+  if (error == ENOSPC || error == EDQUOT) remedy = "free some disk space";
+  if (error == EFBIG) remedy = "free some disk space, or raise the limit on file sizes (ulimit -f)";
   throw Error(ErrorCode::io, std::string(action) + ": " + std::generic_category().message(error), path.string(),
-              error == ENOSPC || error == EDQUOT ? "free some disk space" : "");
+              remedy);
+}
+
+namespace {
+
+sigset_t file_limit_signal() noexcept {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGXFSZ);
+  return set;
+}
+
+}  // namespace
+
+FileLimitAsError::FileLimitAsError() noexcept {
+  const sigset_t set = file_limit_signal();
+  ::pthread_sigmask(SIG_BLOCK, &set, &before_);
+}
+
+FileLimitAsError::~FileLimitAsError() {
+  const int saved = errno;
+  if (sigismember(&before_, SIGXFSZ) == 0) {
+    // The signal of a refused write waits for this thread: it is taken before the thread can be met by it.
+    const sigset_t set = file_limit_signal();
+    const timespec at_once{};
+    while (::sigtimedwait(&set, nullptr, &at_once) < 0 && errno == EINTR) {
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  errno = saved;
+}
+
+int write_fully(int descriptor, std::span<const std::byte> data, std::optional<uint64_t> offset) noexcept {
+  const FileLimitAsError limit;
+  while (!data.empty()) {
+    const ssize_t count = offset ? ::pwrite(descriptor, data.data(), data.size(), static_cast<off_t>(*offset))
+                                 : ::write(descriptor, data.data(), data.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return count < 0 ? errno : EIO;
+    data = data.subspan(static_cast<size_t>(count));
+    if (offset) *offset += static_cast<uint64_t>(count);
+  }
+  return 0;
 }
 
 void sync_folder(const std::filesystem::path& folder) {

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
-#include "base/mmap.h"
+#include "base/files.h"
 #include "checkpoint/config_json.h"
 #include "checkpoint/json_object.h"
 #include "checkpoint/names.h"
@@ -160,13 +160,7 @@ void copy_companions(const fs::path& source, const fs::path& folder) {
   for (const char* name : kCompanions) {
     std::error_code ignored;
     if (!fs::exists(source / name, ignored)) continue;
-    const MappedFile file = MappedFile::open(source / name);
-    const auto bytes = file.bytes();
-    if (bytes.size() > kMaxCompanionBytes) {
-      throw Error(ErrorCode::unsupported, std::to_string(bytes.size()) + " bytes are too many for such a file",
-                  (source / name).string(), "remove it if it does not belong to the model");
-    }
-    replace_file(folder / name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    replace_file(folder / name, read_file(source / name, kMaxCompanionBytes, ErrorCode::unsupported));
   }
 }
 

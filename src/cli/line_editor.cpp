@@ -12,7 +12,9 @@
 #include <histedit.h>
 #include <langinfo.h>
 
+#include "base/atomic_file.h"
 #include "cli/terminal.h"
+#include "prosa/error.h"
 
 namespace prosa::cli {
 namespace {
@@ -43,6 +45,22 @@ std::filesystem::path history_file() {
 }
 
 struct LineEditor::Impl {
+  /// libedit alone would cut the file off and write it anew, and lose all of it when the process ends meanwhile.
+  void save_history() {
+    char* text = nullptr;
+    size_t size = 0;
+    std::FILE* memory = open_memstream(&text, &size);
+    if (memory == nullptr) return;
+    const bool written = ::history(history, &event, H_SAVE_FP, memory) >= 0;
+    if (std::fclose(memory) == 0 && written) {
+      try {
+        replace_file(file, {text, size}, FileMode::owner_only);
+      } catch (const Error&) {  // a conversation goes on without its history
+      }
+    }
+    std::free(text);
+  }
+
   std::string prompt;
   std::string file;  // "": no file
   EditLine* editor = nullptr;
@@ -88,7 +106,7 @@ LineEditor::Result LineEditor::read(std::string& line) {
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
   if (line.find_first_not_of(" \t") == std::string::npos) return Result::line;
   history(impl_->history, &impl_->event, H_ENTER, line.c_str());
-  if (!impl_->file.empty()) history(impl_->history, &impl_->event, H_SAVE, impl_->file.c_str());
+  if (!impl_->file.empty()) impl_->save_history();
   return Result::line;
 }
 

@@ -1,4 +1,8 @@
 // From a file under way to a blob.
+//
+// A file under way is not a temporary of base/atomic_file.h: it has to outlive the process, so that the next one goes
+// on with it, and it needs a name that can be found again. FileLock keeps others away from it instead. Like there, it
+// is on disk before it takes its final name.
 #include "hub/download.h"
 
 #include <algorithm>
@@ -75,7 +79,10 @@ void Downloader::fetch_locked(const RemoteFile& file) {
     try {
       const File into = File::open_write(partial);
       const std::string hash = receive(file, into, resumed);
-      if (hash.empty() || hash == file.etag) break;
+      if (hash.empty() || hash == file.etag) {
+        into.sync();
+        break;
+      }
       why = fmt::format("has the hash {} instead of {}", hash, file.etag);
     } catch (const WorthlessPartial& worthless) {
       why = worthless.why;

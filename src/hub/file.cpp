@@ -14,6 +14,8 @@
 #include <utility>
 
 #include "base/atomic_file.h"
+#include "base/files.h"
+#include "base/temporary.h"
 #include "prosa/error.h"
 
 namespace prosa::hub {
@@ -69,6 +71,7 @@ uint64_t File::size() const {
 }
 
 void File::resize(uint64_t bytes) const {
+  const FileLimitAsError limit;
   if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) fail(path_, "can't write", errno);
 }
 
@@ -86,13 +89,11 @@ size_t File::read_at(uint64_t offset, std::span<std::byte> into) const {
 }
 
 void File::write_at(uint64_t offset, std::span<const std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t count = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path_, "can't write", errno);
-    bytes = bytes.subspan(static_cast<size_t>(count));
-    offset += static_cast<uint64_t>(count);
-  }
+  if (const int error = write_fully(descriptor_, bytes, offset); error != 0) fail(path_, "can't write", error);
+}
+
+void File::sync() const {
+  if (::fsync(descriptor_) != 0) fail(path_, "can't write to disk", errno);
 }
 
 FileLock FileLock::acquire(const fs::path& path, const std::function<void()>& waiting) {
@@ -122,6 +123,7 @@ void make_folders(const fs::path& folder) {
 
 void rename_file(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) fail(to, "can't rename the finished file to", errno);
+  sync_folder(to.parent_path());
 }
 
 void remove_file(const fs::path& file) {
@@ -139,9 +141,15 @@ void write_small_file(const fs::path& file, std::string_view text) {
 }
 
 void replace_link(const fs::path& link, const fs::path& target) {
+  remove_leftovers_of(link);
   const fs::path temporary = temporary_beside(link);
   if (::symlink(target.c_str(), temporary.c_str()) != 0) fail(link, "can't link", errno);
-  rename_file(temporary, link);
+  try {
+    rename_file(temporary, link);
+  } catch (const Error&) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
 }
 
 }  // namespace prosa::hub

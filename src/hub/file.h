@@ -30,6 +30,8 @@ class File {
   /// Bytes read: fewer than asked for at the end of the file only.
   [[nodiscard]] size_t read_at(uint64_t offset, std::span<std::byte> into) const;
   void write_at(uint64_t offset, std::span<const std::byte> bytes) const;
+  /// Returns when all of it is on disk.
+  void sync() const;
 
  private:
   friend class FileLock;
@@ -50,6 +52,7 @@ class FileLock {
 };
 
 void make_folders(const std::filesystem::path& folder);
+/// The new name is on disk, too.
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 /// No Error when it is not there.
 void remove_file(const std::filesystem::path& file);

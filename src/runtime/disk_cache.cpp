@@ -9,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/temporary.h"
 #include "prosa/error.h"
 
 namespace prosa::runtime {
@@ -69,6 +70,7 @@ void DiskCache::trim(const fs::path& newest) {
     fs::file_time_type used;
     int64_t bytes;
   };
+  remove_leftovers(folder_, [](std::string_view name) { return name.ends_with(kSuffix); });
   std::vector<File> files;
   int64_t total = 0;
   std::error_code error;

@@ -1,8 +1,8 @@
 // StateStore that outlive the process: a folder with a file for each, and a limit on their bytes.
 //
 // A cache: what can't be read or written is not there, and no error of the caller's. Files that are damaged are
-// removed. Several processes may share a folder: files appear whole (session_file.h). Thread safety: one call at a
-// time.
+// removed, and so is what a process that died while writing has left. Several processes may share a folder: files
+// appear whole (session_file.h). Thread safety: one call at a time.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/mmap.h"
+#include "base/files.h"
 #include "chat/message_json.h"
 #include "prosa/error.h"
 #include "prosa/text.h"
@@ -70,8 +70,7 @@ std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) 
 }
 
 std::string read_text(const std::filesystem::path& path) {
-  const MappedFile file = MappedFile::open(path);
-  std::string text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  std::string text = read_file(path, std::numeric_limits<size_t>::max());
   if (const auto at = find_invalid_utf8(text)) {
     throw Error(ErrorCode::invalid_argument, fmt::format("is not UTF-8: byte {} does not fit", *at), path.string(),
                 "convert the file to UTF-8");

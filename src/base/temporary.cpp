@@ -1,0 +1,118 @@
+// Random names, the lock of a living writer, and looking for what has none.
+#include "base/temporary.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+#include <optional>
+#include <string>
+
+#include "base/files.h"
+
+namespace prosa {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMaxNameBytes = 200;  // of NAME: the whole stays below NAME_MAX
+constexpr size_t kDigits = 16;
+constexpr std::string_view kSuffix = ".tmp";
+constexpr int kMaxAttempts = 100;    // at a random name
+constexpr time_t kLinkSeconds = 60;  // a link under a temporary's name lives for microseconds
+
+std::string random_digits() {
+  std::array<uint8_t, kDigits / 2> bytes{};
+  while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    if (errno != EINTR) throw_io("random numbers", "can't read", errno);
+  }
+  std::string digits;
+  for (const uint8_t byte : bytes) {
+    digits += "0123456789abcdef"[byte >> 4];
+    digits += "0123456789abcdef"[byte & 15];
+  }
+  return digits;
+}
+
+std::string stem_of(const fs::path& path) { return path.filename().string().substr(0, kMaxNameBytes); }
+
+/// NAME of ".NAME.<digits>.tmp".
+std::optional<std::string_view> name_in(std::string_view file) {
+  if (!file.starts_with('.') || !file.ends_with(kSuffix)) return std::nullopt;
+  file = file.substr(1, file.size() - 1 - std::min(file.size() - 1, kSuffix.size()));
+  if (file.size() <= kDigits + 1 || file[file.size() - kDigits - 1] != '.') return std::nullopt;
+  if (file.substr(file.size() - kDigits).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+    return std::nullopt;
+  }
+  return file.substr(0, file.size() - kDigits - 1);
+}
+
+/// Whether the file still has a name: somebody may have taken a temporary for a leftover before it was locked.
+bool has_name(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 && status.st_nlink > 0;
+}
+
+void remove_if_left(const fs::path& path) noexcept {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return;
+  if (S_ISLNK(status.st_mode)) {  // nothing that can be locked
+    if (status.st_mtime < ::time(nullptr) - kLinkSeconds) ::unlink(path.c_str());
+    return;
+  }
+  if (!S_ISREG(status.st_mode)) return;
+  // For writing: over NFS a lock that excludes others needs it.
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat opened {};
+  if (!file || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(file.get(), &opened) != 0) return;
+  // Between the look and the lock the writer may have renamed it: the name, if it is there at all, must mean this file.
+  if (::lstat(path.c_str(), &status) == 0 && status.st_ino == opened.st_ino && status.st_dev == opened.st_dev) {
+    ::unlink(path.c_str());
+  }
+}
+
+}  // namespace
+
+fs::path temporary_beside(const fs::path& path) {
+  return path.parent_path() / ("." + stem_of(path) + "." + random_digits() + std::string(kSuffix));
+}
+
+Temporary create_temporary(const fs::path& target, mode_t mode) {
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    Temporary made{temporary_beside(target), {}};
+    made.file = Descriptor(::open(made.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    if (!made.file && errno != EEXIST) throw_io(target, "can't create", errno);
+    if (!made.file) continue;
+    // Somebody who holds the lock is removing it as a leftover. Other errors: the file system has no locks.
+    const bool taken = ::flock(made.file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!taken && has_name(made.file.get())) return made;
+  }
+  throw_io(target, "can't create", EEXIST);
+}
+
+void remove_leftovers(const fs::path& folder, const std::function<bool(std::string_view name)>& is_ours) noexcept {
+  try {
+    std::error_code error;
+    size_t looked_at = 0;
+    const fs::path place = folder.empty() ? fs::path(".") : folder;
+    for (fs::directory_iterator item(place, error); !error && item != fs::directory_iterator(); item.increment(error)) {
+      if (++looked_at > kMaxLookedAt) return;
+      const std::string file = item->path().filename().string();
+      if (const auto name = name_in(file); name && is_ours(*name)) remove_if_left(item->path());
+    }
+  } catch (const std::exception&) {  // no memory: they stay until the next time
+  }
+}
+
+void remove_leftovers_of(const fs::path& target) noexcept {
+  remove_leftovers(target.parent_path(), [stem = stem_of(target)](std::string_view name) { return name == stem; });
+}
+
+}  // namespace prosa
