@@ -44,6 +44,7 @@ class FakeBackend final : public backend::Backend {
   int64_t fail_after = -1;        // a prefill is cancelled after this many more tokens, the state half-way
   bool out_of_memory = false;     // of snapshot()
   std::function<void(std::span<const backend::Segment>)> on_run;  // called at the begin of every run
+  std::function<void()> on_read_snapshot;
 
   [[nodiscard]] const backend::Description& description() const noexcept override { return description_; }
   [[nodiscard]] const ModelConfig& config() const noexcept override { return config_; }
@@ -88,6 +89,7 @@ class FakeBackend final : public backend::Backend {
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return "fake 1"; }
   std::unique_ptr<backend::Snapshot> read_snapshot(int64_t position, const FindPart& find,
                                                    const backend::Snapshot* /*longer*/) override {
+    if (on_read_snapshot) on_read_snapshot();
     const std::span<const std::byte> bytes = find("fed");
     std::vector<int32_t> fed(bytes.size() / sizeof(int32_t));
     if (static_cast<int64_t>(fed.size()) != position) throw Error(ErrorCode::bad_session, "another position", "fed");

@@ -3,17 +3,19 @@
 
 #include <fmt/format.h>
 
-#include <utility>
-
 #include "prosa/error.h"
 
 namespace prosa::backend {
 
-std::unique_ptr<Backend> make_backend(std::string_view name, std::shared_ptr<const Weights> weights,
+std::unique_ptr<Backend> make_backend(std::string_view name, const std::shared_ptr<const Weights>& weights,
                                       const BackendOptions& options) {
-  if (name == "cpu") return make_cpu_backend(std::move(weights), options);
-  if (name == "cuda") return make_cuda_backend(std::move(weights), options);
-  if (name == "reference") return make_reference_backend(std::move(weights), options);
+  const auto checked = [&weights](std::unique_ptr<Backend> backend) {
+    weights->require_intact();  // what was packed is what the files hold
+    return backend;
+  };
+  if (name == "cpu") return checked(make_cpu_backend(weights, options));
+  if (name == "cuda") return checked(make_cuda_backend(weights, options));
+  if (name == "reference") return checked(make_reference_backend(weights, options));
   throw Error(ErrorCode::unsupported, fmt::format("unknown backend '{}'", name), "backend",
               "known backends: cpu, cuda, reference");
 }

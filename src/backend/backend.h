@@ -163,8 +163,9 @@ class Backend {
 
   /// Feeds every segment's tokens to its state. Errors come before anything is touched: invalid_argument (no tokens, a
   /// token outside the vocabulary, a state that is not valid(), has pending tokens, stands twice in the call, or is
-  /// another backend's; too many tentative tokens), context_exceeded, out_of_memory. A segment whose cancel is
-  /// requested ends early, or with the pass it is in; the others are computed as if it had not been there.
+  /// another backend's; too many tentative tokens), context_exceeded, out_of_memory. Only one comes later: io, when
+  /// weights are read where a file is mapped and the file broke; the state is then no longer valid(). A segment whose
+  /// cancel is requested ends early, or with the pass it is in; the others are computed as if it had not been there.
   virtual void run(std::span<Segment> segments) = 0;
 
   /// The best of each row asked for, into answers[asks.size()]. Error(invalid_argument): a row that is not there.
@@ -238,8 +239,9 @@ std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights
 /// no driver, too old a driver, no card that its kernels run on.
 std::unique_ptr<Backend> make_cuda_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
 
-/// By name ("cpu", "cuda", "reference"); Error(unsupported) lists the known ones.
-std::unique_ptr<Backend> make_backend(std::string_view name, std::shared_ptr<const Weights> weights,
+/// By name ("cpu", "cuda", "reference"). Errors: unsupported (lists the known ones), io (a file of the weights broke
+/// while it was packed).
+std::unique_ptr<Backend> make_backend(std::string_view name, const std::shared_ptr<const Weights>& weights,
                                       const BackendOptions& options);
 
 /// What this machine's CPU can run, best first: a subset of "amx", "avx512vnni", "avx2", "i8mm", "neon", "portable".

@@ -1,4 +1,4 @@
-// MappedFile: open, fstat, mmap. Not a reader of any format.
+// MappedFile: open, fstat, mmap.
 #include "base/mmap.h"
 
 #include <fcntl.h>
@@ -11,7 +11,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/descriptor.h"
 #include "prosa/error.h"
 
 namespace prosa {
@@ -26,28 +25,48 @@ namespace {
 }  // namespace
 
 MappedFile MappedFile::open(const std::filesystem::path& path) {
+  MappedFile result;
+  result.path_ = path;
   // O_NONBLOCK: a named pipe in place of a file must not hang the program; for regular files it means nothing.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file) fail(path, "can't open", errno);
+  result.file_ = Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!result.file_) fail(path, "can't open", errno);
   struct stat status {};
-  if (::fstat(file.get(), &status) != 0) fail(path, "can't stat", errno);
+  if (::fstat(result.file_.get(), &status) != 0) fail(path, "can't stat", errno);
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::io, "not a regular file", path.string());
   const auto size = static_cast<size_t>(status.st_size);
-  if (size == 0) return {};
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (size == 0) return result;
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, result.file_.get(), 0);
   if (address == MAP_FAILED) fail(path, "can't map", errno);
-  return MappedFile({static_cast<const std::byte*>(address), size});
+  result.bytes_ = {static_cast<const std::byte*>(address), size};
+  result.watched_ = WatchedPages(result.bytes_);
+  return result;
 }
 
 MappedFile::~MappedFile() {
+  watched_ = WatchedPages();  // before the addresses can become another map's
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      file_(std::move(other.file_)),
+      bytes_(std::exchange(other.bytes_, {})),
+      watched_(std::move(other.watched_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
   std::swap(bytes_, other.bytes_);
+  std::swap(watched_, other.watched_);
   return *this;
+}
+
+void MappedFile::require_intact() const {
+  struct stat status {};
+  const bool whole = !file_ || (::fstat(file_.get(), &status) == 0 && status.st_size >= std::ssize(bytes_));
+  if (whole && !watched_.broken()) return;
+  throw Error(ErrorCode::io, "was cut off, or could not be read, while it was in use", path_.string(),
+              "fetch or make the file again, and let no program write into a file that is in use");
 }
 
 void release_pages(std::span<const std::byte> part) noexcept {

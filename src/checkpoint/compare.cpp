@@ -76,6 +76,9 @@ std::vector<TensorDifference> compare_checkpoints(const fs::path& folder, const 
     if (progress) progress(static_cast<double>(done) / static_cast<double>(blocks.size()));
   });
 
+  weights->require_intact();
+  reference_weights->require_intact();
+
   std::vector<TensorDifference> differences;
   for (const ConvertTensor& tensor : ours) {
     TensorDifference& difference = differences.emplace_back();

@@ -58,9 +58,9 @@ struct ConvertBlock {
 
 class Conversion {
  public:
-  Conversion(std::vector<ConvertTensor> tensors, const ConvertPlan& plan, const ConvertOptions& options,
-             std::string source)
-      : tensors_(std::move(tensors)), options_(options), errors_(tensors_.size()) {
+  Conversion(const Weights& weights, std::vector<ConvertTensor> tensors, const ConvertPlan& plan,
+             const ConvertOptions& options, std::string source)
+      : weights_(weights), tensors_(std::move(tensors)), options_(options), errors_(tensors_.size()) {
     workers_.assign(worker_count(SIZE_MAX, options.threads), RowConverter(plan, std::move(source)));
     for (const ConvertTensor& tensor : tensors_) bytes_total_ += tensor.bytes();
   }
@@ -117,6 +117,7 @@ class Conversion {
       const ConvertTensor& tensor = tensors_[block.tensor];
       errors_[block.tensor][static_cast<size_t>(block.begin / block_rows(tensor))] =
           workers_[worker].convert(tensor, block.begin, block.end, writer, block.first_slot);
+      weights_.require_intact();
       tell(tensor, block);
     });
     writer.commit();
@@ -129,6 +130,7 @@ class Conversion {
     options_.progress({bytes_done_, bytes_total_, tensor.name});
   }
 
+  const Weights& weights_;  // that tensors_ are of
   std::vector<ConvertTensor> tensors_;
   const ConvertOptions& options_;
   std::vector<RowConverter> workers_;
@@ -170,7 +172,7 @@ QuantizationReport convert(const fs::path& source, const fs::path& destination, 
   apply_plan(tensors, plan);
   const fs::path folder = folder_of(destination, tensors, options.layout);
 
-  Conversion conversion(std::move(tensors), plan, options, source.string());
+  Conversion conversion(*weights, std::move(tensors), plan, options, source.string());
   StagingFolder staging(folder, source, options.replace, conversion.bytes_total());
   conversion.write(staging.path());
   write_config(staging.path(), source, weights->config, conversion.tensors(), options.layout);

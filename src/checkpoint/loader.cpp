@@ -222,6 +222,7 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder)
     weights->mtp = binder.mtp(config.mtp_num_layers, mtp_convention(set, config.linear_conv_kernel_dim));
   }
   weights->storage = files;
+  weights->require_intact();
   return weights;
 }
 

@@ -106,6 +106,10 @@ ModelFiles ModelFiles::open(const fs::path& folder) {
   }
 }
 
+void ModelFiles::require_intact() const {
+  for (const format::SafetensorsFile& file : files_) file.require_intact();
+}
+
 std::vector<FileTensor> ModelFiles::tensors() const {
   std::vector<FileTensor> all;
   for (const format::SafetensorsFile& file : files_) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "format/safetensors.h"
+#include "model/weights.h"
 
 namespace prosa::checkpoint {
 
@@ -20,12 +21,13 @@ struct FileTensor {
   [[nodiscard]] std::span<const std::byte> data() const { return file->data(*entry); }
 };
 
-class ModelFiles {
+class ModelFiles : public WeightStorage {
  public:
   /// Errors: not_found (folder, shard by name), bad_checkpoint, unsupported, io.
   static ModelFiles open(const std::filesystem::path& folder);
 
   [[nodiscard]] const std::vector<format::SafetensorsFile>& files() const noexcept { return files_; }
+  void require_intact() const override;
   /// All tensors, file by file in file order.
   [[nodiscard]] std::vector<FileTensor> tensors() const;
 

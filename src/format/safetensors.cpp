@@ -266,6 +266,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
     result.index_.emplace(raw.entry.name, result.entries_.size());
     result.entries_.push_back(std::move(raw.entry));
   }
+  result.require_intact();
   return result;
 }
 

@@ -68,6 +68,8 @@ class SafetensorsFile {
   [[nodiscard]] const TensorEntry* find(std::string_view name) const;
   /// `entry` is one of entries(). May be unaligned.
   [[nodiscard]] std::span<const std::byte> data(const TensorEntry& entry) const;
+  /// Error(io) when what data() shows is no longer the file: to be called after reading, before the result is used.
+  void require_intact() const { file_.require_intact(); }
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
 
  private:

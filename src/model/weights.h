@@ -83,6 +83,21 @@ struct MtpWeights {
   std::vector<float> norm;                   // [hidden], 1 added
 };
 
+/// What the matrices of a Weights view: it keeps it alive, and knows whether it still is what was loaded.
+class WeightStorage {
+ public:
+  virtual ~WeightStorage() = default;
+  /// Error(io) when the files behind it were cut off or could not be read meanwhile.
+  virtual void require_intact() const = 0;
+
+ protected:
+  WeightStorage() = default;
+  WeightStorage(const WeightStorage&) = default;
+  WeightStorage(WeightStorage&&) = default;
+  WeightStorage& operator=(const WeightStorage&) = default;
+  WeightStorage& operator=(WeightStorage&&) = default;
+};
+
 struct Weights {
   ModelConfig config;
   Matrix embed_tokens;               // [vocab, hidden]
@@ -91,11 +106,15 @@ struct Weights {
   Matrix lm_head;                    // [vocab, hidden]; the same view as embed_tokens when tied
   std::optional<MtpWeights> mtp;     // kept aside; not part of the main model
 
-  int64_t vector_bytes = 0;             // what the float vectors of the main model take in the file
-  std::shared_ptr<const void> storage;  // keeps the mapped files (or owned buffers) alive
+  int64_t vector_bytes = 0;                      // what the float vectors of the main model take in the file
+  std::shared_ptr<const WeightStorage> storage;  // the mapped files; null: the matrices view what others own
 
   /// Whether the head is the embedding: one matrix, read twice in a pass.
   [[nodiscard]] bool tied_head() const noexcept { return lm_head.data == embed_tokens.data; }
+  /// Whoever has read from matrices calls it before the result is used. Error(io): a mapped file broke.
+  void require_intact() const {
+    if (storage != nullptr) storage->require_intact();
+  }
   /// Bytes of the main model in the file: every tensor once, a tied head once.
   [[nodiscard]] int64_t byte_size() const;
   /// Parameters of the main model (a quantized weight counts as one; a tied head once).

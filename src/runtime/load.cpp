@@ -84,6 +84,7 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
     };
     loaded.backend = backend::make_backend(options.backend, weights, backend_options);
     loaded.fingerprint = fingerprint(*weights);
+    weights->require_intact();  // the fingerprint was read from the files, too
     loaded.info = describe(loaded.folder, *weights, *loaded.backend);
     loaded.state_store_bytes = options.state_store_bytes;
     loaded.context = std::min(options.context, weights->config.max_position_embeddings);

@@ -226,6 +226,7 @@ SessionFile read_session_file(const std::filesystem::path& path, const FileIdent
   for (size_t i = 0; i < positions.size(); ++i) {
     session.marks.push_back(read_state(positions[i], mark_prefix(i), session.snapshot.get()));
   }
+  file.require_intact();  // the checksum was true, but the file may have been cut off since
   return session;
 }
 

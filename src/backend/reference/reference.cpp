@@ -272,6 +272,7 @@ void ReferenceBackend::run_segment(Segment& segment) {
           linear(weights_->lm_head, rms_norm_rows(tail, weights_->norm, config().rms_norm_eps), pool_);
       rows.insert(rows.end(), logits.begin(), logits.end());
     }
+    weights_->require_intact();  // they are read where they are mapped, in every pass
     mine.settle(begin + done);
   }
   if (segment.tentative) {
@@ -296,6 +297,12 @@ void ReferenceBackend::commit(State& state, int64_t n) {
     const std::lock_guard lock(computing_);
     std::vector<float> ignored;
     if (n > 0) forward(mine, std::span(mine.tried).first(static_cast<size_t>(n)), {}, ignored);
+    try {
+      weights_->require_intact();
+    } catch (const Error&) {
+      mine.invalidate();
+      throw;
+    }
   }
   mine.settle(begin + n);
   mine.before.clear();
@@ -415,6 +422,7 @@ std::vector<std::vector<float>> hidden_states(const Weights& weights, std::span<
     run_layer(config, weights.layers[i], states[i], 0, x, pool);
   }
   hidden.push_back(rms_norm_rows(x, weights.norm, config.rms_norm_eps));
+  weights.require_intact();
   return hidden;
 }
 
@@ -452,7 +460,9 @@ std::vector<float> mtp_logits(const Weights& weights, std::span<const int32_t> t
     LayerState state = make_layer_state(config, LayerType::full_attention, static_cast<int64_t>(n));
     run_layer(config, layer, state, 0, x, pool);
   }
-  return linear(weights.lm_head, rms_norm_rows(x, mtp.norm, config.rms_norm_eps), pool);
+  std::vector<float> logits = linear(weights.lm_head, rms_norm_rows(x, mtp.norm, config.rms_norm_eps), pool);
+  weights.require_intact();
+  return logits;
 }
 
 }  // namespace reference

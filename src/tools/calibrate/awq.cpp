@@ -91,6 +91,7 @@ class Search {
 
   void search(const Sublayer& sublayer, const std::string& prefix) {
     const FloatMatrices values = read_sublayer(sublayer);
+    weights_.require_intact();
     std::vector<double> first(static_cast<size_t>(config_.hidden_size));
     std::vector<double> last(static_cast<size_t>(sublayer.last.matrix->cols));
     for (auto& x : hidden_) {

@@ -103,6 +103,7 @@ class Walk {
     for (size_t s = 0; s < states.size(); ++s) hessian.add({}, states[s], {}, token_weights_[s], pool_);
     const auto choice = prepare(hessian, tied ? kEmbeddingDamping : kDamping, name);
     const auto rows = choose_matrix({name, &matrix, formats_.get()}, plan.format, pool_.size(), choice);
+    weights_.require_intact();
     plan_->add(name, rows);
     if (!tied) return;
     for (size_t s = 0; s < sequences_.size(); ++s) {
@@ -114,6 +115,7 @@ class Walk {
   void quantize_sublayer(const Sublayer& sublayer) {
     const bool drifts = options_.method == Method::gptq;
     const FloatMatrices before = read_sublayer(sublayer);
+    weights_.require_intact();
     FloatMatrices after = before;
     {
       Hessian hessian(config_.hidden_size, drifts);

@@ -154,6 +154,7 @@ class Measurement {
 
   void probe_sublayer(const Sublayer& sublayer) {
     const FloatMatrices values = read_sublayer(sublayer);
+    weights_.require_intact();
     for (Probe& probe : probes_) {
       for (auto& x : probe.stream) run_sublayer(config_, sublayer, values, x, pool_);
     }
@@ -228,6 +229,7 @@ class Measurement {
       tell_(kLayers + (1 - kLayers) * static_cast<double>(begin) / static_cast<double>(matrix.rows),
             "measuring the predictions");
       const std::vector<float> weights = read_rows(head, begin, end);
+      weights_.require_intact();
       std::vector<float> rounded(weights.size());
       if (can_probe(matrix)) {
         StoredRows codes(end - begin, matrix.cols, kProbe);

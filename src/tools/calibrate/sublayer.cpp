@@ -105,6 +105,7 @@ std::vector<std::vector<float>> final_states(const Weights& weights, const check
     tell(static_cast<double>(index) / static_cast<double>(weights.layers.size()));
     for (const Sublayer& sublayer : sublayers_of(weights.layers[index], index, plan)) {
       const FloatMatrices values = read_sublayer(sublayer);
+      weights.require_intact();
       for (auto& x : hidden) run_sublayer(weights.config, sublayer, values, x, pool);
     }
   }

@@ -46,6 +46,7 @@ std::vector<std::vector<float>> gini_impurity(const Weights& weights, const chec
     tell(static_cast<double>(begin) / static_cast<double>(head.rows));
     const int64_t outputs = std::min(kOutputs, head.rows - begin);
     const std::vector<float> piece = read_rows({"language_model.lm_head.weight", &head, plan}, begin, begin + outputs);
+    weights.require_intact();
     for (size_t s = 0; s < states.size(); ++s) {
       const auto tokens = std::ssize(predictions[s]);
       for (int64_t first = 0; first < tokens; first += kTokensAtOnce) {

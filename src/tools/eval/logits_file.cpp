@@ -186,6 +186,7 @@ class Source final : public LogitSource {
         if (!decode(done_ + row, logits.subspan(static_cast<size_t>(row) * width, width))) damaged = true;
       }
     });
+    file_.require_intact();
     if (damaged) refuse(file_.path(), "is damaged: a checksum does not match");
     done_ += rows;
   }
