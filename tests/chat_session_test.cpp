@@ -455,6 +455,8 @@ TEST_F(TinySessions, ACacheFolderKeepsSystemPromptsAcrossRestarts) {
   EXPECT_EQ(fresh(load).generate(messages, sampling()).text, cold) << "a damaged file is no error";
   ASSERT_EQ(count(), 1);
   load.cache_bytes = static_cast<int64_t>(std::filesystem::file_size(file)) * 5 / 2;
+  EXPECT_EQ(std::filesystem::status(file).permissions(), std::filesystem::perms(0600));
+  std::ofstream(load.cache_dir + "/.0a1b.prosa-session.0123456789abcdef.tmp") << "of a process that was killed";
   Chat many = fresh(load);
   for (const char* system : {"One.", "Two.", "Three.", "Four."}) {
     many.generate({{Role::system, system}, user("Hello")}, sampling(1, 1));

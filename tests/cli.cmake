@@ -11,3 +11,9 @@ foreach(source IN LISTS test_sources)
   target_link_libraries(${name} PRIVATE util)  # forkpty
   add_dependencies(${name} prosa_cli)
 endforeach()
+
+if(NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME Cli.ProcessesShareASessionFile
+           COMMAND ${PROSA_BASH} ${CMAKE_CURRENT_SOURCE_DIR}/session_race_test.sh
+                   $<TARGET_FILE:prosa_cli> ${PROSA_TINY_CHAT} 4 6 2)
+endif()

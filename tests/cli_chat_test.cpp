@@ -161,6 +161,24 @@ TEST(CliChat, ASessionGoesOnAcrossCalls) {
   EXPECT_EQ(damaged.out, "");
 }
 
+TEST(CliChat, AFullDiskOrALimitOnFileSizesIsAnErrorAndLeavesTheOldSession) {
+  const TempFolder folder;
+  const std::string session = (folder.path() / "talk").string();
+  const std::vector<std::string> words{"chat",  "--model",   chat_model(), "--threads",    "1",
+                                       "Hello", "--session", session,      "--max-tokens", "2"};
+  ASSERT_EQ(run_command({PROSA_BASH, "-c", shell_words(words)}).exit_code, 0);
+  const std::string before = read_file(session);
+  const Outcome limited = run_command({PROSA_BASH, "-c", "ulimit -f 1; exec " + shell_words(words)});
+  EXPECT_EQ(limited.exit_code, 3) << limited.err;
+  EXPECT_THAT(limited.err, HasSubstr("ulimit -f"));
+  EXPECT_EQ(read_file(session), before);
+  // Standard output, too: SIGXFSZ would be exit code 153.
+  const Outcome output = run_command({PROSA_BASH, "-c", "ulimit -f 0; exec " + shell_words({"--help"})});
+  EXPECT_EQ(output.exit_code, 3) << output.err;
+  EXPECT_EQ(fs::directory_iterator(folder.path())->path().filename(), "talk");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+}
+
 /// The program on a terminal of its own.
 class Terminal {
  public:
@@ -269,6 +287,39 @@ TEST(CliChatTerminal, CtrlCStopsTheReplyAndNotTheProgram) {
   terminal.type("/quit\n");
   EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
   EXPECT_THAT(read_file(terminal.history()), HasSubstr("again"));
+}
+
+TEST(CliChatTerminal, ASecondProcessOnASessionIsToldOrReadsOnly) {
+  const TempFolder folder;
+  const std::string session = (folder.path() / "talk").string();
+  ASSERT_EQ(chat({"Hello", "--max-tokens", "2", "--session", session}).exit_code, 0);
+  std::vector<std::string> words = endless_chat();
+  words.insert(words.end(), {"--session", session});
+  Terminal first(words);
+  ASSERT_TRUE(first.shows("[resumed: 2 messages]")) << first.screen();
+
+  const Outcome second = chat({"Hello", "--max-tokens", "2", "--session", session});
+  EXPECT_EQ(second.exit_code, 3) << second.err;
+  EXPECT_THAT(second.err, HasSubstr(session + ": is in use by process "));
+  EXPECT_THAT(second.err, HasSubstr("--read-only"));
+  EXPECT_EQ(second.out, "");
+
+  const std::string before = read_file(session);
+  const Outcome reader = chat({"And now?", "--max-tokens", "2", "--session", session, "--read-only"});
+  EXPECT_EQ(reader.exit_code, 0) << reader.err;
+  words.emplace_back("--read-only");
+  Terminal looking(words);
+  ASSERT_TRUE(looking.shows("[resumed: 2 messages; read-only: nothing is saved]")) << looking.screen();
+  looking.type("/quit\n");
+  EXPECT_EQ(looking.exit_code(), 0) << looking.screen();
+  EXPECT_EQ(read_file(session), before);
+
+  ASSERT_TRUE(first.shows("> ")) << first.screen();
+  first.type("/quit\n");
+  EXPECT_EQ(first.exit_code(), 0) << first.screen();
+  EXPECT_EQ(chat({"Hello", "--max-tokens", "2", "--session", session}).exit_code, 0);
+  EXPECT_EQ(chat({"Hello", "--session", (folder.path() / "none").string(), "--read-only"}).exit_code, 3);
+  EXPECT_EQ(chat({"Hello", "--read-only"}).exit_code, 2);
 }
 
 TEST(CliChatTerminal, CommandsAndEndOfInput) {

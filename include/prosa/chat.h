@@ -226,12 +226,16 @@ class Chat {
   void reset_state();
 
   /// Writes `messages` and the state after them (read ahead as far as any next turn needs it) into one file, which is
-  /// complete or the old one. Errors: io, bad_template, context_exceeded, not_loaded, busy.
+  /// complete or the old one. Errors: io, bad_template, context_exceeded, not_loaded, busy (also: another holds the
+  /// file: SessionLock in session.h).
   void save_session(const std::string& path, const std::vector<Message>& messages, const SamplingConfig& sampling = {},
                     const std::vector<Tool>& tools = {});
+  void save_session(const SessionLock& file, const std::vector<Message>& messages, const SamplingConfig& sampling = {},
+                    const std::vector<Tool>& tools = {});
   /// Those messages; the next turn costs its new tokens only. Errors: not_found, io, bad_session (damaged; of another
-  /// model, backend, version or byte order), not_loaded, busy.
-  std::vector<Message> load_session(const std::string& path);
+  /// model, backend, version or byte order), not_loaded, busy (also: another holds the file).
+  std::vector<Message> load_session(const std::string& path, SessionAccess access = SessionAccess::exclusive);
+  std::vector<Message> load_session(const SessionLock& file);
 
   /// Again after unload(); no effect when loaded. cancel() ends it: Error(cancelled). A Chat on a Model gets
   /// Error(not_loaded) when nobody holds that model any more.

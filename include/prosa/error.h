@@ -26,7 +26,7 @@ enum class ErrorCode {
   context_exceeded,  // prompt or reply does not fit the context length
   cancelled,         // somebody called cancel()
   not_loaded,        // the model was unloaded
-  busy,              // a second thread used an object that serves one at a time
+  busy,              // a second thread used an object that serves one at a time, or another process holds the file
   network,           // the hub can't be reached, breaks off, or answers what can't be
   access_denied,     // the hub wants a token, or refuses the one it got
   out_of_memory,     // an allocation of the size named in the message failed

@@ -43,6 +43,36 @@ struct SyncReport {
   [[nodiscard]] std::string reason() const;
 };
 
+/// Keeps a session file for whoever holds it. While it lives, all others in this process and in other processes get
+/// Error(busy) at once when they save to the file, load from it (unless with SessionAccess::read_only) or make a lock
+/// of it. The holder passes the lock instead of the path. It is what makes load, go on, save safe beside other
+/// programs: without it, two that loaded the same file would each save over the other's turns.
+///
+/// A file ".NAME.lock" beside the session file stands for it and is removed with it; the lock also goes with its
+/// process, however that ends. Thread safety: constant after construction; any number of sessions and threads may use
+/// it.
+class SessionLock {
+ public:
+  /// The file need not exist. Waits for a call of another that is reading or writing the file. Errors: busy (the
+  /// message has the process that holds it, where that is known), io.
+  explicit SessionLock(const std::string& path);
+  ~SessionLock();
+  SessionLock(SessionLock&&) noexcept;
+  SessionLock& operator=(SessionLock&&) noexcept;
+  /// Of the session file. Error(invalid_argument) after a move.
+  [[nodiscard]] const std::string& path() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// How a session file is opened without a lock of one's own.
+enum class SessionAccess {
+  exclusive,  // for the time of the call nobody else has it
+  read_only,  // whoever has it: the newest complete version, for those who will not save to it
+};
+
 class Session {
  public:
   /// An empty session of LoadOptions::context tokens. The session may outlive the handle. Error(out_of_memory).
@@ -83,11 +113,14 @@ class Session {
   [[nodiscard]] MemoryFootprint memory_footprint() const;
 
   /// Tokens, KV, state and logits in one file, written beside its name and renamed: the old file survives whatever
-  /// happens. Errors: io, invalid_argument (nothing was fed yet), busy.
+  /// happens. Errors: io, invalid_argument (nothing was fed yet), busy (also: another holds the file).
   void save(const std::string& path) const;
+  void save(const SessionLock& file) const;
   /// Continues a saved session with the bits it would have had. Errors: not_found, io, bad_session (damaged; of another
-  /// model, backend, version or byte order), context_exceeded, busy; this session is then as it was.
-  void load(const std::string& path);
+  /// model, backend, version or byte order), context_exceeded, busy (also: another holds the file); this session is
+  /// then as it was.
+  void load(const std::string& path, SessionAccess access = SessionAccess::exclusive);
+  void load(const SessionLock& file);
 
  private:
   struct Impl;

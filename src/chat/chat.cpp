@@ -2,6 +2,7 @@
 #include "prosa/chat.h"
 
 #include "base/check.h"
+#include "base/lock_beside.h"
 #include "chat/engine.h"
 #include "chat/prompt_plan.h"
 #include "chat/reply_run.h"
@@ -227,16 +228,33 @@ std::string Chat::heard(size_t characters) { return impl().heard(characters); }
 
 void Chat::save_session(const std::string& path, const std::vector<Message>& messages, const SamplingConfig& sampling,
                         const std::vector<Tool>& tools) {
-  impl().save_session(path, messages, sampling, tools);
+  Impl& mine = impl();
+  const LockBeside lock(path, LockFor::writing);
+  mine.save_session(path, messages, sampling, tools);
 }
-std::vector<Message> Chat::load_session(const std::string& path) { return impl().load_session(path); }
+void Chat::save_session(const SessionLock& file, const std::vector<Message>& messages, const SamplingConfig& sampling,
+                        const std::vector<Tool>& tools) {
+  impl().save_session(file.path(), messages, sampling, tools);
+}
+std::vector<Message> Chat::load_session(const std::string& path, SessionAccess access) {
+  Impl& mine = impl();
+  std::optional<LockBeside> lock;
+  if (access == SessionAccess::exclusive) lock.emplace(path, LockFor::reading);
+  return mine.load_session(path);
+}
+std::vector<Message> Chat::load_session(const SessionLock& file) { return impl().load_session(file.path()); }
 
 void Chat::cancel() noexcept {
   if (impl_) impl_->cancel();
 }
 void Chat::reset_state() { impl().reset_state(); }
 void Chat::load() { impl().load(); }
-void Chat::unload(Unload states, const std::string& park_path) { impl().unload(states, park_path); }
+void Chat::unload(Unload states, const std::string& park_path) {
+  Impl& mine = impl();
+  std::optional<LockBeside> lock;
+  if (states == Unload::park && !park_path.empty()) lock.emplace(park_path, LockFor::writing);
+  mine.unload(states, park_path);
+}
 bool Chat::is_loaded() const noexcept { return impl_ && impl_->is_loaded(); }
 MemoryFootprint Chat::memory_footprint() const { return impl().memory(); }
 ModelInfo Chat::info() const { return impl().info(); }

@@ -66,6 +66,7 @@ void run(ChatArguments arguments) {
   if (!options.session.empty() && !arguments.script.empty()) {
     throw UsageError("--session and --script exclude each other");
   }
+  if (options.read_only && options.session.empty()) throw UsageError("--read-only goes with --session FILE");
   if (!arguments.script.empty()) {
     if (has_prompt) throw UsageError("--script and a prompt exclude each other");
     return run_script(options, arguments.script, arguments.json);
@@ -93,6 +94,8 @@ void add_chat(CLI::App& app) {
   chat->add_option("--script", arguments->script, "play the lines of FILE (- for standard input) as user turns");
   chat->add_option("--session", arguments->options.session,
                    "resume the conversation in FILE, if it is there, and keep it there");
+  chat->add_flag("--read-only", arguments->options.read_only,
+                 "with --session: resume it and save nothing, also while another process uses it");
   LoadOptions& load = arguments->options.load;
   chat->add_option("--cache-dir", load.cache_dir, "a folder that keeps system prompts across restarts");
   chat->add_option("--cache-bytes", load.cache_bytes, "limit of that folder")

@@ -33,13 +33,18 @@ constexpr std::string_view help_text =
 class InteractiveChat {
  public:
   explicit InteractiveChat(const ChatOptions& options)
-      : options_(options), chat_(load_chat(options)), conversation_(options.system), editor_("> ", history_file()) {}
+      : options_(options),
+        session_(options_),
+        chat_(load_chat(options)),
+        conversation_(options.system),
+        editor_("> ", history_file()) {}
 
   void run() {
     interrupt::ignore_uncaught();
     greet();
-    if (resume_session(options_, chat_, conversation_)) {
-      note(fmt::format("[resumed: {} messages]", conversation_.messages().size()));
+    if (session_.resume(chat_, conversation_)) {
+      note(fmt::format("[resumed: {} messages{}]", conversation_.messages().size(),
+                       session_.read_only() ? "; read-only: nothing is saved" : ""));
     }
     std::string text;
     while (read_turn(text)) {
@@ -127,7 +132,7 @@ class InteractiveChat {
   /// Into the session file. A conversation that can't be kept goes on all the same.
   void keep() {
     try {
-      keep_session(options_, chat_, conversation_);
+      session_.keep(chat_, conversation_);
     } catch (const Error& error) {
       note(fmt::format("[not saved: {}]", error.what()));
     }
@@ -220,6 +225,7 @@ class InteractiveChat {
   }
 
   ChatOptions options_;
+  SessionFile session_;
   Chat chat_;
   Conversation conversation_;
   LineEditor editor_;

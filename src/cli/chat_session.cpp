@@ -65,24 +65,39 @@ void Conversation::add_turn(const std::string& user, const Reply& reply) {
   turns_.push_back(std::move(answer));
 }
 
-bool resume_session(const ChatOptions& options, Chat& chat, Conversation& conversation) {
-  if (options.session.empty()) return false;
+SessionFile::SessionFile(const ChatOptions& options) : options_(options) {
+  if (options.session.empty() || options.read_only) return;
   try {
-    conversation.resume(chat.load_session(options.session));
+    lock_.emplace(options.session);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::not_found) throw;
+    if (error.code() == ErrorCode::busy) {
+      throw Error(error.code(), error.message(), error.where(),
+                  "end that one first, name another --session, or look at this one with --read-only");
+    }
+    if (error.code() != ErrorCode::io || !error.remedy().empty()) throw;
+    throw Error(error.code(), error.message(), error.where(),
+                "name a file in a folder you may write to, or open it with --read-only");
+  }
+}
+
+bool SessionFile::resume(Chat& chat, Conversation& conversation) const {
+  if (options_.session.empty()) return false;
+  try {
+    conversation.resume(lock_ ? chat.load_session(*lock_)
+                              : chat.load_session(options_.session, SessionAccess::read_only));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found || options_.read_only) throw;
     return false;
   }
-  if (!options.system.empty() && options.system != conversation.system()) {
-    throw Error(ErrorCode::invalid_argument, "the session has another system message", options.session,
+  if (!options_.system.empty() && options_.system != conversation.system()) {
+    throw Error(ErrorCode::invalid_argument, "the session has another system message", options_.session,
                 "leave --system out, or name another --session");
   }
   return true;
 }
 
-void keep_session(const ChatOptions& options, Chat& chat, const Conversation& conversation) {
-  if (options.session.empty()) return;
-  chat.save_session(options.session, conversation.messages(), options.sampling);
+void SessionFile::keep(Chat& chat, const Conversation& conversation) const {
+  if (lock_) chat.save_session(*lock_, conversation.messages(), options_.sampling);
 }
 
 ReplyPrinter::ReplyPrinter() : terminal_(is_terminal(stdout)), color_(use_color()) {}
@@ -155,9 +170,10 @@ std::string finish_note(const ReplyStats& stats, int max_tokens) {
 
 void run_once(const ChatOptions& options, const std::string& prompt) {
   check_prompt(prompt, "prompt");
+  const SessionFile session(options);
   Chat chat = load_chat(options);
   Conversation conversation(options.system);
-  resume_session(options, chat, conversation);
+  session.resume(chat, conversation);
   ReplyPrinter printer;
   const Reply reply =
       chat.generate_stream(conversation.with_user(prompt), options.sampling, [&printer](const Piece& piece) {
@@ -168,7 +184,7 @@ void run_once(const ChatOptions& options, const std::string& prompt) {
   const std::string note = finish_note(reply.stats, options.sampling.max_tokens);
   if (!note.empty() && is_terminal(stderr)) fmt::print(stderr, "{}\n", note);
   conversation.add_turn(prompt, reply);
-  keep_session(options, chat, conversation);
+  session.keep(chat, conversation);
 }
 
 }  // namespace prosa::cli

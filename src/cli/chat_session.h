@@ -17,7 +17,8 @@ struct ChatOptions {
   std::string system;  // "": no system message
   SamplingConfig sampling;
   LoadOptions load;
-  std::string session;  // a file that the conversation is resumed from and kept in; "": none
+  std::string session;     // a file that the conversation is resumed from and kept in; "": none
+  bool read_only = false;  // it is not kept there
 };
 
 /// Loads with a progress line on stderr.
@@ -47,11 +48,23 @@ class Conversation {
   std::vector<Message> turns_;
 };
 
-/// The conversation in options.session, if it names a file that is there. Error(invalid_argument) when --system says
-/// something else than the conversation.
-bool resume_session(const ChatOptions& options, Chat& chat, Conversation& conversation);
-/// Writes it there, if a file is named.
-void keep_session(const ChatOptions& options, Chat& chat, const Conversation& conversation);
+/// The file of --session, if one is named: held for as long as the object lives, unless it is opened --read-only.
+class SessionFile {
+ public:
+  /// Before the model is loaded, which takes longer. Errors: busy (another process has it), io.
+  explicit SessionFile(const ChatOptions& options);
+
+  /// Whether the conversation is now the one in the file. Errors: invalid_argument (--system says something else than
+  /// that conversation), not_found (--read-only of a file that is not there), those of Chat::load_session().
+  bool resume(Chat& chat, Conversation& conversation) const;
+  /// No effect without a file, and with --read-only.
+  void keep(Chat& chat, const Conversation& conversation) const;
+  [[nodiscard]] bool read_only() const noexcept { return options_.read_only; }
+
+ private:
+  const ChatOptions& options_;
+  std::optional<SessionLock> lock_;
+};
 
 /// Writes pieces to stdout as they come. On a terminal thoughts are dim (or in parentheses without colour) and control
 /// characters are dropped; elsewhere only the answer is written, byte for byte.

@@ -80,6 +80,7 @@ void set_handler(bool restart) {
 
 void install() {
   std::signal(SIGPIPE, SIG_DFL);  // some parents leave it ignored
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes (ulimit -f): standard output says that it can't be written
   set_handler(true);
 }
 

@@ -1,6 +1,7 @@
 // Line editing and history through libedit.
 #include "cli/line_editor.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <clocale>
 #include <cstdio>
@@ -47,18 +48,15 @@ std::filesystem::path history_file() {
 struct LineEditor::Impl {
   /// libedit alone would cut the file off and write it anew, and lose all of it when the process ends meanwhile.
   void save_history() {
-    char* text = nullptr;
-    size_t size = 0;
-    std::FILE* memory = open_memstream(&text, &size);
-    if (memory == nullptr) return;
-    const bool written = ::history(history, &event, H_SAVE_FP, memory) >= 0;
-    if (std::fclose(memory) == 0 && written) {
-      try {
-        replace_file(file, {text, size}, FileMode::owner_only);
-      } catch (const Error&) {  // a conversation goes on without its history
-      }
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> copy(std::tmpfile(), std::fclose);  // libedit wants a file
+    if (!copy || ::history(history, &event, H_SAVE_FP, copy.get()) < 0 || std::fflush(copy.get()) != 0) return;
+    std::string text(static_cast<size_t>(std::max(std::ftell(copy.get()), 0L)), '\0');
+    std::rewind(copy.get());
+    if (std::fread(text.data(), 1, text.size(), copy.get()) != text.size()) return;
+    try {
+      replace_file(file, text, FileMode::owner_only);
+    } catch (const Error&) {  // a conversation goes on without its history
     }
-    std::free(text);
   }
 
   std::string prompt;

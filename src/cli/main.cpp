@@ -1,6 +1,7 @@
 // The program: finds the command, runs it, and turns whatever it throws into one line on stderr and an exit code.
 //
 // Not here: what a command does. Invariant: stdout carries results only; everything about the run goes to stderr.
+#include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
@@ -24,6 +25,7 @@ ExitCode exit_code_of(ErrorCode code) noexcept {
     case ErrorCode::not_found:
     case ErrorCode::network:
     case ErrorCode::access_denied:
+    case ErrorCode::busy:  // of the program's own making only across processes: a file that another one holds
     case ErrorCode::io: return exit_not_found;
     case ErrorCode::bad_checkpoint:
     case ErrorCode::shape_mismatch:
@@ -35,7 +37,6 @@ ExitCode exit_code_of(ErrorCode code) noexcept {
     case ErrorCode::context_exceeded: return exit_bad_input;
     case ErrorCode::cancelled: return exit_interrupted;
     case ErrorCode::not_loaded:
-    case ErrorCode::busy:
     case ErrorCode::out_of_memory: return exit_unexpected;
   }
   return exit_unexpected;
@@ -60,7 +61,7 @@ int fail(ExitCode code, std::string_view what) {
     if (c == '\n') c = ' ';
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  fmt::print(stderr, "prosa: {}\n", line);
+  std::fputs(("prosa: " + line + "\n").c_str(), stderr);  // where that can't be written, the exit code has to do
   return code;
 }
 

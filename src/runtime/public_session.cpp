@@ -1,13 +1,16 @@
-// The public Session over runtime::Session, with the one-call-at-a-time rule around each call.
+// The public Session and SessionLock over runtime::Session and LockBeside, with the one-call-at-a-time rule around each
+// call.
 #include "prosa/session.h"
 
 #include <atomic>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "base/busy.h"
+#include "base/lock_beside.h"
 #include "runtime/core.h"
 #include "runtime/session.h"
 
@@ -116,14 +119,45 @@ MemoryFootprint Session::memory_footprint() const {
 
 void Session::save(const std::string& path) const {
   const BusyLease lease = impl().lease();
+  const LockBeside lock(path, LockFor::writing);
   impl_->inner.save(path, {});
 }
 
-void Session::load(const std::string& path) {
+void Session::save(const SessionLock& file) const {
+  const BusyLease lease = impl().lease();
+  impl_->inner.save(file.path(), {});
+}
+
+void Session::load(const std::string& path, SessionAccess access) {
+  Impl& mine = impl();
+  const BusyLease lease = mine.lease();
+  std::optional<LockBeside> lock;
+  if (access == SessionAccess::exclusive) lock.emplace(path, LockFor::reading);
+  mine.row.clear();
+  mine.inner.load(path);
+}
+
+void Session::load(const SessionLock& file) {
   Impl& mine = impl();
   const BusyLease lease = mine.lease();
   mine.row.clear();
-  mine.inner.load(path);
+  mine.inner.load(file.path());
+}
+
+struct SessionLock::Impl {
+  explicit Impl(const std::string& file) : path(file), lock(file, LockFor::keeping) {}
+  std::string path;
+  LockBeside lock;
+};
+
+SessionLock::SessionLock(const std::string& path) : impl_(std::make_unique<Impl>(path)) {}
+SessionLock::~SessionLock() = default;
+SessionLock::SessionLock(SessionLock&&) noexcept = default;
+SessionLock& SessionLock::operator=(SessionLock&&) noexcept = default;
+
+const std::string& SessionLock::path() const {
+  if (!impl_) throw Error(ErrorCode::invalid_argument, "the lock was moved from", "session lock");
+  return impl_->path;
 }
 
 }  // namespace prosa
