@@ -28,6 +28,9 @@ if(PROSA_SANITIZE)
   endif()
   target_link_options(prosa_options INTERFACE -fsanitize=${PROSA_SANITIZE})
 endif()
+if(PROSA_BUILD_FUZZERS)  # counts the ways through the code; what links it also links what reads the counters
+  target_compile_options(prosa_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # Code around the library, whose speed nothing depends on: what the optimizer and the checks of alignment would do with
 # the JSON and command line headers in it is half of a build.

@@ -98,12 +98,7 @@ SafetensorsFile open_checked(const std::filesystem::path& path, const FileIdenti
     refuse(path, fmt::format("was saved with another {}: '{}' instead of '{}'", what, value_of(key), expected.at(key)),
            "load it with the model, the program and the options that saved it, or start a new session");
   }
-  Checksum checksum;
-  checksum.add(file.metadata());
-  std::vector<TensorEntry> entries = file.entries();
-  std::ranges::sort(entries, {}, &TensorEntry::name);
-  for (const TensorEntry& entry : entries) checksum.add(entry.name, entry.type, entry.shape, file.data(entry));
-  if (checksum.text() != value_of("checksum")) {
+  if (session_checksum(file) != value_of("checksum")) {
     refuse(path, "is damaged: its checksum does not match", "start a new session");
   }
   return file;
@@ -155,6 +150,15 @@ std::vector<int32_t> mark_positions(const SafetensorsFile& file, size_t tokens) 
 }
 
 }  // namespace
+
+std::string session_checksum(const SafetensorsFile& file) {
+  Checksum checksum;
+  checksum.add(file.metadata());
+  std::vector<TensorEntry> entries = file.entries();
+  std::ranges::sort(entries, {}, &TensorEntry::name);
+  for (const TensorEntry& entry : entries) checksum.add(entry.name, entry.type, entry.shape, file.data(entry));
+  return checksum.text();
+}
 
 void write_session_file(const std::filesystem::path& path, const FileIdentity& identity, const SessionView& session) {
   PROSA_CHECK(session.marks.size() <= kMaxMarks);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "format/safetensors.h"
 
 namespace prosa::runtime {
 
@@ -48,5 +49,8 @@ void write_session_file(const std::filesystem::path& path, const FileIdentity& i
 /// Errors: not_found, io, bad_session, out_of_memory.
 SessionFile read_session_file(const std::filesystem::path& path, const FileIdentity& identity,
                               backend::Backend& backend);
+
+/// The value of "checksum" that fits the rest of the file as it stands. Only a damaged file holds another.
+std::string session_checksum(const format::SafetensorsFile& file);
 
 }  // namespace prosa::runtime
