@@ -16,6 +16,9 @@ namespace {
 
 constexpr size_t kMaxPatternBytes = 256;  // std::regex recurses with the length of what it reads
 
+/// Without back references, and in return in polynomial time: (a*)*b would take years to find nothing.
+constexpr auto kExpressionKind = std::regex::ECMAScript | std::regex_constants::__polynomial;
+
 std::string_view module_of(std::string_view name) {
   constexpr std::string_view kWeight = ".weight";
   if (name.ends_with(kWeight)) name.remove_suffix(kWeight.size());
@@ -64,7 +67,7 @@ FormatOverride FormatOverride::parse(std::string_view text, int default_group) {
   if (result.pattern_.size() >= 2 && result.pattern_.starts_with('/') && result.pattern_.ends_with('/')) {
     try {
       result.expression_ = std::make_shared<const Expression>(
-          Expression{std::regex(result.pattern_.substr(1, result.pattern_.size() - 2))});
+          Expression{std::regex(result.pattern_.substr(1, result.pattern_.size() - 2), kExpressionKind)});
     } catch (const std::regex_error& error) {
       malformed(text, std::string("no regular expression: ") + error.what());
     }

@@ -96,12 +96,12 @@ void Patience::wait(const TransferFailure& failure) {
   ++failures_;
   milliseconds pause = settings_.first_wait * (1 << std::min(failures_ - 1, 10));
   if (const auto* busy = dynamic_cast<const BusyServer*>(&failure); busy != nullptr && busy->asked_wait()) {
-    pause = std::max(pause, milliseconds(*busy->asked_wait()));
-    if (pause > settings_.longest_wait) {
-      throw Error(ErrorCode::network,
-                  fmt::format("{} and asks to wait {} s", failure.what(), busy->asked_wait()->count()), what_,
+    const seconds asked = *busy->asked_wait();  // compared as it is: in milliseconds it may not fit
+    if (asked > settings_.longest_wait) {
+      throw Error(ErrorCode::network, fmt::format("{} and asks to wait {} s", failure.what(), asked.count()), what_,
                   "try again later");
     }
+    pause = std::max(pause, milliseconds(asked));
   }
   if (failures_ >= settings_.tries) {
     throw Error(ErrorCode::network, fmt::format("{} ({} tries)", failure.what(), failures_), what_, advice);
