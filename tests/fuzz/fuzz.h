@@ -33,13 +33,16 @@ inline void require(bool holds, const char* property, std::string_view detail = 
   std::abort();
 }
 
-/// The Error that `call` ends in; nothing when it returns. Every other exception is a finding.
+/// The Error that `call` ends in; nothing when it returns. Every other exception is a finding. With FUZZ_SHOW in the
+/// environment the errors are printed: whether an input gets as far as it was meant to.
 template <typename Call>
 std::optional<Error> error_of(const Call& call) {
   try {
     call();
   } catch (const Error& error) {
     require(!error.message().empty(), "an error says what happened");
+    static const bool show = std::getenv("FUZZ_SHOW") != nullptr;
+    if (show) std::fprintf(stderr, "%s\n", error.what());
     return error;
   }
   return std::nullopt;

@@ -107,7 +107,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   settings.longest_wait = std::chrono::seconds(0);
   settings.stall = std::chrono::seconds(2);
   settings.connections = 1;
-  settings.smallest_piece = 64;
+  settings.smallest_piece = 200;
   const hub::HubName name{"some", "model", "", "main"};
   error_of([&] { check_report(hub::pull(name, settings, {}), cache); });
   // What an earlier half has left is gone on with.

@@ -40,7 +40,7 @@ Outcome play(chat::ReplyText text, std::span<const int32_t> ids, bool eager, Cho
       text.finish(FinishReason::cancelled);
       break;
     }
-    if (!eager && choices.below(3) == 0) {  // a draft that is not accepted
+    if (!eager && !ids.empty() && choices.below(3) == 0) {  // a draft that is not accepted
       chat::ReplyText draft = text;
       for (size_t i = 0; i < 4 && !draft.finished(); ++i) {
         draft.push(!draft.forced().empty() ? draft.forced().front() : ids[choices.below(ids.size())]);

@@ -69,7 +69,7 @@ report() {
 explain() {
   local log=$build/logs/$1 input
   printf '\n== %s\n' "$1"
-  grep -vE '^(#[0-9]+\s+(NEW|REDUCE|pulse|INITED|RELOAD)|INFO|stat::|NEW_FUNC)' "$log" | head -n 60
+  grep -vE '^(#[0-9]|INFO|stat::|\s*NEW_FUNC)' "$log" | head -n 60
   input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
   [ -n "$input" ] || return 0
   printf 'The input, as base64 (write it to tests/fuzz/corpus/%s/ when it is fixed):\n' "$1"

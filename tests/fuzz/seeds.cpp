@@ -5,6 +5,8 @@
 #include <fstream>
 #include <iterator>
 
+#include <nlohmann/json.hpp>
+
 #include "base/thread_pool.h"
 #include "format/safetensors_writer.h"
 #include "fuzz.h"
@@ -31,16 +33,67 @@ std::string header_of(const fs::path& path) {
   return file.substr(8, length);
 }
 
-/// A vocabulary of a few tokens: the data of a load are made, so that an input is text.
-void make_load(const fs::path& out, const std::string& name, int bits, bool mtp, const std::string& backend) {
+ModelConfig load_config() {
   ModelConfig config = tiny_config();
-  config.vocab_size = 64;
-  config.mtp_num_layers = mtp ? 1 : 0;
+  config.vocab_size = 64;  // the data of a load are made, so that an input is text
+  return config;
+}
+
+/// The parts of an input of the fuzzer `load`, of which a second file may be empty.
+void write_load(const fs::path& path, const std::string& config, const std::string& index, const std::string& first,
+                const std::string& second, const std::string& backend) {
+  const std::string between = "\n%%\n";
+  write(path, config + between + R"({"eos_token_id": [1, 2]})" + between + index + between + first + between + second +
+                  between + backend);
+}
+
+void make_load(const fs::path& out, const std::string& name, int bits, const std::string& backend) {
+  ModelConfig config = load_config();
   config.tie_word_embeddings = bits != 0;
   const auto model = folder() / name;
   checkpoint::synthesize(config, model, {.seed = 3, .bits = bits, .group_size = 32, .threads = 1});
-  write(out / name, read(model / "config.json") + "\n%%\n{\"eos_token_id\": [1, 2]}\n%%\n\n%%\n" +
-                        header_of(model / "model.safetensors") + "\n%%\n\n%%\n" + backend);
+  write_load(out / name, read(model / "config.json"), "", header_of(model / "model.safetensors"), "", backend);
+}
+
+/// The MTP head in a shard of its own.
+void make_shards(const fs::path& out) {
+  ModelConfig config = load_config();
+  const auto model = folder() / "shards";
+  checkpoint::synthesize(config, model, {.seed = 3, .threads = 1});
+  auto json = nlohmann::json::parse(read(model / "config.json"));
+  (json.contains("text_config") ? json["text_config"] : json)["mtp_num_hidden_layers"] = 1;
+  const std::string layer = "mtp.layers.0.";
+  const std::vector<std::pair<std::string, std::vector<int64_t>>> shapes = {{"mtp.fc", {32, 64}},
+                                                                            {"mtp.norm", {32}},
+                                                                            {"mtp.pre_fc_norm_embedding", {32}},
+                                                                            {"mtp.pre_fc_norm_hidden", {32}},
+                                                                            {layer + "input_layernorm", {32}},
+                                                                            {layer + "post_attention_layernorm", {32}},
+                                                                            {layer + "mlp.down_proj", {32, 32}},
+                                                                            {layer + "mlp.gate_proj", {32, 32}},
+                                                                            {layer + "mlp.up_proj", {32, 32}},
+                                                                            {layer + "self_attn.q_norm", {16}},
+                                                                            {layer + "self_attn.k_norm", {16}},
+                                                                            {layer + "self_attn.q_proj", {64, 32}},
+                                                                            {layer + "self_attn.k_proj", {16, 32}},
+                                                                            {layer + "self_attn.v_proj", {16, 32}},
+                                                                            {layer + "self_attn.o_proj", {32, 32}}};
+  const std::vector<std::byte> zeros(1 << 13);
+  std::vector<format::TensorBytes> tensors;
+  for (const auto& [name, shape] : shapes) {
+    const uint64_t bytes = *format::tensor_bytes(shape, format::TensorType::bf16);
+    tensors.push_back({{name + ".weight", format::TensorType::bf16, shape}, std::span(zeros).first(bytes)});
+  }
+  format::write_safetensors(folder() / "mtp", tensors);
+  nlohmann::json map;
+  for (const auto& [file, number] : {std::pair{model / "model.safetensors", 1}, std::pair{folder() / "mtp", 2}}) {
+    const auto opened = format::SafetensorsFile::open(file);
+    for (const format::TensorEntry& entry : opened.entries()) {
+      map[entry.name] = "model-0000" + std::to_string(number) + "-of-00002.safetensors";
+    }
+  }
+  write_load(out / "shards", json.dump(), nlohmann::json{{"weight_map", map}}.dump(),
+             header_of(model / "model.safetensors"), header_of(folder() / "mtp"), "r");
 }
 
 void make_tensors(const fs::path& out) {
@@ -60,7 +113,7 @@ void make_session(const fs::path& out) {
   options.threads = 1;
   options.context = 160;
   Chat chat = Chat::from_pretrained((folder() / "model").string(), options);
-  const SamplingConfig greedy{.temperature = 0, .max_tokens = 2};
+  const SamplingConfig greedy{.temperature = 0, .max_tokens = 2, .seed = 1};  // kept in the file
   std::vector<Message> messages = {{Role::user, "Hi"}};
   chat.save_session((out / "short").string(), messages, greedy);
   messages = {{Role::system, "Be brief."}, {Role::user, "Hi"}};
@@ -92,10 +145,10 @@ int main(int count, char** arguments) {
   if (count != 2) return std::fprintf(stderr, "usage: fuzz_seeds CORPUS\n"), 2;
   const fs::path corpus = arguments[1];
   for (const char* name : {"load", "safetensors", "session", "data_files"}) fs::create_directories(corpus / name);
-  make_load(corpus / "load", "raw", 0, false, "c");
-  make_load(corpus / "load", "mtp", 0, true, "r");
-  make_load(corpus / "load", "four-bit", 4, false, "p");
-  make_load(corpus / "load", "eight-bit", 8, false, "k");
+  make_load(corpus / "load", "raw", 0, "c");
+  make_load(corpus / "load", "four-bit", 4, "p");
+  make_load(corpus / "load", "eight-bit", 8, "k");
+  make_shards(corpus / "load");
   make_tensors(corpus / "safetensors");
   make_session(corpus / "session");
   make_logits(corpus / "data_files");
