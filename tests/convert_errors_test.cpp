@@ -203,6 +203,18 @@ TEST_F(ConvertErrors, MalformedOverrides) {
   EXPECT_THROW(FormatOverride::parse(std::string(10'000, '(') + "=4", 64), Error);
 }
 
+TEST_F(ConvertErrors, NoPatternTakesLong) {
+  // A search that tries every way to cut the name would not end in a lifetime.
+  const auto slow = FormatOverride::parse("/(a*)*(a|a)*b/=8", 64);
+  EXPECT_FALSE(slow.matches(std::string(200, 'a')));
+  EXPECT_TRUE(slow.matches(std::string(200, 'a') + "b"));
+  for (const char* pattern : {R"(/(a)\1/=8)", "/((a?){99}){99}/=8", "/a{99999999999999999999}/=8", "/(a{4}){5}/=8"}) {
+    expect_error(ErrorCode::invalid_argument, {pattern}, [&] { FormatOverride::parse(pattern, 64); });
+  }
+  EXPECT_TRUE(
+      FormatOverride::parse(R"(/layers\.[0-9]{1,2}\.mlp\.(up|down){1,3}/=8)", 64).matches("layers.23.mlp.up_proj"));
+}
+
 TEST_F(ConvertErrors, OverrideThatMatchesNothing) {
   const auto matrices = list_matrices(golden("tiny-hf"), false);
   expect_error(ErrorCode::invalid_argument, {"dwon_proj=8"}, [&] {

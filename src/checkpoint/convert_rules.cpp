@@ -15,6 +15,7 @@ namespace prosa::checkpoint {
 namespace {
 
 constexpr size_t kMaxPatternBytes = 256;  // std::regex recurses with the length of what it reads
+constexpr size_t kMaxCopies = 16;         // of a part of an expression: ((a?){99}){99} takes seconds a name
 
 /// Without back references, and in return in polynomial time: (a*)*b would take years to find nothing.
 constexpr auto kExpressionKind = std::regex::ECMAScript | std::regex_constants::__polynomial;
@@ -46,6 +47,25 @@ int parse_number(std::string_view digits, std::string_view text) {
   return number;
 }
 
+/// How often the counts of an expression may copy a part of it: {1,3} and {2} give 6, as if they were nested.
+size_t count_copies(std::string_view expression) {
+  size_t copies = 1;
+  for (size_t at = expression.find('{'); at != std::string_view::npos; at = expression.find('{', at + 1)) {
+    size_t largest = 1;
+    for (size_t i = at + 1; i < expression.size() && expression[i] != '}';) {
+      size_t number = 0;
+      const auto read = std::from_chars(expression.data() + i, expression.data() + expression.size(), number);
+      if (read.ec == std::errc::result_out_of_range) return kMaxCopies + 1;
+      largest = std::max(largest, number);
+      i = std::max(i + 1, static_cast<size_t>(read.ptr - expression.data()));
+    }
+    if (largest > kMaxCopies) return largest;
+    copies *= largest;
+    if (copies > kMaxCopies) return copies;
+  }
+  return copies;
+}
+
 }  // namespace
 
 struct FormatOverride::Expression {
@@ -65,9 +85,10 @@ FormatOverride FormatOverride::parse(std::string_view text, int default_group) {
   const int group = colon == std::string_view::npos ? default_group : parse_number(format.substr(colon + 1), text);
   result.format_ = known_format(bits, group, result.text_);
   if (result.pattern_.size() >= 2 && result.pattern_.starts_with('/') && result.pattern_.ends_with('/')) {
+    const std::string expression = result.pattern_.substr(1, result.pattern_.size() - 2);
+    if (count_copies(expression) > kMaxCopies) malformed(text, "the counts in {} multiply to more than 16");
     try {
-      result.expression_ = std::make_shared<const Expression>(
-          Expression{std::regex(result.pattern_.substr(1, result.pattern_.size() - 2), kExpressionKind)});
+      result.expression_ = std::make_shared<const Expression>(Expression{std::regex(expression, kExpressionKind)});
     } catch (const std::regex_error& error) {
       malformed(text, std::string("no regular expression: ") + error.what());
     }

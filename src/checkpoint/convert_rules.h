@@ -17,7 +17,8 @@ namespace prosa::checkpoint {
 
 /// One exception: "PATTERN=BITS[:GROUP]". A pattern is a glob (`*`, `?`, `[…]`) for a module's path or for the end of
 /// one after a dot: `down_proj`, `layers.0.*`, `lm_head`. Between slashes it is a regular expression that is searched
-/// for: `/layers\.(0|23)\./`.
+/// for: `/layers\.(0|23)\./`. What would take long to match is refused: back references, and counts ({1,3}) that
+/// multiply to more than 16.
 class FormatOverride {
  public:
   /// Error(invalid_argument): not of that form, bits or group unknown. Without a group, `default_group` counts.

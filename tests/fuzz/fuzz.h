@@ -27,9 +27,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 namespace prosa::fuzz {
 
 /// A property that does not hold is a finding: the run ends, and what found it keeps the input.
-inline void require(bool holds, const char* property, std::string_view detail = {}) {
+inline void require(bool holds, const char* property, std::string_view detail = "") {
   if (holds) return;
-  std::fprintf(stderr, "property broken: %s\n%.*s\n", property, static_cast<int>(detail.size()), detail.data());
+  std::fprintf(stderr, "property broken: %s\n", property);
+  std::fwrite(detail.data(), 1, detail.size(), stderr);
   std::abort();
 }
 

@@ -1,5 +1,5 @@
 // Input: tokenizer.json (nothing: that of the tests' tiny model) and a text. What is accepted encodes any text to known
-// ids and back to that text, in one piece and as a stream.
+// ids and back to that text, in one piece and as a stream; given text becomes no control token.
 #include "tokenizer/tokenizer.h"
 
 #include <algorithm>
@@ -52,6 +52,14 @@ void check(const Tokenizer& tokenizer, const Rules& rules, std::string_view text
   }
 }
 
+/// What users, tools and files write is text and nothing else.
+void check_given(const Tokenizer& tokenizer, const Rules& rules, std::string_view text) {
+  const std::vector<int32_t> ids = tokenizer.encode_given(text);
+  for (const int32_t id : ids) require(!tokenizer.is_control(id), "given text holds no control token", text);
+  if (rules.swallows || rules.nfc) return;
+  require(tokenizer.decode(ids) == utf8::replace_invalid(text), "given text comes back", text);
+}
+
 std::string read_tiny() {
   std::ifstream file(PROSA_TEST_DATA "/tiny-chat/tokenizer.json", std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -67,6 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (parts[0].empty()) {
     check(tiny, tiny_rules, parts[1], true);
     check(tiny, tiny_rules, parts[1], false);
+    check_given(tiny, tiny_rules, parts[1]);
     return 0;
   }
   error_of([&] {
@@ -75,6 +84,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check(tokenizer, rules, parts[1], true);
     check(tokenizer, rules, parts[1], false);
     check(tokenizer, rules, parts[0], true);
+    check_given(tokenizer, rules, parts[1]);
+    check_given(tokenizer, rules, parts[0]);
     for (int32_t id = 0; id < std::min<int64_t>(tokenizer.vocab_size(), 1000); ++id) {
       (void)tokenizer.token_id(tokenizer.token_bytes(id));
     }
