@@ -94,6 +94,26 @@ TEST(Json, WideArraysAndObjectsTakeLinearTime) {
   }
 }
 
+TEST(Json, WhatStandsDeepInsideIsNotCopiedForEveryObjectAroundIt) {
+  constexpr size_t kDepth = 190;
+  std::string text = many(200'000, [](size_t) { return std::string("{}"); });
+  for (size_t i = 0; i < kDepth; ++i) text = "{\"a\":" + text + ",\"b\":0,\"c\":0}";
+  const JsonLimits limits{.max_depth = 200};
+  // Copied once a level, these are 38 million objects.
+  EXPECT_LT(seconds_of([&] { EXPECT_EQ(parse_ordered_json(text, kSource, limits).size(), 3U); }), 3);
+  EXPECT_LT(seconds_of([&] { EXPECT_EQ(parse_json(text, kSource, limits).size(), 3U); }), 3);
+}
+
+TEST(Json, AMessageQuotesLittleOfTheText) {
+  const std::string text = "[1, \"" + std::string(1'000'000, 'x');
+  try {
+    parse_json(text, kSource);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_LT(std::string(error.what()).size(), 500U);
+  }
+}
+
 TEST(Json, ReadsFiles) {
   const TempFolder folder;
   const auto path = folder.path() / "x.json";

@@ -1,14 +1,21 @@
 // A SAX handler for nlohmann's parser that builds the document itself: the library's own builder goes through a wide
 // array again for every object in it, and its ordered objects through all keys for every key.
+//
+// What is open lies in lists of the builder's own, and becomes a value of the library when it is closed, in one move: a
+// member that is put into an object of the library too early is copied, with all that is in it, whenever that object
+// grows, and the same again in every object around.
 #include "base/json.h"
 
-#include <map>
+#include <algorithm>
+#include <bit>
 #include <nlohmann/json.hpp>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "base/files.h"
+#include "base/keyed_hash.h"
+#include "base/utf8.h"
 
 namespace prosa {
 namespace {
@@ -16,8 +23,50 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-constexpr size_t kMaxShownKey = 60;     // bytes of a key in a message
-constexpr size_t kMaxSearchedKeys = 8;  // of an ordered object, one after the other; more get an index
+constexpr size_t kMaxShownKey = 60;      // bytes of a key in a message
+constexpr size_t kMaxShownReason = 200;  // and of what the library says, which quotes the text
+constexpr size_t kMaxSearchedKeys = 8;   // of an object, one after the other; more get an index
+
+/// The keys of one object, found by hash.
+class KeyIndex {
+ public:
+  /// The place of `key` in `members`, or members.size() if it is new: then it must be added there.
+  template <typename Members>
+  size_t place_of(const Members& members, std::string_view key) {
+    if (members.size() < kMaxSearchedKeys) {
+      const auto found =
+          std::ranges::find(members, key, [](const auto& member) { return std::string_view(member.first); });
+      return static_cast<size_t>(found - members.begin());
+    }
+    if (slots_.size() < 2 * (members.size() + 1)) {
+      slots_.assign(std::bit_ceil(4 * (members.size() + 1)), Slot());
+      for (size_t i = 0; i < members.size(); ++i) (void)find_or_take(members, members[i].first, i);
+    }
+    return find_or_take(members, key, members.size());
+  }
+
+ private:
+  struct Slot {
+    uint32_t hash = 0;       // the upper half; the lower one says where the slot is
+    uint32_t place_end = 0;  // the place + 1; 0: free
+  };
+
+  template <typename Members>
+  size_t find_or_take(const Members& members, std::string_view key, size_t fresh) {
+    const uint64_t hash = keyed_hash(key, HashKey::of_process());
+    const auto upper = static_cast<uint32_t>(hash >> 32);
+    for (size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
+      Slot& slot = slots_[at];
+      if (slot.place_end == 0) {
+        slot = {upper, static_cast<uint32_t>(fresh + 1)};
+        return fresh;
+      }
+      if (slot.hash == upper && members[slot.place_end - 1].first == key) return slot.place_end - 1;
+    }
+  }
+
+  std::vector<Slot> slots_;
+};
 
 template <typename Json>
 class Builder {
@@ -32,30 +81,45 @@ class Builder {
   bool string(std::string& text) { return value(std::move(text)); }
   bool binary(json::binary_t& /*bytes*/) { return false; }  // JSON text has none
 
-  bool start_object(size_t /*elements*/) { return open(Json::object()); }
-  bool start_array(size_t /*elements*/) { return open(Json::array()); }
-  bool end_object() { return close(); }
-  bool end_array() { return close(); }
+  bool start_object(size_t /*elements*/) { return open(true); }
+  bool start_array(size_t /*elements*/) { return open(false); }
 
   bool key(std::string& text) {
     Level& level = levels_.back();
-    auto& members = level.container->template get_ref<typename Json::object_t&>();
+    bool fresh = false;
     if constexpr (std::is_same_v<Json, json>) {
-      const auto [place, fresh] = members.try_emplace(std::move(text));
-      if (!fresh) repeated(place->first);
-      level.next = &place->second;
+      const auto [member, is_new] = level.members.try_emplace(std::move(text));
+      level.next = &member->second;
+      fresh = is_new;
+      if (!fresh) repeated(member->first);
     } else {
-      level.next = find(level, members, text);
-      if (level.next != nullptr) {
-        repeated(text);
-        return true;
-      }
-      // Appended without the search of ordered_map's own functions.
-      members.emplace_back(std::move(text), Json());
-      level.next = &members.back().second;
-      if (!level.index.empty()) level.index.emplace(members.back().first, members.size() - 1);
+      const size_t place = level.index.place_of(level.members, text);
+      fresh = place == level.members.size();
+      if (fresh) level.members.emplace_back(std::move(text), Json());
+      level.next = &level.members[place].second;  // nothing is added before its value is there
+      if (!fresh) repeated(level.members[place].first);
     }
     return true;
+  }
+
+  bool end_object() {
+    Level level = close();
+    if constexpr (std::is_same_v<Json, json>) {
+      return place(Json(std::move(level.members)));
+    } else {
+      Json object = Json::object();
+      auto& members = object.template get_ref<typename Json::object_t&>();
+      members.reserve(level.members.size());
+      // Appends without a search for the key.
+      auto& list = static_cast<std::vector<typename Json::object_t::value_type>&>(members);
+      for (auto& [key, member] : level.members) list.emplace_back(std::move(key), std::move(member));
+      return place(std::move(object));
+    }
+  }
+
+  bool end_array() {
+    Level level = close();
+    return place(Json(std::move(level.elements)));
   }
 
   [[noreturn]] bool parse_error(size_t position, const std::string& /*token*/, const json::exception& error) {
@@ -63,7 +127,10 @@ class Builder {
     for (const std::string_view mark : {"] ", ": "}) {
       if (const size_t at = reason.find(mark); at != std::string_view::npos) reason.remove_prefix(at + mark.size());
     }
-    fail("is not valid JSON at byte " + std::to_string(position) + ": " + std::string(reason));
+    std::string shown;
+    utf8::append_complete(shown, reason.substr(0, kMaxShownReason));
+    fail("is not valid JSON at byte " + std::to_string(position) + ": " + shown +
+         (reason.size() > kMaxShownReason ? "…" : ""));
   }
 
   [[noreturn]] void fail(const std::string& what) const {
@@ -73,60 +140,59 @@ class Builder {
   Json take() { return std::move(document_); }
 
  private:
+  using Members =
+      std::conditional_t<std::is_same_v<Json, json>, json::object_t, std::vector<std::pair<std::string, Json>>>;
   struct Level {
-    Json* container = nullptr;
-    Json* next = nullptr;                 // of an object: where the value of the key just read goes
-    std::map<std::string, size_t> index;  // of a wide ordered object: key -> place
+    bool is_object = false;
+    std::vector<Json> elements;  // of an array
+    Members members;             // of an object
+    KeyIndex index;              // of its members, where they stand in the order of the text
+    Json* next = nullptr;        // where the value of the key just read goes
   };
+  static_assert(std::is_nothrow_move_constructible_v<Level>, "a level must keep its members' places when it moves");
 
-  /// The value of a key that an ordered object has already.
-  static Json* find(Level& level, typename Json::object_t& members, const std::string& text) {
-    if (members.size() < kMaxSearchedKeys) {
-      for (auto& [key, member] : members) {
-        if (key == text) return &member;
-      }
-      return nullptr;
-    }
-    if (level.index.empty()) {
-      for (const auto& member : members) level.index.emplace(member.first, level.index.size());
-    }
-    const auto found = level.index.find(text);
-    return found == level.index.end() ? nullptr : &members.begin()[found->second].second;
-  }
-
-  void repeated(const std::string& key) const {
+  void repeated(std::string_view key) const {
     if (!limits_.unique_keys) return;
-    fail("the key '" + key.substr(0, kMaxShownKey) + "' stands twice");
+    std::string shown;
+    utf8::append_complete(shown, key.substr(0, kMaxShownKey));
+    fail("the key '" + shown + "' stands twice");
   }
 
-  /// Puts a value where it belongs. The place stays put while the value is open: nothing is added to its parent.
-  Json* put(Json&& what) {
-    if (++entries_ > limits_.max_entries) {
-      fail("has more than " + std::to_string(limits_.max_entries) + " values, more than can be meant");
+  void count() {
+    if (++entries_ <= limits_.max_entries) return;
+    fail("has more than " + std::to_string(limits_.max_entries) + " values, more than can be meant");
+  }
+
+  bool place(Json&& what) {
+    if (levels_.empty()) {
+      document_ = std::move(what);
+      return true;
     }
-    if (levels_.empty()) return &(document_ = std::move(what));
     Level& level = levels_.back();
-    if (level.container->is_object()) return &(*level.next = std::move(what));
-    auto& elements = level.container->template get_ref<typename Json::array_t&>();
-    elements.push_back(std::move(what));
-    return &elements.back();
+    if (level.is_object) {
+      *level.next = std::move(what);
+    } else {
+      level.elements.push_back(std::move(what));
+    }
+    return true;
   }
   template <typename T>
   bool value(T&& what) {
-    put(Json(std::forward<T>(what)));
-    return true;
+    count();
+    return place(Json(std::forward<T>(what)));
   }
-  bool open(Json&& container) {
+  bool open(bool is_object) {
     if (levels_.size() == static_cast<size_t>(limits_.max_depth)) {
       fail("is nested deeper than " + std::to_string(limits_.max_depth) + " levels");
     }
-    Json* const place = put(std::move(container));
-    levels_.push_back({place, nullptr, {}});
+    count();
+    levels_.emplace_back().is_object = is_object;
     return true;
   }
-  bool close() {
+  Level close() {
+    Level level = std::move(levels_.back());
     levels_.pop_back();
-    return true;
+    return level;
   }
 
   const JsonSource& source_;

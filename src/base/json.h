@@ -1,4 +1,5 @@
-// JSON from outside: files, servers, lines of input. One reader, bounded in every direction, linear in time.
+// JSON from outside: files, servers, lines of input. One reader, bounded in every direction, linear in time (but for the
+// sorted keys of nlohmann::json).
 //
 // Knows no key and no meaning. Not for safetensors headers and tokenizer.json, whose readers build no document
 // (format/safetensors.cpp, tokenizer/json_reader.cpp). What comes out is no deeper than it was allowed to be, so that

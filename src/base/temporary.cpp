@@ -3,12 +3,10 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
@@ -16,6 +14,7 @@
 #include <string>
 
 #include "base/files.h"
+#include "base/random.h"
 
 namespace prosa {
 namespace {
@@ -29,14 +28,10 @@ constexpr int kMaxAttempts = 100;    // at a random name
 constexpr time_t kLinkSeconds = 60;  // a link under a temporary's name lives for microseconds
 
 std::string random_digits() {
-  std::array<uint8_t, kDigits / 2> bytes{};
-  while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    if (errno != EINTR) throw_io("random numbers", "can't read", errno);
-  }
+  static_assert(kDigits == 2 * sizeof(uint64_t));
   std::string digits;
-  for (const uint8_t byte : bytes) {
-    digits += "0123456789abcdef"[byte >> 4];
-    digits += "0123456789abcdef"[byte & 15];
+  for (uint64_t number = random_number(); digits.size() < kDigits; number >>= 4U) {
+    digits += "0123456789abcdef"[number & 15U];
   }
   return digits;
 }
