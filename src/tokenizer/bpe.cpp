@@ -11,7 +11,9 @@
 namespace prosa {
 
 MergeTable::MergeTable(std::span<const Merge> merges)
-    : slots_(std::bit_ceil(merges.size() * 3 / 2 + 16)), shift_(64 - std::countr_zero(slots_.size())) {
+    : slots_(std::bit_ceil(merges.size() * 3 / 2 + 16)),
+      shift_(64 - std::countr_zero(slots_.size())),
+      hash_key_(HashKey::of_process()) {
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const Merge& merge = merges[rank];
     const uint64_t pair = pair_of(merge.left, merge.right);

@@ -11,13 +11,14 @@
 #include <string_view>
 #include <vector>
 
+#include "base/keyed_hash.h"
 #include "tokenizer/string_pool.h"
 #include "tokenizer/tokenizer_file.h"
 
 namespace prosa {
 
-/// (left, right) -> rank and result, by open addressing. Of equal pairs the last one counts, as in the official
-/// library.
+/// (left, right) -> rank and result, by open addressing with a keyed hash. Of equal pairs the last one counts, as in
+/// the official library.
 class MergeTable {
  public:
   struct Entry {
@@ -41,10 +42,11 @@ class MergeTable {
     return (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
   }
   [[nodiscard]] size_t home(uint64_t pair) const noexcept {
-    return static_cast<size_t>(((pair ^ (pair >> 29)) * 0x9e3779b97f4a7c15U) >> shift_);
+    return static_cast<size_t>(keyed_hash(pair, hash_key_) >> shift_);
   }
   std::vector<Entry> slots_;
   int shift_;
+  HashKey hash_key_;
 };
 
 class Bpe {

@@ -4,13 +4,16 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "prosa/error.h"
 
 namespace prosa {
 namespace {
 
 using nlohmann::json;
-constexpr size_t kMaxDepth = 32;  // real files have 5
+constexpr size_t kMaxDepth = 32;                 // real files have 5
+constexpr size_t kMaxEntries = size_t{1} << 19;  // of the rest: real files have some thousand
+constexpr size_t kMaxShown = 60;                 // bytes of a token in a message
 
 class Reader final : public nlohmann::json_sax<json> {
  public:
@@ -47,7 +50,7 @@ class Reader final : public nlohmann::json_sax<json> {
       return true;
     }
     if (mode_ != Mode::document) fail_merge();
-    if (stack_.back()->contains(text)) fail(text, "the key appears twice");
+    if (stack_.back()->contains(text)) fail(shortened(text), "the key appears twice");
     key_ = std::move(text);
     return true;
   }
@@ -114,6 +117,9 @@ class Reader final : public nlohmann::json_sax<json> {
   }
   /// Where the value at hand belongs in the document.
   json* put(json&& what) {
+    if (++entries_ > kMaxEntries) {
+      fail(shortened(key_), fmt::format("more than {} values beside model.vocab and model.merges", kMaxEntries));
+    }
     if (stack_.empty()) return &(out_.rest = std::move(what));
     json& parent = *stack_.back();
     if (parent.is_object()) return &(parent[key_] = std::move(what));
@@ -128,7 +134,7 @@ class Reader final : public nlohmann::json_sax<json> {
     return true;
   }
   bool open(json&& container) {
-    if (stack_.size() == kMaxDepth) fail(key_, fmt::format("nested deeper than {} levels", kMaxDepth));
+    if (stack_.size() == kMaxDepth) fail(shortened(key_), fmt::format("nested deeper than {} levels", kMaxDepth));
     stack_.push_back(put(std::move(container)));  // stays put: nothing is added to its parent while it is open
     return true;
   }
@@ -142,8 +148,15 @@ class Reader final : public nlohmann::json_sax<json> {
   [[noreturn]] void fail(std::string_view what, std::string message) const {
     throw Error(ErrorCode::bad_tokenizer, std::move(message), fmt::format("{}: {}", where_, what));
   }
+  static std::string shortened(std::string_view text) {
+    if (text.size() <= kMaxShown) return std::string(text);
+    std::string out;
+    utf8::append_complete(out, text.substr(0, kMaxShown));
+    return out + "…";
+  }
   [[noreturn]] bool fail_id() const {
-    fail(fmt::format("model.vocab[\"{}\"]", out_.vocab[out_.vocab.size() - 1]), "the id must be an integer from 0");
+    fail(fmt::format("model.vocab[\"{}\"]", shortened(out_.vocab[out_.vocab.size() - 1])),
+         "the id must be an integer from 0");
   }
   [[noreturn]] bool fail_merge() const {
     fail(fmt::format("model.merges[{}]", out_.merges.size() / 2),
@@ -156,6 +169,7 @@ class Reader final : public nlohmann::json_sax<json> {
   std::string key_;           // of the next value, if the innermost container is an object
   Mode mode_ = Mode::document;
   int pair_size_ = 0;
+  size_t entries_ = 0;
 };
 
 }  // namespace

@@ -1,7 +1,8 @@
 // Many short byte strings in one block, and a hash index over them.
 //
 // Insert-only. Lookup reads one table line for strings of up to 8 bytes, which lie in the table themselves; a word of
-// text finds its token without touching the block. Not synchronized; const use is thread-safe.
+// text finds its token without touching the block. The hash is keyed (base/keyed_hash.h): no file can make all its
+// tokens meet in one place. Not synchronized; const use is thread-safe.
 #pragma once
 
 #include <bit>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/keyed_hash.h"
 
 namespace prosa {
 
@@ -39,14 +41,16 @@ class StringIndex {
   static constexpr int32_t kNone = -1;
 
   explicit StringIndex(size_t capacity)
-      : slots_(std::bit_ceil(capacity * 3 / 2 + 16)), shift_(64 - std::countr_zero(slots_.size())) {}
+      : slots_(std::bit_ceil(capacity * 3 / 2 + 16)),
+        shift_(64 - std::countr_zero(slots_.size())),
+        hash_key_(HashKey::of_process()) {}
 
   /// False if an equal string is there already. No more than `capacity` strings.
   bool insert(const StringPool& pool, int32_t index) {
     const std::string_view text = pool[static_cast<size_t>(index)];
     Slot& slot = slots_[find_slot(pool, text)];
     if (slot.index != kNone) return false;
-    slot = {key_of(text), static_cast<uint32_t>(text.size()), index};
+    slot = {key_of(text, hash_key_), static_cast<uint32_t>(text.size()), index};
     return true;
   }
   [[nodiscard]] int32_t find(const StringPool& pool, std::string_view text) const noexcept {
@@ -60,29 +64,21 @@ class StringIndex {
     int32_t index = kNone;
   };
 
-  static uint64_t key_of(std::string_view text) noexcept {
+  static uint64_t key_of(std::string_view text, const HashKey& hash_key) noexcept {
+    if (text.size() > 8) return keyed_hash(text, hash_key);
+    if (text.size() >= 4) {  // two halves that may overlap, which tells as much as the bytes in a row
+      uint32_t halves[2];
+      std::memcpy(&halves[0], text.data(), 4);
+      std::memcpy(&halves[1], text.data() + text.size() - 4, 4);
+      return halves[0] | (uint64_t{halves[1]} << 32);
+    }
     uint64_t key = 0;
-    if (text.size() <= 8) {
-      if (text.size() >= 4) {  // two halves that may overlap, which tells as much as the bytes in a row
-        uint32_t halves[2];
-        std::memcpy(&halves[0], text.data(), 4);
-        std::memcpy(&halves[1], text.data() + text.size() - 4, 4);
-        return halves[0] | (uint64_t{halves[1]} << 32);
-      }
-      for (const char byte : text) key = (key << 8) | static_cast<unsigned char>(byte);
-      return key;
-    }
-    uint64_t word = 0;
-    for (size_t i = 0; i < text.size(); i += 8) {
-      const size_t from = i + 8 <= text.size() ? i : text.size() - 8;  // the last word overlaps
-      std::memcpy(&word, text.data() + from, 8);
-      key = (std::rotl(key, 29) ^ word) * 0x9e3779b97f4a7c15U;
-    }
+    for (const char byte : text) key = (key << 8) | static_cast<unsigned char>(byte);
     return key;
   }
   [[nodiscard]] size_t find_slot(const StringPool& pool, std::string_view text) const noexcept {
-    const uint64_t key = key_of(text);
-    const uint64_t mixed = (key ^ (key >> 32) ^ text.size()) * 0x9e3779b97f4a7c15U;
+    const uint64_t key = key_of(text, hash_key_);
+    const uint64_t mixed = keyed_hash(key ^ text.size(), hash_key_);
     for (size_t at = static_cast<size_t>(mixed >> shift_);; at = (at + 1) & (slots_.size() - 1)) {
       const Slot& slot = slots_[at];
       if (slot.index == kNone) return at;
@@ -93,6 +89,7 @@ class StringIndex {
 
   std::vector<Slot> slots_;
   int shift_;
+  HashKey hash_key_;
 };
 
 }  // namespace prosa

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <utility>
 
 #include "base/files.h"
@@ -33,14 +34,15 @@ void check_size(std::string_view text) {
               fmt::format("give at most {}", kMaxTextBytes));
 }
 
-std::vector<AddedToken> pick_added(const TokenizerFile& file, bool normalized) {
+/// Takes the tokens out of the file.
+AddedTokens take_added(TokenizerFile& file, bool normalized) {
   std::vector<AddedToken> picked;
-  for (const AddedToken& token : file.added) {
+  for (AddedToken& token : file.added) {
     if (token.normalized != normalized) continue;
-    picked.push_back(token);
-    if (normalized && file.nfc) picked.back().content = unicode::to_nfc(token.content);
+    picked.push_back(std::move(token));
+    if (normalized && file.nfc) picked.back().content = unicode::to_nfc(picked.back().content);
   }
-  return picked;
+  return AddedTokens(std::move(picked));
 }
 
 }  // namespace
@@ -49,18 +51,18 @@ struct Tokenizer::Impl {
   explicit Impl(TokenizerFile file)
       : tokens(std::move(file.tokens)),
         bpe(tokens, file.merges, file.byte_ids),
-        raw_added(pick_added(file, false)),
-        normalized_added(pick_added(file, true)),
         special(tokens.size()),
         control(tokens.size()),
         pretokenizer(file.pretokenizer),
         nfc(file.nfc),
-        contents_index(file.added.size()) {
-    for (const AddedToken& token : file.added) {
+        contents(std::move(file.added_texts)),
+        contents_index(file.added.size()),
+        raw_added(take_added(file, false)),
+        normalized_added(take_added(file, true)) {
+    for (const AddedToken& token : file.added) {  // their texts are gone
       if (token.special) special[static_cast<size_t>(token.id)] = true;
       if (token.control) control[static_cast<size_t>(token.id)] = true;
-      contents.add(token.content);
-      contents_index.insert(contents, static_cast<int32_t>(contents.size()) - 1);
+      contents_index.insert(contents, static_cast<int32_t>(content_ids.size()));
       content_ids.push_back(token.id);
     }
   }
@@ -110,15 +112,15 @@ struct Tokenizer::Impl {
 
   StringPool tokens;  // [vocab] bytes by id
   Bpe bpe;
-  AddedTokens raw_added;         // matched before normalization
-  AddedTokens normalized_added;  // and after it
-  std::vector<bool> special;     // [vocab]
-  std::vector<bool> control;     // [vocab]
+  std::vector<bool> special;  // [vocab]
+  std::vector<bool> control;  // [vocab]
   PreTokenizer pretokenizer;
   bool nfc;
   StringPool contents;  // [added] texts of added tokens, for token_id
   StringIndex contents_index;
   std::vector<int32_t> content_ids;  // [added]
+  AddedTokens raw_added;             // matched before normalization
+  AddedTokens normalized_added;      // and after it
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -118,22 +118,24 @@ bool is_control(const AddedToken& token) {
          std::ranges::find(kTags, text) != kTags.end();
 }
 
-std::vector<AddedToken> read_added(const json& list, const std::string& where) {
+/// Takes the texts out of the list, which may be most of the file.
+std::vector<AddedToken> read_added(json& list, const std::string& where) {
   std::vector<AddedToken> added;
   if (list.is_null()) return added;
   if (!list.is_array()) fail(where, "added_tokens", "must be an array");
+  added.reserve(list.size());
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string at = fmt::format("added_tokens[{}]", i);
-    const json& token = list[i];
+    json& token = list[i];
     if (!token.is_object()) fail(where, at, "must be an object");
     const json& id = member(token, "id");
-    const json& content = member(token, "content");
+    const auto content = token.find("content");
     if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
       fail(where, at + ".id", fmt::format("{} is not a token id", shown(id)));
     }
-    if (!content.is_string()) fail(where, at + ".content", "missing or not a string");
+    if (content == token.end() || !content->is_string()) fail(where, at + ".content", "missing or not a string");
     AddedToken out;
-    out.content = content.get<std::string>();
+    out.content = std::move(content->get_ref<std::string&>());
     if (out.content.empty() || out.content.size() > kMaxAddedBytes) {
       fail(where, at + ".content", fmt::format("must have 1 to {} bytes", kMaxAddedBytes));
     }
@@ -217,7 +219,7 @@ void place_tokens(const TokenizerJson& source, const StringIndex& spellings, con
   for (size_t i = 0; i < vocab; ++i) {
     claim(source.vocab_ids[i], i, fmt::format("model.vocab[\"{}\"]", shortened(source.vocab[i])));
   }
-  StringPool contents;
+  StringPool& contents = file.added_texts;
   StringIndex seen(file.added.size());
   for (size_t i = 0; i < file.added.size(); ++i) {
     const AddedToken& token = file.added[i];
@@ -274,7 +276,7 @@ std::vector<Merge> resolve_merges(const TokenizerJson& source, const StringIndex
 }  // namespace
 
 TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& where) {
-  const TokenizerJson source = read_tokenizer_json(text, where);
+  TokenizerJson source = read_tokenizer_json(text, where);
   if (!source.rest.is_object()) fail(where, "(top)", "must be a JSON object");
   const json& model = member(source.rest, "model");
   if (!model.is_object()) fail(where, "model", "missing or not an object");
@@ -287,7 +289,9 @@ TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& whe
   file.pretokenizer = read_pretokenizer(member(source.rest, "pre_tokenizer"), where);
   check_byte_level(source.rest, "post_processor", "processors", where);
   check_byte_level(source.rest, "decoder", "decoders", where);
-  file.added = read_added(member(source.rest, "added_tokens"), where);
+  if (const auto added = source.rest.find("added_tokens"); added != source.rest.end()) {
+    file.added = read_added(*added, where);
+  }
 
   StringIndex spellings(source.vocab.size());
   for (size_t i = 0; i < source.vocab.size(); ++i) {

@@ -44,6 +44,7 @@ struct TokenizerFile {
   std::array<int32_t, 256> byte_ids{};  // byte -> id of the token that is that byte
   std::vector<Merge> merges;
   std::vector<AddedToken> added;
+  StringPool added_texts;  // [added] their contents
   PreTokenizer pretokenizer = PreTokenizer::qwen35;
   bool nfc = false;
 };
