@@ -93,31 +93,35 @@ void ChannelSplitter::push(int32_t id, std::string_view text, std::vector<Piece>
   apply(tag, out);
 }
 
+/// The tag that `text` begins with, if it is looked for in the present channel.
+ChannelSplitter::Tag ChannelSplitter::tag_in_front(std::string_view text) const noexcept {
+  for (const Tag tag : {think_open, think_close, call_open, call_close}) {
+    if (text.starts_with(tag_texts[tag]) && matches_text(tag)) return tag;
+  }
+  return no_tag;
+}
+
 void ChannelSplitter::push_text(std::string_view text, std::vector<Piece>& out) {
   std::string buffer = std::exchange(partial_tag_, {});
   buffer += text;
   std::string_view rest = buffer;
-  while (true) {
-    Tag found = no_tag;
-    size_t at = rest.size();
-    size_t held = 0;
-    for (const Tag tag : {think_open, think_close, call_open, call_close}) {
-      if (!matches_text(tag)) continue;
-      if (const size_t place = rest.find(tag_texts[tag]); place < at) {
-        at = place;
-        found = tag;
-      }
-      held = std::max(held, begun(rest, tag_texts[tag]));
-    }
-    if (found == no_tag) {
-      emit(rest.substr(0, rest.size() - held), out);
-      partial_tag_ = rest.substr(rest.size() - held);
-      return;
+  for (size_t at = rest.find('<'); at != std::string_view::npos; at = rest.find('<', at)) {
+    const Tag tag = tag_in_front(rest.substr(at));
+    if (tag == no_tag) {
+      ++at;
+      continue;
     }
     emit(rest.substr(0, at), out);
-    rest.remove_prefix(at + tag_texts[found].size());
-    apply(found, out);
+    rest.remove_prefix(at + tag_texts[tag].size());
+    apply(tag, out);
+    at = 0;
   }
+  size_t held = 0;
+  for (const Tag tag : {think_open, think_close, call_open, call_close}) {
+    if (matches_text(tag)) held = std::max(held, begun(rest, tag_texts[tag]));
+  }
+  emit(rest.substr(0, rest.size() - held), out);
+  partial_tag_ = rest.substr(rest.size() - held);
 }
 
 /// Text of the present channel, without its margins.

@@ -85,6 +85,7 @@ class ChannelSplitter {
 
   [[nodiscard]] Tag tag_of(int32_t id) const noexcept;
   [[nodiscard]] bool matches_text(Tag tag) const noexcept;
+  [[nodiscard]] Tag tag_in_front(std::string_view text) const noexcept;
   void push_text(std::string_view text, std::vector<Piece>& out);
   void emit(std::string_view text, std::vector<Piece>& out);
   void apply(Tag tag, std::vector<Piece>& out);

@@ -61,17 +61,21 @@ std::string content_from_json(const Json* content, const std::string& where) {
   return text;
 }
 
+std::string arguments_of(const std::string& name) { return fmt::format("arguments of the call to \"{}\"", name); }
+
+void require_object(const Json& arguments, const std::string& name) {
+  if (arguments.is_object()) return;
+  reject("the arguments are not a JSON object", arguments_of(name), "Write {\"name\": value, …}.");
+}
+
 ToolCall call_from_json(const Json& json, const std::string& where) {
   const Json* inner = find(json, "function");
   const Json& function = inner != nullptr ? *inner : json;
   const Json* name = find(function, "name");
   if (name == nullptr || !name->is_string()) reject("the tool call has no function name", where);
-  ToolCall call{name->get<std::string>(), "{}"};
-  if (const Json* arguments = find(function, "arguments")) {
-    call.arguments = arguments->is_string() ? arguments->get<std::string>() : to_python_json(*arguments);
-  }
-  call.arguments = to_python_json(parse_tool_arguments(call));
-  return call;
+  const Json* arguments = find(function, "arguments");
+  const auto& called = name->get_ref<const std::string&>();
+  return {called, arguments == nullptr ? "{}" : arguments_from_json(*arguments, called)};
 }
 
 }  // namespace
@@ -82,12 +86,18 @@ Json parse_json(std::string_view text, std::string_view what) {
 }
 
 Json parse_tool_arguments(const ToolCall& call) {
-  const std::string where = fmt::format("arguments of the call to \"{}\"", call.name);
   if (python_strip(call.arguments).empty()) return Json::object();
-  Json arguments = parse_json(call.arguments, where);
+  Json arguments = parse_json(call.arguments, arguments_of(call.name));
   if (arguments.is_null()) return Json::object();
-  if (!arguments.is_object()) reject("the arguments are not a JSON object", where, "Write {\"name\": value, …}.");
+  require_object(arguments, call.name);
   return arguments;
+}
+
+std::string arguments_from_json(const Json& arguments, const std::string& name) {
+  if (arguments.is_null()) return "{}";
+  if (arguments.is_string()) return to_python_json(parse_tool_arguments({name, arguments.get<std::string>()}));
+  require_object(arguments, name);
+  return to_python_json(arguments);
 }
 
 Json parse_tool(const Tool& tool, size_t index) {

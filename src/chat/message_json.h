@@ -26,6 +26,9 @@ nlohmann::ordered_json parse_json(std::string_view text, std::string_view what);
 
 /// The arguments of a call as an object: "" and "null" are {}. Error(invalid_argument) names the call otherwise.
 nlohmann::ordered_json parse_tool_arguments(const ToolCall& call);
+/// The arguments of a call to `name` as ToolCall has them, from an object, a string that holds one, or null. Errors as
+/// above.
+std::string arguments_from_json(const nlohmann::ordered_json& arguments, const std::string& name);
 /// The tool's JSON, kept as given: {"type": "function", "function": {…}} or a bare function object {"name": …}.
 /// Error(invalid_argument) names the tool's place in the list.
 nlohmann::ordered_json parse_tool(const Tool& tool, size_t index = 0);

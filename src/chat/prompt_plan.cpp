@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "chat/message_json.h"
+#include "chat/python_text.h"
 #include "prosa/error.h"
 
 namespace prosa::chat {
@@ -36,13 +37,23 @@ void find_cuts(const Tokenizer& tokenizer, PromptPlan& plan) {
 
 bool is_system(const Message& message) { return message.role == Role::system; }
 
-/// The places in front of which a conversation can be cut.
-std::vector<size_t> turn_begins(std::span<const Message> messages) {
-  std::vector<size_t> begins;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].role == Role::user) begins.push_back(i);
+/// Something that the user says, rather than hands back what a tool said; the template needs one (template.cpp).
+bool is_query(const Message& message) {
+  const std::string_view text = python_strip(message.content);
+  return message.role == Role::user && !(text.starts_with("<tool_response>") && text.ends_with("</tool_response>"));
+}
+
+/// The places behind `begin` in front of which a conversation can be cut.
+std::vector<size_t> turns_after(std::span<const Message> messages, size_t begin) {
+  std::vector<size_t> turns;
+  size_t up_to_query = 0;
+  for (size_t i = begin + 1; i < messages.size(); ++i) {
+    if (messages[i].role != Role::user) continue;
+    turns.push_back(i);
+    if (is_query(messages[i])) up_to_query = turns.size();
   }
-  return begins;
+  turns.resize(up_to_query);
+  return turns;
 }
 
 /// Without those between a system message in front and `begin`.
@@ -133,7 +144,6 @@ PromptPlan Forgetting::plan(const Tokenizer& tokenizer, ThinkingDefault thinking
                             std::span<const Message> messages, std::span<const Tool> tools,
                             const SamplingConfig& sampling, int64_t capacity) {
   const int64_t room = std::min<int64_t>(sampling.max_tokens, capacity / 4);
-  const std::vector<size_t> begins = turn_begins(messages);
   const size_t first = !messages.empty() && is_system(messages.front()) ? 1 : 0;
   const auto planned = [&](size_t begin) {
     const std::vector<Message> kept = without_oldest(messages, begin);
@@ -147,10 +157,33 @@ PromptPlan Forgetting::plan(const Tokenizer& tokenizer, ThinkingDefault thinking
   if (!applies_to(messages)) forgotten_.clear();
   PromptPlan plan = planned(first + forgotten_.size());
   if (fits(plan, capacity - room)) return plan;
-  for (const size_t begin : begins) {
-    if (begin <= first + forgotten_.size()) continue;
-    plan = planned(begin);
-    if (fits(plan, capacity / 2)) break;
+  // Without its oldest turn a prompt is no longer than with it, so the first turn from which on all fits can be
+  // searched for: back from the newest one, twice as far at each step, then by halving. The prompts that are made for
+  // that have about the length wanted, however long the conversation is.
+  const std::vector<size_t> turns = turns_after(messages, first + forgotten_.size());
+  const auto try_turn = [&](size_t turn) {
+    PromptPlan tried = planned(turns[turn]);
+    const bool good = fits(tried, capacity / 2);
+    if (good || turn + 1 == turns.size()) plan = std::move(tried);
+    return good;
+  };
+  size_t fitting = turns.size();  // from this turn on all fits
+  size_t too_early = 0;           // and before this one nothing does, as far as is known
+  for (size_t step = 1; fitting > too_early; step *= 2) {
+    const size_t turn = fitting > step ? fitting - step : 0;
+    if (!try_turn(turn)) {
+      too_early = turn + 1;
+      break;
+    }
+    fitting = turn;
+  }
+  while (fitting > too_early) {
+    const size_t turn = too_early + (fitting - too_early) / 2;
+    if (try_turn(turn)) {
+      fitting = turn;
+    } else {
+      too_early = turn + 1;
+    }
   }
   check_fits(plan, capacity);
   forgotten_.clear();

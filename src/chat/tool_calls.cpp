@@ -3,7 +3,9 @@
 #include "chat/tool_calls.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -104,36 +106,71 @@ void add_type_of(const Json& value, Types& types) {
   if (value.is_null()) types.null = true;
 }
 
-const Json* resolve_reference(const Json& reference, const Json& root) {
-  if (!reference.is_string() || !reference.get_ref<const std::string&>().starts_with("#/")) return nullptr;
-  try {
-    const Json::json_pointer pointer(reference.get_ref<const std::string&>().substr(1));
-    return root.contains(pointer) ? &root.at(pointer) : nullptr;
-  } catch (const Json::exception&) {
-    return nullptr;  // a malformed pointer says nothing about the type
-  }
-}
+/// Collects all types a schema allows. References may form circles, and any part of a schema may be wide, so only so
+/// much is looked at for one value, and only so deep; what lies beyond says nothing about the type.
+class TypeSearch {
+ public:
+  TypeSearch(const Json& root, Types& types) : root_(root), types_(types) {}
 
-/// All types the schema allows. `budget` bounds the work: references may form circles.
-void collect_types(const Json& schema, const Json& root, int& budget, Types& types) {
-  if (!schema.is_object() || budget-- <= 0) return;
-  for (const auto& [key, value] : schema.items()) {
-    if (key == "type") {
-      add_type_name(value, types);
-      if (value.is_array()) {
-        for (const Json& name : value) add_type_name(name, types);
+  void collect(const Json& schema, int depth = 0) {
+    if (!schema.is_object() || depth > kMaxDepth) return;
+    for (const auto& [key, value] : schema.items()) {
+      if (!spend(1)) return;
+      if (key == "type") {
+        add_type_name(value, types_);
+        each_of(value, [&](const Json& name) { add_type_name(name, types_); });
+      } else if (key == "anyOf" || key == "oneOf" || key == "allOf") {
+        each_of(value, [&](const Json& option) { collect(option, depth + 1); });
+      } else if (key == "enum") {
+        each_of(value, [&](const Json& option) { add_type_of(option, types_); });
+      } else if (key == "const") {
+        add_type_of(value, types_);
+      } else if (key == "$ref") {
+        if (const Json* target = resolve(value)) collect(*target, depth + 1);
       }
-    } else if (key == "anyOf" || key == "oneOf" || key == "allOf") {
-      for (const Json& option : value) collect_types(option, root, budget, types);
-    } else if (key == "enum" && value.is_array()) {
-      for (const Json& option : value) add_type_of(option, types);
-    } else if (key == "const") {
-      add_type_of(value, types);
-    } else if (key == "$ref") {
-      if (const Json* target = resolve_reference(value, root)) collect_types(*target, root, budget, types);
     }
   }
-}
+
+ private:
+  static constexpr size_t kMaxSteps = 4096;
+  static constexpr int kMaxDepth = 64;
+
+  bool spend(size_t steps) {
+    left_ -= std::min(left_, steps);
+    return left_ > 0;
+  }
+
+  template <typename Visit>
+  void each_of(const Json& list, Visit visit) {
+    if (!list.is_array()) return;
+    for (const Json& element : list) {
+      if (!spend(1)) return;
+      visit(element);
+    }
+  }
+
+  /// "#/$defs/unit".
+  const Json* resolve(const Json& reference) {
+    if (!reference.is_string() || !reference.get_ref<const std::string&>().starts_with("#/")) return nullptr;
+    try {
+      Json::json_pointer pointer(reference.get_ref<const std::string&>().substr(1));
+      std::vector<std::string> names;
+      for (; !pointer.empty(); pointer.pop_back()) names.push_back(pointer.back());
+      const Json* at = &root_;
+      for (auto name = names.rbegin(); at != nullptr && name != names.rend(); ++name) {
+        const Json::json_pointer step = Json::json_pointer() / *name;
+        at = spend(at->size()) && at->contains(step) ? &at->at(step) : nullptr;  // an object's keys one by one
+      }
+      return at;
+    } catch (const Json::exception&) {
+      return nullptr;  // a malformed pointer says nothing about the type
+    }
+  }
+
+  const Json& root_;
+  Types& types_;
+  size_t left_ = kMaxSteps;
+};
 
 /// `text` as JSON, or as the template prints Python's constants in earlier calls.
 std::optional<Json> parse_value(std::string_view text) {
@@ -157,8 +194,7 @@ bool fits(const Json& value, const Types& types) {
 
 Json typed_value(const Json* schema, const Json& root, std::string_view text) {
   Types types;
-  int budget = 256;
-  if (schema != nullptr) collect_types(*schema, root, budget, types);
+  if (schema != nullptr) TypeSearch(root, types).collect(*schema);
   if (types.any_but_string()) {
     std::optional<Json> value = parse_value(text);
     if (value && fits(*value, types)) return *std::move(value);
@@ -178,19 +214,18 @@ Result parse_json_calls(std::string_view body) {
   try {
     const Json parsed = parse_json(body, "tool call");
     Calls calls;
-    for (const Json& entry : parsed.is_array() ? parsed : Json::array({parsed})) {
+    const std::span<const Json> entries =
+        parsed.is_array() ? std::span(parsed.get_ref<const Json::array_t&>()) : std::span(&parsed, 1);
+    for (const Json& entry : entries) {
       const auto name = entry.find("name");
       if (name == entry.end() || !name->is_string() || name->get_ref<const std::string&>().empty()) {
         return error("the call has no function name");
       }
-      ToolCall call{name->get<std::string>(), {}};
       auto arguments = entry.find("arguments");
       if (arguments == entry.end()) arguments = entry.find("parameters");
-      if (arguments != entry.end()) {
-        call.arguments = arguments->is_string() ? arguments->get<std::string>() : to_python_json(*arguments);
-      }
-      call.arguments = to_python_json(parse_tool_arguments(call));
-      calls.push_back(std::move(call));
+      const auto& called = name->get_ref<const std::string&>();
+      static const Json no_arguments;
+      calls.push_back({called, arguments_from_json(arguments == entry.end() ? no_arguments : *arguments, called)});
     }
     if (calls.empty()) return error("the block holds no call");
     return calls;
@@ -203,12 +238,23 @@ Result parse_json_calls(std::string_view body) {
 
 ToolCallParser::ToolCallParser(std::span<const Tool> tools) {
   for (size_t i = 0; i < tools.size(); ++i) {
-    const Json json = parse_tool(tools[i], i);
-    const Json& function = json.contains("function") && json["function"].is_object() ? json["function"] : json;
+    Json json = parse_tool(tools[i], i);
+    Json& function = json.contains("function") && json["function"].is_object() ? json["function"] : json;
+    const auto [place, fresh] = functions_.try_emplace(function.at("name").get<std::string>());
     const auto parameters = function.find("parameters");
-    functions_.push_back(
-        {function.at("name").get<std::string>(), parameters == function.end() ? Json::object() : *parameters});
+    if (!fresh || parameters == function.end()) continue;
+    Function& known = place->second;
+    known.parameters = std::move(*parameters);
+    const auto properties = known.parameters.find("properties");
+    if (properties == known.parameters.end() || !properties->is_object()) continue;
+    for (const auto& [name, schema] : properties->items()) known.properties.try_emplace(name, known.properties.size());
   }
+}
+
+const Json* ToolCallParser::Function::schema_of(std::string_view parameter) const {
+  const auto found = properties.find(parameter);
+  if (found == properties.end()) return nullptr;
+  return &std::next(parameters.at("properties").begin(), static_cast<std::ptrdiff_t>(found->second)).value();
 }
 
 Result ToolCallParser::parse(std::string_view body, bool cut_off) const {
@@ -221,26 +267,27 @@ Result ToolCallParser::parse(std::string_view body, bool cut_off) const {
   for (std::string_view rest = text; !rest.empty(); rest = skip_space(rest)) {
     const auto name = take_open_tag(rest, function_open);
     if (!name) return error("expected <function=NAME>");
-    const auto function =
-        std::find_if(functions_.begin(), functions_.end(), [&](const Function& f) { return f.name == *name; });
-    const Json* root = function == functions_.end() ? nullptr : &function->parameters;
-    const Json no_schema;
+    const auto function = functions_.find(*name);
+    const bool known = function != functions_.end();
+    static const Json no_schema;
+    const Json& root = known ? function->second.parameters : no_schema;
     Json arguments = Json::object();
+    // The object's own functions look at all keys for each; these do not.
+    auto& members = static_cast<std::vector<Json::object_t::value_type>&>(arguments.get_ref<Json::object_t&>());
+    KeyedMap<size_t> places;
     for (rest = skip_space(rest); rest.starts_with(parameter_open); rest = skip_space(rest)) {
       const auto key = take_open_tag(rest, parameter_open);
       if (!key) return error("expected <parameter=NAME>");
       const ValueEnd end = find_value_end(rest);
       if (end.length == npos) return error(fmt::format("the value of parameter \"{}\" never ends", *key));
-      const Json* schema = nullptr;
-      if (root != nullptr && root->is_object()) {
-        const auto properties = root->find("properties");
-        if (properties != root->end() && properties->is_object()) {
-          const auto property = properties->find(std::string(*key));
-          if (property != properties->end()) schema = &*property;
-        }
+      const Json* schema = known ? function->second.schema_of(*key) : nullptr;
+      Json value = typed_value(schema, root, without_margins(rest.substr(0, end.length)));
+      const auto [place, fresh] = places.try_emplace(std::string(*key), members.size());
+      if (fresh) {
+        members.emplace_back(*key, std::move(value));
+      } else {
+        members[place->second].second = std::move(value);
       }
-      arguments[std::string(*key)] =
-          typed_value(schema, root != nullptr ? *root : no_schema, without_margins(rest.substr(0, end.length)));
       rest.remove_prefix(end.length + end.tag);
     }
     if (rest.starts_with(function_close)) {

@@ -1,13 +1,18 @@
-// Recursion is bounded: schemas and values were read with a limit on depth (base/json.h).
+// Recursion is bounded: schemas and values were read with a limit on depth (base/json.h). Time is linear in the value,
+// whatever the schema: its lists are short, and its properties are found by hash.
 #include "tools/eval/json_schema.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "base/keyed_hash.h"
 #include "prosa/error.h"
 
 namespace prosa::eval {
@@ -17,6 +22,8 @@ using nlohmann::ordered_json;
 
 constexpr std::array<std::string_view, 7> kTypes = {"object",  "array",   "string", "number",
                                                     "integer", "boolean", "null"};
+
+constexpr size_t kMaxEnum = 4096;  // every value may be compared with all of them
 
 [[noreturn]] void refuse(const std::string& where, std::string what) {
   throw Error(ErrorCode::invalid_argument, "schema: " + std::move(what), where);
@@ -38,28 +45,79 @@ void check_type(const ordered_json& type, const std::string& where) {
   };
   if (known(type)) return;
   if (!type.is_array() || type.empty() || !std::ranges::all_of(type, known)) refuse(where, "unknown type");
+  if (type.size() > kTypes.size())
+    refuse(where, fmt::format("{} types, of which there are {}", type.size(), kTypes.size()));
 }
 
-std::string inside(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
+/// What is wrong, and where in the value. The place is put together only when something is, from the inside out.
+struct Problem {
+  std::string what;
+  std::string path = {};  // "a.b[2].c"; empty: the value itself
 
-std::string object_violation(const ordered_json& value, const ordered_json& schema, const std::string& path) {
-  if (const auto required = schema.find("required"); required != schema.end()) {
-    for (const ordered_json& name : *required) {
-      if (!value.contains(name.get<std::string>())) return inside(path, name.get<std::string>()) + ": missing";
-    }
+  Problem inside(std::string name) && {
+    if (!path.empty() && path.front() != '[') name += '.';
+    return {std::move(what), std::move(name) + path};
   }
-  const auto properties = schema.find("properties");
-  const bool others = schema.value("additionalProperties", true);
-  for (const auto& [name, child] : value.items()) {
-    if (properties != schema.end() && properties->contains(name)) {
-      const std::string problem = schema_violation(child, (*properties)[name], inside(path, name));
-      if (!problem.empty()) return problem;
-    } else if (!others) {
-      return inside(path, name) + ": not asked for";
+};
+
+class Checker {
+ public:
+  std::optional<Problem> check(const ordered_json& value, const ordered_json& schema) {
+    if (const auto type = schema.find("type"); type != schema.end()) {
+      const auto fits = [&](const ordered_json& name) { return is_type(value, name.get_ref<const std::string&>()); };
+      if (type->is_string() ? !fits(*type) : std::ranges::none_of(*type, fits)) {
+        return Problem{"not of type " + type->dump()};
+      }
     }
+    if (const auto values = schema.find("enum"); values != schema.end() && std::ranges::count(*values, value) == 0) {
+      return Problem{"none of the values allowed"};
+    }
+    if (const auto only = schema.find("const"); only != schema.end() && *only != value) {
+      return Problem{"not " + only->dump()};
+    }
+    if (value.is_object()) return check_object(value, schema);
+    const auto items = schema.find("items");
+    if (!value.is_array() || items == schema.end()) return std::nullopt;
+    for (size_t i = 0; i < value.size(); ++i) {
+      if (auto problem = check(value[i], *items)) return std::move(*problem).inside(fmt::format("[{}]", i));
+    }
+    return std::nullopt;
   }
-  return {};
-}
+
+ private:
+  std::optional<Problem> check_object(const ordered_json& value, const ordered_json& schema) {
+    if (const auto required = schema.find("required"); required != schema.end() && !required->empty()) {
+      KeyedSet there;
+      for (const auto& [name, child] : value.items()) there.insert(name);
+      for (const ordered_json& name : *required) {
+        const auto& text = name.get_ref<const std::string&>();
+        if (!there.contains(text)) return Problem{"missing", text};
+      }
+    }
+    const auto properties = schema.find("properties");
+    const bool others = schema.value("additionalProperties", true);
+    for (const auto& [name, child] : value.items()) {
+      const ordered_json* known = properties == schema.end() ? nullptr : property(*properties, name);
+      if (known == nullptr && !others) return Problem{"not asked for", name};
+      if (known == nullptr) continue;
+      if (auto problem = check(child, *known)) return std::move(*problem).inside(name);
+    }
+    return std::nullopt;
+  }
+
+  /// Null when there is none of that name.
+  const ordered_json* property(const ordered_json& properties, std::string_view name) {
+    const auto [place, fresh] = properties_.try_emplace(&properties);
+    KeyedMap<const ordered_json*>& index = place->second;
+    if (fresh) {
+      for (const auto& [each, schema] : properties.items()) index.emplace(each, &schema);
+    }
+    const auto found = index.find(name);
+    return found == index.end() ? nullptr : found->second;
+  }
+
+  std::map<const ordered_json*, KeyedMap<const ordered_json*>> properties_;  // of the schemas met
+};
 
 }  // namespace
 
@@ -80,6 +138,8 @@ void check_schema(const ordered_json& schema, const std::string& where) {
       check_schema(value, where);
     } else if (keyword == "enum") {
       if (!value.is_array() || value.empty()) refuse(where, "enum is no list");
+      if (value.size() > kMaxEnum)
+        refuse(where, fmt::format("enum has {} values, at most {} are compared", value.size(), kMaxEnum));
     } else if (keyword != "const" && keyword != "title" && keyword != "description") {
       throw Error(ErrorCode::unsupported, fmt::format("schema: the keyword '{}' is not known", keyword), where,
                   "use type, properties, required, additionalProperties, items, enum and const");
@@ -87,28 +147,10 @@ void check_schema(const ordered_json& schema, const std::string& where) {
   }
 }
 
-std::string schema_violation(const ordered_json& value, const ordered_json& schema, const std::string& path) {
-  const std::string place = path.empty() ? "the value" : path;
-  if (const auto type = schema.find("type"); type != schema.end()) {
-    const auto fits = [&](const ordered_json& name) { return is_type(value, name.get_ref<const std::string&>()); };
-    if (type->is_string() ? !fits(*type) : std::ranges::none_of(*type, fits)) {
-      return fmt::format("{}: not of type {}", place, type->dump());
-    }
-  }
-  if (const auto values = schema.find("enum"); values != schema.end() && std::ranges::count(*values, value) == 0) {
-    return place + ": none of the values allowed";
-  }
-  if (const auto only = schema.find("const"); only != schema.end() && *only != value) {
-    return fmt::format("{}: not {}", place, only->dump());
-  }
-  if (value.is_object()) return object_violation(value, schema, path);
-  const auto items = schema.find("items");
-  if (!value.is_array() || items == schema.end()) return {};
-  for (size_t i = 0; i < value.size(); ++i) {
-    std::string problem = schema_violation(value[i], *items, fmt::format("{}[{}]", path, i));
-    if (!problem.empty()) return problem;
-  }
-  return {};
+std::string schema_violation(const ordered_json& value, const ordered_json& schema) {
+  const std::optional<Problem> problem = Checker().check(value, schema);
+  if (!problem) return {};
+  return (problem->path.empty() ? "the value" : problem->path) + ": " + problem->what;
 }
 
 }  // namespace prosa::eval

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/json.h"
+#include "base/keyed_hash.h"
 #include "chat/message_json.h"
 #include "prosa/error.h"
 #include "tools/eval/corpus.h"
@@ -45,11 +46,14 @@ JsonPrompt prompt_of(const ordered_json& line, const std::string& where) {
 
 std::string key_problem(const ordered_json& value, const std::vector<std::string>& keys) {
   if (!value.is_object()) return "not an object";
+  KeyedSet there;
+  for (const auto& [key, child] : value.items()) there.insert(key);
   for (const std::string& key : keys) {
-    if (!value.contains(key)) return fmt::format("the key '{}' is missing", key);
+    if (!there.contains(key)) return fmt::format("the key '{}' is missing", key);
   }
+  const KeyedSet wanted(keys.begin(), keys.end());
   for (const auto& [key, child] : value.items()) {
-    if (std::ranges::count(keys, key) == 0) return fmt::format("the key '{}' was not asked for", key);
+    if (!wanted.contains(key)) return fmt::format("the key '{}' was not asked for", key);
   }
   return {};
 }
