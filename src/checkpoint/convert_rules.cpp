@@ -1,11 +1,8 @@
 // Patterns of module names, and the plan made of them.
 #include "checkpoint/convert_rules.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <charconv>
-#include <regex>
 
 #include "checkpoint/quantize.h"
 #include "prosa/error.h"
@@ -14,11 +11,7 @@ namespace prosa::checkpoint {
 
 namespace {
 
-constexpr size_t kMaxPatternBytes = 256;  // std::regex recurses with the length of what it reads
-constexpr size_t kMaxCopies = 16;         // of a part of an expression: ((a?){99}){99} takes seconds a name
-
-/// Without back references, and in return in polynomial time: (a*)*b would take years to find nothing.
-constexpr auto kExpressionKind = std::regex::ECMAScript | std::regex_constants::__polynomial;
+constexpr size_t kMaxShown = 100;  // bytes of a pattern in a message
 
 std::string_view module_of(std::string_view name) {
   constexpr std::string_view kWeight = ".weight";
@@ -47,65 +40,29 @@ int parse_number(std::string_view digits, std::string_view text) {
   return number;
 }
 
-/// How often the counts of an expression may copy a part of it: {1,3} and {2} give 6, as if they were nested.
-size_t count_copies(std::string_view expression) {
-  size_t copies = 1;
-  for (size_t at = expression.find('{'); at != std::string_view::npos; at = expression.find('{', at + 1)) {
-    size_t largest = 1;
-    for (size_t i = at + 1; i < expression.size() && expression[i] != '}';) {
-      size_t number = 0;
-      const auto read = std::from_chars(expression.data() + i, expression.data() + expression.size(), number);
-      if (read.ec == std::errc::result_out_of_range) return kMaxCopies + 1;
-      largest = std::max(largest, number);
-      i = std::max(i + 1, static_cast<size_t>(read.ptr - expression.data()));
-    }
-    if (largest > kMaxCopies) return largest;
-    copies *= largest;
-    if (copies > kMaxCopies) return copies;
-  }
-  return copies;
-}
-
 }  // namespace
-
-struct FormatOverride::Expression {
-  std::regex regex;
-};
 
 FormatOverride FormatOverride::parse(std::string_view text, int default_group) {
   const size_t equals = text.rfind('=');
   if (equals == std::string_view::npos || equals == 0) malformed(text, "no PATTERN=");
-  if (equals > kMaxPatternBytes) malformed(text.substr(0, 40), "the pattern is too long");
   FormatOverride result;
   result.text_ = text;
-  result.pattern_ = text.substr(0, equals);
+  const std::string_view pattern = text.substr(0, equals);
   const std::string_view format = text.substr(equals + 1);
   const size_t colon = format.find(':');
   const int bits = parse_number(format.substr(0, colon), text);
   const int group = colon == std::string_view::npos ? default_group : parse_number(format.substr(colon + 1), text);
   result.format_ = known_format(bits, group, result.text_);
-  if (result.pattern_.size() >= 2 && result.pattern_.starts_with('/') && result.pattern_.ends_with('/')) {
-    const std::string expression = result.pattern_.substr(1, result.pattern_.size() - 2);
-    if (count_copies(expression) > kMaxCopies) malformed(text, "the counts in {} multiply to more than 16");
-    try {
-      result.expression_ = std::make_shared<const Expression>(Expression{std::regex(expression, kExpressionKind)});
-    } catch (const std::regex_error& error) {
-      malformed(text, std::string("no regular expression: ") + error.what());
-    }
+  try {
+    const bool is_regex = pattern.size() >= 2 && pattern.starts_with('/') && pattern.ends_with('/');
+    result.pattern_ = is_regex ? Pattern::regex(pattern.substr(1, pattern.size() - 2)) : Pattern::glob(pattern);
+  } catch (const Error& error) {
+    malformed(text.substr(0, kMaxShown), "no pattern that prosa knows: " + error.message());
   }
   return result;
 }
 
-bool FormatOverride::matches(std::string_view name) const {
-  const std::string module(module_of(name));
-  if (expression_ != nullptr) return std::regex_search(module, expression_->regex);
-  for (size_t begin = 0;;) {
-    if (::fnmatch(pattern_.c_str(), module.c_str() + begin, 0) == 0) return true;
-    const size_t dot = module.find('.', begin);
-    if (dot == std::string::npos) return false;
-    begin = dot + 1;
-  }
-}
+bool FormatOverride::matches(std::string_view name) const { return pattern_.matches(module_of(name)); }
 
 RulePlan::RulePlan(int bits, int group_size, std::vector<FormatOverride> overrides)
     : format_(known_format(bits, group_size, "the format of the conversion")), overrides_(std::move(overrides)) {}

@@ -4,21 +4,20 @@
 // after it was made, so safe for any thread.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/pattern.h"
 #include "checkpoint/convert.h"
 
 namespace prosa::checkpoint {
 
 /// One exception: "PATTERN=BITS[:GROUP]". A pattern is a glob (`*`, `?`, `[…]`) for a module's path or for the end of
 /// one after a dot: `down_proj`, `layers.0.*`, `lm_head`. Between slashes it is a regular expression that is searched
-/// for: `/layers\.(0|23)\./`. What would take long to match is refused: back references, and counts ({1,3}) that
-/// multiply to more than 16.
+/// for: `/layers\.(0|23)\./`. base/pattern.h says what either may hold; none takes long.
 class FormatOverride {
  public:
   /// Error(invalid_argument): not of that form, bits or group unknown. Without a group, `default_group` counts.
@@ -30,10 +29,8 @@ class FormatOverride {
   [[nodiscard]] const WeightFormat& format() const noexcept { return format_; }
 
  private:
-  struct Expression;
   std::string text_;
-  std::string pattern_;
-  std::shared_ptr<const Expression> expression_;  // set for /…/
+  Pattern pattern_;
   WeightFormat format_;
 };
 
