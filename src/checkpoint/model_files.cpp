@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/keyed_hash.h"
 #include "checkpoint/json_object.h"
 #include "prosa/error.h"
 
@@ -17,7 +18,7 @@ constexpr const char* kMtpName = "mtp.safetensors";
 constexpr size_t kMaxShards = 4096;
 
 /// tensor name -> shard name, as the index states it.
-using WeightMap = std::unordered_map<std::string, std::string>;
+using WeightMap = KeyedMap<std::string>;
 
 WeightMap read_index(const fs::path& file) {
   const nlohmann::json document = read_json_object(file, size_t{64} << 20);
@@ -39,7 +40,7 @@ WeightMap read_index(const fs::path& file) {
 }
 
 void check_index(const fs::path& index_file, const WeightMap& map, const std::vector<format::SafetensorsFile>& files) {
-  std::unordered_map<std::string, const format::SafetensorsFile*> by_name;
+  KeyedMap<const format::SafetensorsFile*> by_name;
   for (const format::SafetensorsFile& file : files) by_name.emplace(file.path().filename().string(), &file);
   for (const auto& [tensor, shard] : map) {
     if (by_name.at(shard)->find(tensor) == nullptr) {

@@ -55,7 +55,7 @@ class HeaderHandler {
   explicit HeaderHandler(std::string file) : file_(std::move(file)) {}
 
   std::vector<RawEntry> tensors;
-  std::unordered_map<std::string, size_t> index;
+  KeyedMap<size_t> index;
   std::map<std::string, std::string> metadata;
 
   bool null() { return unexpected("null"); }
@@ -261,9 +261,10 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   check_layout(path, handler.tensors, bytes.size() - result.data_start_);
 
   result.metadata_ = std::move(handler.metadata);
+  result.index_ = std::move(handler.index);  // of the header's order, not yet the file's
   result.entries_.reserve(handler.tensors.size());
   for (RawEntry& raw : handler.tensors) {
-    result.index_.emplace(raw.entry.name, result.entries_.size());
+    result.index_.at(raw.entry.name) = result.entries_.size();
     result.entries_.push_back(std::move(raw.entry));
   }
   result.require_intact();
@@ -271,7 +272,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
 }
 
 const TensorEntry* SafetensorsFile::find(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
+  const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &entries_[found->second];
 }
 

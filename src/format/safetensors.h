@@ -13,9 +13,9 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "base/keyed_hash.h"
 #include "base/mmap.h"
 
 namespace prosa::format {
@@ -77,7 +77,7 @@ class SafetensorsFile {
   MappedFile file_;
   uint64_t data_start_ = 0;
   std::vector<TensorEntry> entries_;
-  std::unordered_map<std::string, size_t> index_;
+  KeyedMap<size_t> index_;
   std::map<std::string, std::string> metadata_;
 };
 

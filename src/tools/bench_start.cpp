@@ -24,6 +24,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/backend.h"
+#include "base/json.h"
 #include "cli/terminal.h"
 #include "prosa/error.h"
 #include "runtime/load.h"
@@ -91,8 +92,9 @@ class Child {
     for (int c = std::getc(output_.get()); c != EOF && c != '\n'; c = std::getc(output_.get())) {
       line += static_cast<char>(c);
     }
-    json object = json::parse(line, nullptr, false);
-    if (!object.is_object()) fail("the process that was measured ended too early");
+    if (line.empty()) fail("the process that was measured ended too early");
+    json object = parse_json(line, {"the process that was measured"});
+    if (!object.is_object()) fail("the process that was measured says something else");
     return object;
   }
 
