@@ -13,7 +13,13 @@
 // have said alone.
 //
 // Thread safety: one call at a time per Chat: a second thread gets Error(busy). cancel(), is_loaded(), info(), stats()
-// and memory_footprint() may come from any thread. A Chat that was moved from gives Error(invalid_argument).
+// and memory_footprint() may come from any thread. A Chat, Turn or ReplyStream that was moved from gives
+// Error(invalid_argument).
+//
+// Text: all of it is UTF-8. What is not (messages, tools, stop strings, transcripts) gets Error(invalid_argument), which
+// names the field and the byte, before anything is touched. A call that fails leaves the conversation as it was: the
+// next reply has the words that it would have had. So does one that a callback of the caller's ends by throwing; what
+// it throws comes back to the caller as it is.
 #pragma once
 
 #include <cstddef>
@@ -140,6 +146,7 @@ class ReplyStream {
   friend class Turn;
   struct Impl;
   explicit ReplyStream(std::unique_ptr<Impl> impl);
+  [[nodiscard]] Impl& impl() const;  // Error(invalid_argument) after a move
   std::unique_ptr<Impl> impl_;
 };
 
@@ -206,7 +213,8 @@ class Chat {
   /// The reply as a range of pieces.
   ReplyStream generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling = {},
                               const std::vector<Tool>& tools = {});
-  /// The reply through a callback; return false to end it. Returns the whole reply.
+  /// The reply through a callback; return false to end it. Returns the whole reply. What the callback throws ends the
+  /// reply there and comes back as it is.
   Reply generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
                         const std::vector<Tool>& tools, const std::function<bool(const Piece&)>& on_piece);
   Reply generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
@@ -227,7 +235,8 @@ class Chat {
 
   /// Writes `messages` and the state after them (read ahead as far as any next turn needs it) into one file, which is
   /// complete or the old one. Errors: io, bad_template, context_exceeded, not_loaded, busy (also: another holds the
-  /// file: SessionLock in session.h).
+  /// file: SessionLock in session.h); invalid_argument for messages that load_session() could not read again (JSON
+  /// nested too deep, too many bytes).
   void save_session(const std::string& path, const std::vector<Message>& messages, const SamplingConfig& sampling = {},
                     const std::vector<Tool>& tools = {});
   void save_session(const SessionLock& file, const std::vector<Message>& messages, const SamplingConfig& sampling = {},
@@ -250,7 +259,7 @@ class Chat {
   [[nodiscard]] ReplyStats stats() const;
 
   /// Tokens of `text`. By default control tokens in it are read, whoever wrote them: what users, tools and files wrote
-  /// is tokenized with ControlTokens::as_text.
+  /// is tokenized with ControlTokens::as_text. Error(invalid_argument): not UTF-8.
   [[nodiscard]] std::vector<int32_t> tokenize(std::string_view text, ControlTokens control = ControlTokens::read) const;
   /// The prompt the model would get, as text. Its tokens are those of tokenize() unless messages spell control tokens.
   [[nodiscard]] std::string render_prompt(const std::vector<Message>& messages, const SamplingConfig& sampling = {},
@@ -259,6 +268,7 @@ class Chat {
  private:
   struct Impl;
   explicit Chat(std::shared_ptr<Impl> impl);
+  static Chat load_from(const std::string& name, const LoadOptions& options);
   [[nodiscard]] Impl& impl() const;  // Error(invalid_argument) after a move
   std::shared_ptr<Impl> impl_;
 };

@@ -4,6 +4,10 @@
 // programs, and for people what happened, where, and what to do about it. A broken invariant inside prosa is not an
 // Error: it aborts with file and line (src/base/check.h).
 //
+// No function of prosa throws anything else, memory that runs out included. The one exception is what a caller's own
+// function (a callback) throws: it ends the call and comes back to the caller as it is. After either the object is
+// usable: the next call finds what it would have found without the one that failed.
+//
 // Thread safety: an Error is immutable after construction.
 #pragma once
 
@@ -29,14 +33,16 @@ enum class ErrorCode {
   busy,              // a second thread used an object that serves one at a time, or another process holds the file
   network,           // the hub can't be reached, breaks off, or answers what can't be
   access_denied,     // the hub wants a token, or refuses the one it got
-  out_of_memory,     // an allocation of the size named in the message failed
+  out_of_memory,     // memory or threads ran out; the message names the size where it is known
 };
 
 /// The code's name as it stands above, for logs and JSON.
 std::string_view to_string(ErrorCode code) noexcept;
 
 /// code(): for programs. message(): what happened. where(): the file, tensor, argument or message concerned (may be
-/// empty). remedy(): one sentence of advice (may be empty). what(): all of it in one line.
+/// empty). remedy(): one sentence of advice (may be empty). These three hold what they concern as it is, names from
+/// files and servers among it; what() is all of it in one line of at most 500 characters that is safe to print
+/// (printable_line() of prosa/text.h).
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, std::string message, std::string where = {}, std::string remedy = {});

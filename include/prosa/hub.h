@@ -33,7 +33,7 @@ struct PullOptions {
   bool text_only = false;                     // tokenizer and template without the weights
   bool verify = false;                        // hash again what the cache already has, and replace what is damaged
   const std::atomic<bool>* cancel = nullptr;  // set by any thread: Error(cancelled); what was fetched is kept
-  /// About ten times a second, on the calling thread. What it throws ends the download.
+  /// About ten times a second, on the calling thread. What it throws ends the download and reaches the caller.
   std::function<void(const DownloadProgress&)> progress = {};
 };
 

@@ -2,6 +2,7 @@
 //
 // Chat (chat.h) is the conversation on top. MODEL names are folders or hub names; "" is the embedded model. One Model
 // serves any number of Chats, Sessions and States, whose steps are computed together.
+// A Model that was moved from gives Error(invalid_argument); a State that was is empty, as a new one.
 // Thread safety: Model is a handle that may be copied and used from any threads; one call at a time on a State (a
 // second thread gets Error(busy)).
 #pragma once
@@ -46,7 +47,7 @@ struct LoadOptions {
   int64_t cache_bytes = int64_t{1} << 30;     // of that folder; what was unused for longest goes first
   double idle_unload_seconds = 0;             // Chat only: unloads (keeping states) when unused for so long; 0: never
   const std::atomic<bool>* cancel = nullptr;  // set by any thread while a model loads: Error(cancelled)
-  /// 0..1 while a large model loads, on the loading thread. What it throws ends the loading.
+  /// 0..1 while a large model loads, on the loading thread. What it throws ends the loading and reaches the caller.
   std::function<void(double fraction, std::string_view what)> progress = {};
   /// A hub name that the cache does not have is downloaded (hub.h), unless offline or HF_HUB_OFFLINE say not to.
   bool offline = false;
@@ -137,6 +138,8 @@ class Model {
   friend class Chat;
   explicit Model(std::shared_ptr<ModelCore> core);
   [[nodiscard]] ModelCore& core() const;  // Error(invalid_argument) after a move
+  Logits feed_rows(std::span<const int32_t> input_ids, State& state, std::span<const uint8_t> attention_mask,
+                   bool last_only) const;
   std::shared_ptr<ModelCore> core_;
 };
 

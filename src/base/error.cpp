@@ -1,6 +1,8 @@
 // Error: composing the one line that people read. Holds no policy about who catches it.
 #include "prosa/error.h"
 
+#include "prosa/text.h"
+
 namespace prosa {
 
 std::string_view to_string(ErrorCode code) noexcept {
@@ -29,7 +31,7 @@ namespace {
 std::string compose(const std::string& message, const std::string& where, const std::string& remedy) {
   std::string line = where.empty() ? message : where + ": " + message;
   if (!remedy.empty()) line += " (" + remedy + ")";
-  return line;
+  return printable_line(line);
 }
 }  // namespace
 

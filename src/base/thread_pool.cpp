@@ -76,7 +76,7 @@ void ThreadPool::worker_loop(int worker) {
   }
 }
 
-void ThreadPool::run(const std::function<void(int)>& job) {
+void ThreadPool::run(FunctionRef<void(int)> job) {
   if (size_ == 1) {
     job(0);
     return;

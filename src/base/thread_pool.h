@@ -7,11 +7,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <thread>
 #include <vector>
 
 #include "base/cores.h"
+#include "base/function_ref.h"
 
 namespace prosa {
 
@@ -37,9 +37,9 @@ class ThreadPool {
 
   [[nodiscard]] int size() const noexcept { return size_; }
 
-  /// Calls job(worker) on every worker and returns when all have returned. `job` must not throw.
-  /// One run at a time.
-  void run(const std::function<void(int worker)>& job);
+  /// Calls job(worker) on every worker and returns when all have returned. `job` must not throw, and so must not
+  /// allocate. One run at a time.
+  void run(FunctionRef<void(int worker)> job);
 
   /// Inside a job: waits until every worker has arrived; what each wrote before is seen by all after.
   void barrier() noexcept;
@@ -50,7 +50,7 @@ class ThreadPool {
 
   int size_;
   std::vector<std::thread> threads_;
-  const std::function<void(int)>* job_ = nullptr;
+  const FunctionRef<void(int)>* job_ = nullptr;
   alignas(64) std::atomic<uint32_t> generation_{0};  // counts runs
   alignas(64) std::atomic<uint32_t> arrived_{0};
   alignas(64) std::atomic<uint32_t> phase_{0};

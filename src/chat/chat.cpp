@@ -1,8 +1,9 @@
 // The public Chat and ReplyStream over chat::Engine and chat::ReplyRun.
 #include "prosa/chat.h"
 
-#include "base/check.h"
+#include "base/boundary.h"
 #include "base/lock_beside.h"
+#include "chat/check_text.h"
 #include "chat/engine.h"
 #include "chat/prompt_plan.h"
 #include "chat/reply_run.h"
@@ -41,7 +42,7 @@ struct ReplyStream::Impl {
 
   void advance() {
     current.reset();  // stays empty when next() throws
-    current = run->next();
+    at_boundary([&] { current = run->next(); });
   }
 
   std::unique_ptr<chat::ReplyRun> run;
@@ -54,28 +55,30 @@ ReplyStream::~ReplyStream() = default;
 ReplyStream::ReplyStream(ReplyStream&&) noexcept = default;
 ReplyStream& ReplyStream::operator=(ReplyStream&&) noexcept = default;
 
-ReplyStream::iterator ReplyStream::begin() {
+ReplyStream::Impl& ReplyStream::impl() const {
   if (!impl_) throw Error(ErrorCode::invalid_argument, "the stream was moved from", "reply stream");
-  if (!impl_->begun) {
-    impl_->begun = true;
-    impl_->advance();
+  return *impl_;
+}
+
+ReplyStream::iterator ReplyStream::begin() {
+  if (!impl().begun) {
+    impl().begun = true;
+    impl().advance();
   }
   return iterator(this);
 }
 
-const ReplyStats& ReplyStream::stats() const {
-  if (!impl_) throw Error(ErrorCode::invalid_argument, "the stream was moved from", "reply stream");
-  return impl_->run->stats();
-}
+const ReplyStats& ReplyStream::stats() const { return impl().run->stats(); }
 
 const Piece& ReplyStream::iterator::operator*() const {
-  PROSA_CHECK(!at_end());
-  return *stream_->impl_->current;
+  const std::optional<Piece>& current = stream_->impl().current;
+  if (!current) throw Error(ErrorCode::invalid_argument, "the reply has no piece here: it has ended", "reply stream");
+  return *current;
 }
 const Piece* ReplyStream::iterator::operator->() const { return &**this; }
 
 ReplyStream::iterator& ReplyStream::iterator::operator++() {
-  stream_->impl_->advance();
+  stream_->impl().advance();
   return *this;
 }
 
@@ -91,20 +94,33 @@ Chat::Impl& Chat::impl() const {
   return *impl_;
 }
 
-Chat Chat::from_pretrained(const std::string& name, const LoadOptions& options) {
-  chat::EngineOptions engine;
-  engine.chat = {options.context_policy, options.cache_dir, options.cache_bytes, options.idle_unload_seconds};
+namespace {
+
+/// `options` for a loader that looks at what cancel() sets, too.
+LoadOptions cancellable(const LoadOptions& options, const std::shared_ptr<chat::Cancellation>& cancel,
+                        const std::string& name) {
   LoadOptions load = options;
-  load.progress = [progress = options.progress, cancel = engine.cancellation, name](double fraction,
-                                                                                    std::string_view what) {
+  load.progress = [progress = options.progress, cancel, name](double fraction, std::string_view what) {
     if (cancel->requested()) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
     if (progress) progress(fraction, what);
   };
-  load.download = [download = options.download, cancel = engine.cancellation, name](const DownloadProgress& progress) {
+  load.download = [download = options.download, cancel, name](const DownloadProgress& progress) {
     if (cancel->requested()) throw Error(ErrorCode::cancelled, "loading was cancelled", name);
     if (download) download(progress);
   };
-  const auto loader = [name, load,
+  return load;
+}
+
+}  // namespace
+
+Chat Chat::from_pretrained(const std::string& name, const LoadOptions& options) {
+  return at_boundary([&] { return load_from(name, options); });
+}
+
+Chat Chat::load_from(const std::string& name, const LoadOptions& options) {
+  chat::EngineOptions engine;
+  engine.chat = {options.context_policy, options.cache_dir, options.cache_bytes, options.idle_unload_seconds};
+  const auto loader = [name, load = cancellable(options, engine.cancellation, name),
                        first = std::make_shared<std::atomic<bool>>(true)](const chat::KeptStates& kept) mutable {
     if (!first->exchange(false)) load.cancel = nullptr;  // the caller's flag need not outlive from_pretrained()
     return chat::load_all(name, load, kept);
@@ -128,45 +144,57 @@ chat::Engine::Loader loader_on(const std::shared_ptr<ModelCore>& core) {
 }  // namespace
 
 Chat::Chat(const Model& model, const ChatOptions& options) {
-  static_cast<void>(model.core());  // its error
-  chat::EngineOptions engine;
-  engine.chat = options;
-  impl_ = std::make_shared<Impl>(model.info().path, loader_on(model.core_), std::move(engine));
-  impl_->load();
+  at_boundary([&] {
+    static_cast<void>(model.core());  // its error
+    chat::EngineOptions engine;
+    engine.chat = options;
+    impl_ = std::make_shared<Impl>(model.info().path, loader_on(model.core_), std::move(engine));
+    impl_->load();
+  });
 }
 
 Chat Chat::fork() const {
-  chat::EngineOptions engine;
-  engine.chat = impl().options();
-  auto twin = std::make_shared<Impl>(impl_->name(), loader_on(impl_->loaded()->core), std::move(engine));
-  twin->begin_as(*impl_);
-  return Chat(std::move(twin));
+  return at_boundary([&] {
+    chat::EngineOptions engine;
+    engine.chat = impl().options();
+    auto twin = std::make_shared<Impl>(impl_->name(), loader_on(impl_->loaded()->core), std::move(engine));
+    twin->begin_as(*impl_);
+    return Chat(std::move(twin));
+  });
 }
 
-Model Chat::model() const { return Model(impl().loaded()->core); }
+Model Chat::model() const {
+  return at_boundary([&] { return Model(impl().loaded()->core); });
+}
 
 ReplyStream Chat::generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
                                   const std::vector<Tool>& tools) {
-  static_cast<void>(impl());  // its error
-  return ReplyStream(
-      std::make_unique<ReplyStream::Impl>(std::make_unique<chat::ReplyRun>(impl_, messages, sampling, tools)));
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_request(messages, sampling, tools);
+    return ReplyStream(
+        std::make_unique<ReplyStream::Impl>(std::make_unique<chat::ReplyRun>(impl_, messages, sampling, tools)));
+  });
 }
 
 Reply Chat::generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
                             const std::vector<Tool>& tools, const std::function<bool(const Piece&)>& on_piece) {
-  static_cast<void>(impl());  // its error
-  chat::ReplyRun run(impl_, messages, sampling, tools);
-  Reply reply;
-  while (const std::optional<Piece> piece = run.next()) {
-    switch (piece->channel) {
-      case Channel::thought: reply.thought += piece->text; break;
-      case Channel::speech: reply.text += piece->text; break;
-      case Channel::tool_call: reply.tool_calls.push_back(*piece->call); break;
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_request(messages, sampling, tools);
+    chat::ReplyRun run(impl_, messages, sampling, tools);
+    Reply reply;
+    while (const std::optional<Piece> piece = run.next()) {
+      switch (piece->channel) {
+        case Channel::thought: reply.thought += piece->text; break;
+        case Channel::speech: reply.text += piece->text; break;
+        case Channel::tool_call: reply.tool_calls.push_back(*piece->call); break;
+      }
+      if (on_piece && !call_back(on_piece, *piece)) run.stop();
     }
-    if (on_piece && !on_piece(*piece)) run.stop();
-  }
-  reply.stats = run.stats();
-  return reply;
+    reply.stats = run.stats();
+    return reply;
+  });
 }
 
 Reply Chat::generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
@@ -204,71 +232,116 @@ Turn::Impl& Turn::impl() const {
 }
 
 SyncReport Turn::hear(std::string_view transcript) {
-  impl().check_open();
-  return impl_->engine->hear(impl_->history, transcript, impl_->tools, impl_->sampling, impl_->calls++);
+  return at_boundary([&] {
+    impl().check_open();
+    chat::check_text(transcript, "transcript");
+    return impl_->engine->hear(impl_->history, transcript, impl_->tools, impl_->sampling, impl_->calls++ % 2);
+  });
 }
 
 ReplyStream Turn::commit(std::string_view transcript) {
-  impl().check_open();
-  std::vector<Message> messages = impl_->history;
-  messages.push_back({Role::user, std::string(transcript)});
-  auto run = std::make_unique<chat::ReplyRun>(impl_->engine, messages, impl_->sampling, impl_->tools);
-  impl_->committed = true;
-  return ReplyStream(std::make_unique<ReplyStream::Impl>(std::move(run)));
+  return at_boundary([&] {
+    impl().check_open();
+    chat::check_text(transcript, "transcript");
+    std::vector<Message> messages = impl_->history;
+    messages.push_back({Role::user, std::string(transcript)});
+    auto stream = std::make_unique<ReplyStream::Impl>(
+        std::make_unique<chat::ReplyRun>(impl_->engine, messages, impl_->sampling, impl_->tools));
+    impl_->committed = true;
+    return ReplyStream(std::move(stream));
+  });
 }
 
 Turn Chat::begin_turn(std::vector<Message> history, const SamplingConfig& sampling, std::vector<Tool> tools) {
-  validate(sampling);
-  static_cast<void>(impl());  // its error
-  return Turn(
-      std::make_unique<Turn::Impl>(Turn::Impl{impl_, std::move(history), sampling, std::move(tools), 0, false}));
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_request(history, sampling, tools);
+    return Turn(
+        std::make_unique<Turn::Impl>(Turn::Impl{impl_, std::move(history), sampling, std::move(tools), 0, false}));
+  });
 }
 
-std::string Chat::heard(size_t characters) { return impl().heard(characters); }
+std::string Chat::heard(size_t characters) {
+  return at_boundary([&] { return impl().heard(characters); });
+}
 
 void Chat::save_session(const std::string& path, const std::vector<Message>& messages, const SamplingConfig& sampling,
                         const std::vector<Tool>& tools) {
-  Impl& mine = impl();
-  const LockBeside lock(path, LockFor::writing);
-  mine.save_session(path, messages, sampling, tools);
+  at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_request(messages, sampling, tools);
+    const LockBeside lock(path, LockFor::writing);
+    impl_->save_session(path, messages, sampling, tools);
+  });
 }
 void Chat::save_session(const SessionLock& file, const std::vector<Message>& messages, const SamplingConfig& sampling,
                         const std::vector<Tool>& tools) {
-  impl().save_session(file.path(), messages, sampling, tools);
+  at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_request(messages, sampling, tools);
+    impl_->save_session(file.path(), messages, sampling, tools);
+  });
 }
 std::vector<Message> Chat::load_session(const std::string& path, SessionAccess access) {
-  Impl& mine = impl();
-  std::optional<LockBeside> lock;
-  if (access == SessionAccess::exclusive) lock.emplace(path, LockFor::reading);
-  return mine.load_session(path);
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    std::optional<LockBeside> lock;
+    if (access == SessionAccess::exclusive) lock.emplace(path, LockFor::reading);
+    return impl_->load_session(path);
+  });
 }
-std::vector<Message> Chat::load_session(const SessionLock& file) { return impl().load_session(file.path()); }
+std::vector<Message> Chat::load_session(const SessionLock& file) {
+  return at_boundary([&] { return impl().load_session(file.path()); });
+}
 
 void Chat::cancel() noexcept {
   if (impl_) impl_->cancel();
 }
-void Chat::reset_state() { impl().reset_state(); }
-void Chat::load() { impl().load(); }
+void Chat::reset_state() {
+  at_boundary([&] { impl().reset_state(); });
+}
+void Chat::load() {
+  at_boundary([&] { impl().load(); });
+}
 void Chat::unload(Unload states, const std::string& park_path) {
-  Impl& mine = impl();
-  std::optional<LockBeside> lock;
-  if (states == Unload::park && !park_path.empty()) lock.emplace(park_path, LockFor::writing);
-  mine.unload(states, park_path);
+  at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    std::optional<LockBeside> lock;
+    if (states == Unload::park && !park_path.empty()) lock.emplace(park_path, LockFor::writing);
+    impl_->unload(states, park_path);
+  });
 }
 bool Chat::is_loaded() const noexcept { return impl_ && impl_->is_loaded(); }
-MemoryFootprint Chat::memory_footprint() const { return impl().memory(); }
-ModelInfo Chat::info() const { return impl().info(); }
-ReplyStats Chat::stats() const { return impl().stats(); }
+MemoryFootprint Chat::memory_footprint() const {
+  return at_boundary([&] { return impl().memory(); });
+}
+ModelInfo Chat::info() const {
+  return at_boundary([&] { return impl().info(); });
+}
+ReplyStats Chat::stats() const {
+  return at_boundary([&] { return impl().stats(); });
+}
 
 std::vector<int32_t> Chat::tokenize(std::string_view text, ControlTokens control) const {
-  const auto now = impl().loaded();
-  const Tokenizer& tokenizer = now->text->tokenizer;
-  return control == ControlTokens::read ? tokenizer.encode(text) : tokenizer.encode_given(text);
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_text(text, "text");
+    const auto now = impl_->loaded();
+    const Tokenizer& tokenizer = now->text->tokenizer;
+    return control == ControlTokens::read ? tokenizer.encode(text) : tokenizer.encode_given(text);
+  });
 }
 
 std::string Chat::render_prompt(const std::vector<Message>& messages, const SamplingConfig& sampling,
                                 const std::vector<Tool>& tools) const {
-  return chat::render_prompt(impl().loaded()->text->thinking_default, messages, tools, sampling).text();
+std::vector<int32_t> Chat::tokenize(std::string_view text, ControlTokens control) const {
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_text(text, "text");
+    const auto now = impl_->loaded();
+    const Tokenizer& tokenizer = now->text->tokenizer;
+    return control == ControlTokens::read ? tokenizer.encode(text) : tokenizer.encode_given(text);
+  });
 }
 
 }  // namespace prosa

@@ -224,7 +224,7 @@ void Engine::watch_idleness(const std::stop_token& over) {
         const std::lock_guard wait(idling_);
         const BusyLease lease(busy_, "chat");
         if (is_idle_for(patience)) unload_leased(Unload::keep, {}, true);  // no reply has come and gone meanwhile
-      } catch (const Error&) {                                             // in use after all
+      } catch (const std::exception&) {  // in use after all, or no memory to say so: later
         touch();
       }
     }
@@ -271,6 +271,11 @@ void Engine::fetch_system(Loaded& loaded, const PromptPlan& plan) {
 
 void Engine::end_reply(const ReplyStats& stats, const PromptPlan& plan, LastReply last, bool prefilled) noexcept {
   try {
+    ReplyStats kept = stats;
+    {
+      const std::lock_guard lock(mutex_);
+      stats_ = std::move(kept);
+    }
     last_ = std::move(last);
     if (const auto now = held()) {
       now->session.pause();
@@ -280,8 +285,6 @@ void Engine::end_reply(const ReplyStats& stats, const PromptPlan& plan, LastRepl
   } catch (const std::exception&) {  // no memory, no disk
   }
   touch();
-  const std::lock_guard lock(mutex_);
-  stats_ = stats;
 }
 
 // ---- what can be asked at any time

@@ -5,16 +5,36 @@
 
 #include <fmt/format.h>
 
-#include "base/utf8.h"
 #include "chat/engine.h"
 #include "chat/message_json.h"
 #include "prosa/error.h"
 
 namespace prosa::chat {
+namespace {
+
+std::vector<Message> read_note(const std::string& text) { return messages_from_json(parse_json(text, "messages")); }
+
+/// Messages as a session file keeps them. Error(invalid_argument) for those that it would not give back: a call's
+/// arguments stand deeper in it than by themselves, and escapes make text longer.
+std::string session_note(std::span<const Message> messages) {
+  std::string text = to_json(messages).dump();
+  try {
+    read_note(text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::invalid_argument, std::string("a session of them could not be loaded again: ") + error.what(),
+                "messages", "save fewer, smaller or less nested ones");
+  }
+  return text;
+}
+
+}  // namespace
 
 PromptPlan Engine::plan(const Loaded& loaded, std::span<const Message> messages, std::span<const Tool> tools,
                         const SamplingConfig& sampling) {
-  return plan_with(forgetting_, loaded, messages, tools, sampling);
+  Forgetting forgetting = forgetting_;  // what fails leaves nothing behind
+  PromptPlan plan = plan_with(forgetting, loaded, messages, tools, sampling);
+  forgetting_ = std::move(forgetting);
+  return plan;
 }
 
 PromptPlan Engine::plan_with(Forgetting& forgetting, const Loaded& loaded, std::span<const Message> messages,
@@ -31,7 +51,6 @@ PromptPlan Engine::plan_with(Forgetting& forgetting, const Loaded& loaded, std::
 SyncReport Engine::hear(std::span<const Message> history, std::string_view transcript, std::span<const Tool> tools,
                         const SamplingConfig& sampling, int slot) {
   const EngineLease lease = begin_reply();
-  if (!utf8::is_valid(transcript)) throw Error(ErrorCode::invalid_argument, "is not UTF-8", "transcript");
   SyncReport report;
   try {
     read_ahead(*loaded(), history, transcript, tools, sampling, slot, report);
@@ -104,34 +123,36 @@ std::string Engine::heard(size_t characters) {
 
 void Engine::save_session(const std::string& path, std::span<const Message> messages, const SamplingConfig& sampling,
                           std::span<const Tool> tools) {
+  const std::string text = session_note(messages);  // first: what can't be loaded again touches nothing
   const EngineLease lease = begin_reply();
   const auto now = loaded();
   SyncReport report;
   read_ahead(*now, messages, {}, tools, sampling, 0, report);
-  now->session.save(path, {{"messages", to_json(messages).dump()}, {"seed", std::to_string(stats().seed)}});
+  now->session.save(path, {{"messages", text}, {"seed", std::to_string(stats().seed)}});
   touch();
 }
 
 std::vector<Message> Engine::load_session(const std::string& path) {
   const EngineLease lease = begin_reply();
   const auto now = loaded();
-  const auto notes = now->session.load(path);
-  last_ = {};
-  {
-    ReplyStats stats;
-    if (const auto seed = notes.find("seed"); seed != notes.end()) {
-      std::from_chars(seed->second.data(), seed->second.data() + seed->second.size(), stats.seed);
+  runtime::SessionFile file = now->session.read(path);
+  std::vector<Message> messages;
+  if (const auto note = file.notes.find("messages"); note != file.notes.end()) {
+    try {
+      messages = read_note(note->second);
+    } catch (const Error& error) {
+      throw Error(ErrorCode::bad_session, std::string("its messages can't be read: ") + error.what(), path);
     }
-    const std::lock_guard lock(mutex_);
-    stats_ = stats;
   }
-  const auto messages = notes.find("messages");
-  if (messages == notes.end()) return {};
-  try {
-    return messages_from_json(parse_json(messages->second, "messages"));
-  } catch (const Error& error) {
-    throw Error(ErrorCode::bad_session, std::string("its messages can't be read: ") + error.what(), path);
+  ReplyStats stats;
+  if (const auto seed = file.notes.find("seed"); seed != file.notes.end()) {
+    std::from_chars(seed->second.data(), seed->second.data() + seed->second.size(), stats.seed);
   }
+  now->session.take(std::move(file));
+  last_ = {};
+  const std::lock_guard lock(mutex_);
+  stats_ = std::move(stats);
+  return messages;
 }
 
 }  // namespace prosa::chat

@@ -2,6 +2,7 @@
 #include "chat/reply_run.h"
 
 #include <algorithm>
+#include <new>
 #include <random>
 
 #include "prosa/error.h"
@@ -159,7 +160,10 @@ int32_t ReplyRun::choose() {
 void ReplyRun::end() noexcept {
   if (ended_) return;
   ended_ = true;
-  text_.report(stats_);
+  try {
+    text_.report(stats_);
+  } catch (const std::bad_alloc&) {  // the counts are there; of what could not be read something is missing
+  }
   if (failed_) stats_.finish = FinishReason::error;
   if (stats_.decode_ms > 0) stats_.decode_tok_s = static_cast<double>(decode_steps_) * 1000 / stats_.decode_ms;
   engine_->end_reply(stats_, plan_, std::move(last_), prefilled_);

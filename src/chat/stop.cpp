@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "base/utf8.h"
+#include "chat/check_text.h"
 #include "prosa/error.h"
 
 namespace prosa::chat {
@@ -32,9 +32,7 @@ void validate_stop_strings(std::span<const std::string> stop) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("a stop string of {} bytes, at most {} allowed", stop[i].size(), kMaxBytes), where);
     }
-    if (!utf8::is_valid(stop[i])) {
-      throw Error(ErrorCode::invalid_argument, "the stop string is not valid UTF-8", where);
-    }
+    check_text(stop[i], where);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <system_error>
 
+#include "base/boundary.h"
 #include "hub/locate.h"
 #include "prosa/error.h"
 
@@ -53,12 +54,16 @@ PullReport report_cached(const HubName& name, const CachedModel& cached) {
 }  // namespace hub
 
 PullReport pull(const std::string& name, const PullOptions& options) {
-  const auto hub = hub::parse_hub_name(name);
-  if (!hub) {
-    throw Error(ErrorCode::invalid_argument, "'" + name + "' is no name of a model on the hub", {},
-                "write owner/name, owner/name:subfolder or owner/name@revision");
-  }
-  return hub::pull(*hub, hub::settings_from_environment(), options);
+  return at_boundary([&] {
+    const auto hub = hub::parse_hub_name(name);
+    if (!hub) {
+      throw Error(ErrorCode::invalid_argument, "'" + name + "' is no name of a model on the hub", {},
+                  "write owner/name, owner/name:subfolder or owner/name@revision");
+    }
+    PullOptions fetch = options;
+    fetch.progress = guarded(options.progress);
+    return hub::pull(*hub, hub::settings_from_environment(), fetch);
+  });
 }
 
 std::filesystem::path resolve_model(const std::string& name, const PullOptions& options) {

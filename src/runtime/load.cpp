@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/boundary.h"
 #include "checkpoint/checkpoint.h"
 #include "hub/resolve.h"
 #include "model/fingerprint.h"
@@ -60,14 +61,14 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
     if (options.cancel != nullptr && options.cancel->load()) {
       throw Error(ErrorCode::cancelled, "loading was cancelled", name);
     }
-    if (options.progress) options.progress(fraction, what);
+    if (options.progress) call_back(options.progress, fraction, what);
   };
   LoadedModel loaded;
   PullOptions fetch;
   fetch.revision = options.revision;
   fetch.offline = options.offline;
   fetch.cancel = options.cancel;
-  fetch.progress = options.download;
+  fetch.progress = guarded(options.download);
   loaded.folder = resolve_model(name, fetch);
   try {
     report(0, "reading weights");

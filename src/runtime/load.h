@@ -22,7 +22,7 @@ struct LoadedModel {
 };
 
 /// Reports progress in [0, 1]. Errors: those of resolve_model(), checkpoint::load_weights() and the backends;
-/// invalid_argument for options out of range.
+/// invalid_argument for options out of range. What the callbacks of `options` throw comes as a CallersException.
 LoadedModel load_model(const std::string& name, const LoadOptions& options);
 
 }  // namespace prosa

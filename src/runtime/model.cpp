@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "backend/backend.h"
+#include "base/boundary.h"
 #include "base/busy.h"
 #include "base/check.h"
 #include "prosa/error.h"
@@ -48,17 +49,19 @@ int64_t State::position() const { return impl_ ? impl_->state->position() : 0; }
 int64_t State::byte_size() const { return impl_ ? impl_->state->byte_size() : 0; }
 
 State State::copy() const {
-  State twin;
-  if (!impl_) return twin;
-  const BusyLease lease(impl_->busy, "state");
-  if (!impl_->state->valid()) {
-    throw Error(ErrorCode::invalid_argument, "a state whose last call failed cannot be copied", "state");
-  }
-  backend::Backend& backend = impl_->core->backend();
-  twin.impl_ = std::make_unique<Impl>(impl_->core, backend.new_state(impl_->state->capacity()));
-  if (position() > 0) backend.restore(*twin.impl_->state, *backend.snapshot(*impl_->state));
-  twin.impl_->count();
-  return twin;
+  return at_boundary([&] {
+    State twin;
+    if (!impl_) return twin;
+    const BusyLease lease(impl_->busy, "state");
+    if (!impl_->state->valid()) {
+      throw Error(ErrorCode::invalid_argument, "a state whose last call failed cannot be copied", "state");
+    }
+    backend::Backend& backend = impl_->core->backend();
+    twin.impl_ = std::make_unique<Impl>(impl_->core, backend.new_state(impl_->state->capacity()));
+    if (position() > 0) backend.restore(*twin.impl_->state, *backend.snapshot(*impl_->state));
+    twin.impl_->count();
+    return twin;
+  });
 }
 
 Model::Model(std::shared_ptr<ModelCore> core) : core_(std::move(core)) {}
@@ -69,13 +72,16 @@ ModelCore& Model::core() const {
 }
 
 Model Model::from_pretrained(const std::string& name, const LoadOptions& options) {
-  return Model(std::make_shared<ModelCore>(load_model(name, options)));
+  return at_boundary([&] { return Model(std::make_shared<ModelCore>(load_model(name, options))); });
 }
 
-ModelInfo Model::info() const { return core().loaded().info; }
+ModelInfo Model::info() const {
+  return at_boundary([&] { return core().loaded().info; });
+}
 
-MemoryFootprint Model::memory_footprint() const {
-  const ModelCore& all = core();
+namespace {
+
+MemoryFootprint footprint_of(const ModelCore& all) {
   const int64_t count = all.state_count;
   const int64_t bytes = all.state_bytes;
   MemoryFootprint footprint;
@@ -91,10 +97,18 @@ MemoryFootprint Model::memory_footprint() const {
   return footprint;
 }
 
+}  // namespace
+
+MemoryFootprint Model::memory_footprint() const {
+  return at_boundary([&] { return footprint_of(core()); });
+}
+
 State Model::new_state() const {
-  State state;
-  state.impl_ = std::make_unique<State::Impl>(core_, core().backend().new_state(core().loaded().context));
-  return state;
+  return at_boundary([&] {
+    State state;
+    state.impl_ = std::make_unique<State::Impl>(core_, core().backend().new_state(core().loaded().context));
+    return state;
+  });
 }
 
 namespace {
@@ -158,6 +172,11 @@ void feed(ModelCore& core, backend::State& state, std::span<const int32_t> ids, 
 
 Logits Model::forward(std::span<const int32_t> input_ids, State& state, std::span<const uint8_t> attention_mask,
                       bool last_only) const {
+  return at_boundary([&] { return feed_rows(input_ids, state, attention_mask, last_only); });
+}
+
+Logits Model::feed_rows(std::span<const int32_t> input_ids, State& state, std::span<const uint8_t> attention_mask,
+                        bool last_only) const {
   ModelCore& all = core();
   if (!state.impl_ || state.impl_->core != core_) {
     throw Error(ErrorCode::invalid_argument, state.impl_ ? "belongs to another model" : "is empty", "state",

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/boundary.h"
 #include "base/busy.h"
 #include "base/lock_beside.h"
 #include "runtime/core.h"
@@ -45,7 +46,7 @@ struct Session::Impl {
 
 Session::Session(const Model& model) {
   if (!model.core_) throw Error(ErrorCode::invalid_argument, "the model was moved from", "model");
-  impl_ = std::make_unique<Impl>(model.core_);
+  impl_ = at_boundary([&] { return std::make_unique<Impl>(model.core_); });
 }
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() = default;
@@ -58,90 +59,114 @@ Session::Impl& Session::impl() const {
 }
 
 Session Session::fork() const {
-  Impl& mine = impl();
-  const BusyLease lease = mine.lease();
-  return Session(std::make_unique<Impl>(mine));
+  return at_boundary([&] {
+    Impl& mine = impl();
+    const BusyLease lease = mine.lease();
+    return Session(std::make_unique<Impl>(mine));
+  });
 }
 
 SyncReport Session::sync(std::span<const int32_t> tokens, std::span<const int64_t> cuts,
                          const std::atomic<bool>* cancel) {
-  Impl& mine = impl();
-  const BusyLease lease = mine.lease();
-  mine.row.clear();
-  return mine.inner.sync({tokens, cuts, Cancel(cancel)});
+  return at_boundary([&] {
+    Impl& mine = impl();
+    const BusyLease lease = mine.lease();
+    mine.row.clear();
+    return mine.inner.sync({tokens, cuts, Cancel(cancel)});
+  });
 }
 
 void Session::decode(int32_t token) {
-  Impl& mine = impl();
-  const BusyLease lease = mine.lease();
-  mine.row.clear();
-  mine.inner.decode(token);
+  at_boundary([&] {
+    Impl& mine = impl();
+    const BusyLease lease = mine.lease();
+    mine.row.clear();
+    mine.inner.decode(token);
+  });
 }
 
 SyncReport Session::rewind(int64_t position) {
-  Impl& mine = impl();
-  const BusyLease lease = mine.lease();
-  mine.row.clear();
-  return mine.inner.rewind(position);
+  return at_boundary([&] {
+    Impl& mine = impl();
+    const BusyLease lease = mine.lease();
+    mine.row.clear();
+    return mine.inner.rewind(position);
+  });
 }
 
 void Session::mark() {
-  const BusyLease lease = impl().lease();
-  impl_->inner.mark();
+  at_boundary([&] {
+    const BusyLease lease = impl().lease();
+    impl_->inner.mark();
+  });
 }
 
 void Session::reset() {
-  Impl& mine = impl();
-  const BusyLease lease = mine.lease();
-  mine.row.clear();
-  mine.inner.reset();
+  at_boundary([&] {
+    Impl& mine = impl();
+    const BusyLease lease = mine.lease();
+    mine.row.clear();
+    mine.inner.reset();
+  });
 }
 
 std::span<const float> Session::logits() const {
-  Impl& mine = impl();
-  if (!mine.inner.has_logits()) return {};
-  if (mine.row.empty()) {
-    mine.row.resize(static_cast<size_t>(mine.inner.backend().config().vocab_size));
-    mine.row_bytes = static_cast<int64_t>(mine.row.size() * sizeof(float));
-    mine.inner.copy_logits(mine.row);
-  }
-  return mine.row;
+  return at_boundary([&]() -> std::span<const float> {
+    Impl& mine = impl();
+    if (!mine.inner.has_logits()) return {};
+    if (mine.row.empty()) {
+      mine.row.resize(static_cast<size_t>(mine.inner.backend().config().vocab_size));
+      mine.row_bytes = static_cast<int64_t>(mine.row.size() * sizeof(float));
+      mine.inner.copy_logits(mine.row);
+    }
+    return mine.row;
+  });
 }
 
 std::span<const int32_t> Session::tokens() const { return impl().inner.tokens(); }
 int64_t Session::position() const { return impl().inner.position(); }
 int64_t Session::capacity() const { return impl().inner.capacity(); }
 MemoryFootprint Session::memory_footprint() const {
-  MemoryFootprint footprint = impl().inner.memory();
-  footprint.scratch += impl_->row_bytes;
-  return footprint;
+  return at_boundary([&] {
+    MemoryFootprint footprint = impl().inner.memory();
+    footprint.scratch += impl_->row_bytes;
+    return footprint;
+  });
 }
 
 void Session::save(const std::string& path) const {
-  const BusyLease lease = impl().lease();
-  const LockBeside lock(path, LockFor::writing);
-  impl_->inner.save(path, {});
+  at_boundary([&] {
+    const BusyLease lease = impl().lease();
+    const LockBeside lock(path, LockFor::writing);
+    impl_->inner.save(path, {});
+  });
 }
 
 void Session::save(const SessionLock& file) const {
-  const BusyLease lease = impl().lease();
-  impl_->inner.save(file.path(), {});
+  at_boundary([&] {
+    const BusyLease lease = impl().lease();
+    impl_->inner.save(file.path(), {});
+  });
 }
 
 void Session::load(const std::string& path, SessionAccess access) {
-  Impl& mine = impl();
-  const BusyLease lease = mine.lease();
-  std::optional<LockBeside> lock;
-  if (access == SessionAccess::exclusive) lock.emplace(path, LockFor::reading);
-  mine.row.clear();
-  mine.inner.load(path);
+  at_boundary([&] {
+    Impl& mine = impl();
+    const BusyLease lease = mine.lease();
+    std::optional<LockBeside> lock;
+    if (access == SessionAccess::exclusive) lock.emplace(path, LockFor::reading);
+    mine.inner.load(path);
+    mine.row.clear();
+  });
 }
 
 void Session::load(const SessionLock& file) {
-  Impl& mine = impl();
-  const BusyLease lease = mine.lease();
-  mine.row.clear();
-  mine.inner.load(file.path());
+  at_boundary([&] {
+    Impl& mine = impl();
+    const BusyLease lease = mine.lease();
+    mine.inner.load(file.path());
+    mine.row.clear();
+  });
 }
 
 struct SessionLock::Impl {
@@ -150,7 +175,8 @@ struct SessionLock::Impl {
   LockBeside lock;
 };
 
-SessionLock::SessionLock(const std::string& path) : impl_(std::make_unique<Impl>(path)) {}
+SessionLock::SessionLock(const std::string& path)
+    : impl_(at_boundary([&] { return std::make_unique<Impl>(path); })) {}
 SessionLock::~SessionLock() = default;
 SessionLock::SessionLock(SessionLock&&) noexcept = default;
 SessionLock& SessionLock::operator=(SessionLock&&) noexcept = default;

@@ -2,6 +2,7 @@
 #include "runtime/scheduler.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -94,9 +95,13 @@ void Scheduler::finish(Item& item) {
   std::erase(waiting_, &item);
   if (Stream* const stream = item.work.stream; stream != nullptr && !item.cancelled && !item.failure) {
     stream->served_ = Clock::now();
-    stream->expected_ = true;
-    expected_.push_back(stream);
-    if (!std::exchange(stream->open_, true)) open_.push_back(stream);
+    try {
+      expected_.push_back(stream);
+      stream->expected_ = true;
+      if (!stream->open_) open_.push_back(stream);
+      stream->open_ = true;
+    } catch (const std::bad_alloc&) {  // its next token is not waited for
+    }
   }
   item.changed.notify_one();
 }

@@ -227,9 +227,13 @@ void Session::copy_logits(std::span<float> out) const {
   backend().logits(*state_, state_->rows() - 1, out);
 }
 
+/// A number for memory(): where there is no memory to find it, the last one stands.
 void Session::count_shared() {
-  const std::vector<backend::SharedBlock> mine = state_->shared();
-  shared_bytes_ = store().byte_size() - store().byte_size_without(mine);
+  try {
+    const std::vector<backend::SharedBlock> mine = state_->shared();
+    shared_bytes_ = store().byte_size() - store().byte_size_without(mine);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 MemoryFootprint Session::memory() const {
@@ -258,25 +262,31 @@ void Session::save(const std::filesystem::path& path, const std::map<std::string
   write_session_file(path, identity(), {tokens_, *snapshot, row, marks, notes});
 }
 
-std::map<std::string, std::string> Session::load(const std::filesystem::path& path) {
+SessionFile Session::read(const std::filesystem::path& path) const {
   SessionFile file = read_session_file(path, identity(), backend());
   if (static_cast<int64_t>(file.tokens.size()) > capacity()) {
     throw Error(ErrorCode::context_exceeded,
                 fmt::format("the session has {} tokens, the context holds {}", file.tokens.size(), capacity()),
                 path.string(), "load with a larger LoadOptions::context");
   }
+  return file;
+}
+
+void Session::take(SessionFile file) {
   usable_ = false;
   backend().restore(*state_, *file.snapshot);
   if (!file.logits.empty()) backend().set_row(*state_, file.logits);
   tokens_ = std::move(file.tokens);
   plain_ = false;  // the file does not say
   usable_ = true;
-  for (auto& mark : file.marks) {
-    const auto length = static_cast<size_t>(mark->position());
-    store().add(std::span(tokens_).first(length), std::move(mark), {id_, Slot::kKept, family_});
+  try {
+    for (auto& mark : file.marks) {
+      const auto length = static_cast<size_t>(mark->position());
+      store().add(std::span(tokens_).first(length), std::move(mark), {id_, Slot::kKept, family_});
+    }
+  } catch (const std::bad_alloc&) {  // only what was before costs more
   }
   count_shared();
-  return std::move(file.notes);
 }
 
 }  // namespace prosa::runtime

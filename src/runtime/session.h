@@ -88,7 +88,15 @@ class Session {
 
   /// See prosa/session.h. `notes`: what the caller wants to find again.
   void save(const std::filesystem::path& path, const std::map<std::string, std::string>& notes) const;
-  std::map<std::string, std::string> load(const std::filesystem::path& path);
+  /// A file that this session can go on from, with the notes in it: nothing is touched until take().
+  [[nodiscard]] SessionFile read(const std::filesystem::path& path) const;
+  void take(SessionFile file);
+  std::map<std::string, std::string> load(const std::filesystem::path& path) {
+    SessionFile file = read(path);
+    auto notes = std::move(file.notes);
+    take(std::move(file));
+    return notes;
+  }
 
  private:
   SyncReport rewind_for(std::span<const int32_t> tokens, bool logits);

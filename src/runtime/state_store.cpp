@@ -3,6 +3,7 @@
 #include "runtime/state_store.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/check.h"
 
@@ -114,25 +115,34 @@ bool StateStore::add(std::span<const int32_t> tokens, std::unique_ptr<const back
   if (slot.number != Slot::kKept) {
     drop_if([&](const Entry& entry) { return entry.slot.owner == slot.owner && entry.slot.number == slot.number; });
   }
-  const std::vector<backend::SharedBlock> shared = snapshot->shared();
   const int64_t all = snapshot->byte_size() + static_cast<int64_t>(tokens.size_bytes());
   if (all > budget_) return false;
+  // All memory is taken before anything is changed.
+  std::vector<backend::SharedBlock> shared = snapshot->shared();
+  auto state = std::make_shared<StoredState>(StoredState{{tokens.begin(), tokens.end()}, std::move(snapshot)});
   int64_t own = all;
   for (const backend::SharedBlock& block : shared) own -= block.bytes;
+  auto entry = std::make_unique<Entry>(Entry{std::move(state), hash, slot, tick_, own, std::move(shared)});
+  if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 1);
+  try {
+    for (const backend::SharedBlock& block : entry->blocks) blocks_.try_emplace(block.id);
+  } catch (const std::bad_alloc&) {
+    std::erase_if(blocks_, [](const auto& each) { return each.second.holders == 0; });
+    throw;
+  }
+
   bytes_ += own;
-  for (const backend::SharedBlock& block : shared) {
-    Block& held = blocks_[block.id];
+  for (const backend::SharedBlock& block : entry->blocks) {
+    Block& held = blocks_.find(block.id)->second;
     if (held.holders++ == 0) bytes_ += block.bytes;
     held.bytes = block.bytes;
   }
   while (!entries_.empty() && (bytes_ > budget_ || entries_.size() >= kMaxEntries)) drop(least_useful());
-
-  auto state = std::make_shared<StoredState>(StoredState{{tokens.begin(), tokens.end()}, std::move(snapshot)});
-  insert(std::make_unique<Entry>(Entry{std::move(state), hash, slot, tick_, own}));
+  insert(std::move(entry));
   return true;
 }
 
-/// Puts an entry into the order and the tree.
+/// Puts an entry into the order and the tree. There is room for it.
 void StateStore::insert(std::unique_ptr<Entry> entry) {
   entry->before = longest_prefix(entry->tokens(), entry->length());
   for (const auto& other : entries_) {  // those between which and their `before` it stands
@@ -174,7 +184,7 @@ void StateStore::drop(size_t index) {
     if (other->before == entry.get()) other->before = entry->before;
   }
   bytes_ -= entry->own_bytes;
-  for (const backend::SharedBlock& block : entry->state->snapshot->shared()) {
+  for (const backend::SharedBlock& block : entry->blocks) {
     const auto held = blocks_.find(block.id);
     if (--held->second.holders > 0) continue;
     bytes_ -= held->second.bytes;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/boundary.h"
 #include "prosa/error.h"
 #include "prosa/sampling.h"
 
@@ -23,7 +24,9 @@ void require(bool ok, const char* field, double value, const char* range) {
 
 }  // namespace
 
-void validate(const SamplingConfig& config) {
+namespace {
+
+void check(const SamplingConfig& config) {
   require(config.temperature >= 0 && std::isfinite(config.temperature), "temperature", config.temperature,
           "0 (greedy) or more, and finite");
   require(config.top_k >= 0, "top_k", config.top_k, "0 (all tokens) or more");
@@ -39,6 +42,12 @@ void validate(const SamplingConfig& config) {
   for (size_t i = 0; i < config.stop.size(); ++i) {  // number and length: chat/stop.h
     if (config.stop[i].empty()) reject("stop", fmt::format("empty at index {}", i), "non-empty strings");
   }
+}
+
+}  // namespace
+
+void validate(const SamplingConfig& config) {
+  at_boundary([&] { check(config); });
 }
 
 }  // namespace prosa

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "base/check.h"
 #include "prosa/error.h"
 
@@ -33,8 +35,13 @@ constexpr std::array<double, 14> kInverseFactorial = [] {
 }();
 
 /// `best`: the best candidate, or null when there is none.
-void require_finite(const Candidate* best) {
+void require_finite(const Candidate* best, const SamplingConfig& config) {
   if (best != nullptr && !std::isinf(best->logit)) return;
+  if (best != nullptr && config.repetition_penalty < 1) {  // a division by it
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("is {}, which makes a logit infinite", config.repetition_penalty),
+                "SamplingConfig.repetition_penalty", "1 is off");
+  }
   throw Error(ErrorCode::bad_checkpoint, "the model's logits are not finite, so no next token can be chosen", {},
               "the weights are damaged or do not belong to this config.json");
 }
@@ -122,7 +129,7 @@ backend::Pick Sampler::pick(std::span<const uint32_t> allowed) {
 }
 
 int32_t Sampler::choose(const backend::Candidates& answer) {
-  require_finite(answer.best.empty() ? nullptr : &answer.best.front());
+  require_finite(answer.best.empty() ? nullptr : &answer.best.front(), config_);
   if (is_greedy()) return answer.best.front().id;
   scratch_.candidates = answer.best;
   const double total = weigh(answer.best.front().logit);
@@ -147,7 +154,7 @@ int32_t Sampler::sample(std::span<float> row, std::span<const uint32_t> allowed)
   } else {
     backend::select_top_k(row, config_.top_k, candidates);
   }
-  require_finite(candidates.empty() ? nullptr : &candidates.front());
+  require_finite(candidates.empty() ? nullptr : &candidates.front(), config_);
   const Candidate best = candidates.front();
   if (is_greedy()) return best.id;
 

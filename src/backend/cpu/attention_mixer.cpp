@@ -98,11 +98,12 @@ void Forward::append_kv(const Pass& pass, const PackedAttention& weights, size_t
 // Rows that share a bundle read the cache together; a bundle never spans two segments. Where whole bundles are fewer
 // than workers, as in decode and in short turns, their spans become work of their own. A prompt's bundles are as large
 // as leaves a piece for everybody.
-Forward::AttendPlan Forward::plan_attention(const Pass& pass, bool coming) const {
+void Forward::plan_attention(const Pass& pass, bool coming) {
   const int64_t kv_heads = config_.num_key_value_heads;
   const int64_t group = config_.num_attention_heads / kv_heads;
-  AttendPlan plan;
+  AttendPlan& plan = attention_;
   plan.rows = pass.rows() * group;
+  plan.spans = 1;
   int64_t longest = 0;  // rows of a segment
   for (const PassSegment& segment : pass.segments()) {
     const int64_t reach = segment.state->position() + (coming ? segment.done : 0) + segment.count();
@@ -120,10 +121,9 @@ Forward::AttendPlan Forward::plan_attention(const Pass& pass, bool coming) const
   bundle_by(std::min(longest, kAttendRows));
   plan.apart = plan.spans > 1 && static_cast<int64_t>(plan.bundles.size()) * kv_heads < pool_.size() &&
                plan.spans * plan.rows * kv_heads <= kMaxParts;
-  if (longest == group) return plan;
+  if (longest == group) return;
   const int64_t all = plan.rows * kv_heads * (plan.apart ? plan.spans : 1);
   bundle_by(std::min(padded((all + pool_.size() - 1) / pool_.size(), 8), kAttendRows));
-  return plan;
 }
 
 void Forward::attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index) {

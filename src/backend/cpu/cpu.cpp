@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <vector>
 
 #include "backend/backend.h"
@@ -184,16 +183,11 @@ void CpuBackend::run(std::span<Segment> segments) {
       for (const PassSegment& part : passes[i].segments()) cancel(part.state);
     }
     if (i + 1 == passes.size()) break;
-    // Whoever was cancelled is in no later pass. Where nobody was, nothing is allocated any more.
-    const std::vector<PassSegment>& coming = passes[i + 1].segments();
-    for (const PassSegment& part : coming) {
+    // Whoever was cancelled is in no later pass. Nothing is allocated here: what has been fed can't be taken back.
+    for (const PassSegment& part : passes[i + 1].segments()) {
       if (part.state->valid() && part.cancel.requested()) cancel(part.state);
     }
-    const auto goes_on = [](const PassSegment& part) { return part.state->valid(); };
-    if (std::ranges::all_of(coming, goes_on)) continue;
-    std::vector<PassSegment> left;
-    std::ranges::copy_if(coming, std::back_inserter(left), goes_on);
-    passes[i + 1] = Pass(std::move(left));
+    passes[i + 1].keep_valid();
   }
   for (const Segment& segment : segments) {
     if (!segment.cancelled) static_cast<CpuState*>(segment.state)->set_rows(wanted_rows(segment));

@@ -50,6 +50,9 @@ Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& p
       work_(model, max_rows, pool.size(), activation_bits == 15 ? 2 : 1),
       items_(pool.size()),
       stages_(static_cast<size_t>(pool.size()) * kStageSpacing) {
+  // A bundle has a row at least.
+  attention_.bundles.reserve(
+      static_cast<size_t>(max_rows * (config_.num_attention_heads / config_.num_key_value_heads)));
   const int64_t half = config_.rotary_dim / 2;
   for (int64_t i = 0; i < half; ++i) {
     frequency_.push_back(
@@ -59,7 +62,15 @@ Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& p
 
 // ---- the rows of a pass
 
-Pass::Pass(std::vector<PassSegment> segments) : segments_(std::move(segments)) {
+Pass::Pass(std::vector<PassSegment> segments) : segments_(std::move(segments)) { number_rows(); }
+
+void Pass::keep_valid() {
+  if (std::erase_if(segments_, [](const PassSegment& each) { return !each.state->valid(); }) > 0) number_rows();
+}
+
+void Pass::number_rows() {
+  segment_of_.clear();
+  wanted_.clear();
   for (size_t i = 0; i < segments_.size(); ++i) {
     PassSegment& segment = segments_[i];
     segment.begin = rows();
@@ -89,7 +100,7 @@ bool Forward::run(const Pass& pass) {
   cancellable_ = pass.cancellable() ? &pass : nullptr;
   given_up_.store(false, std::memory_order_relaxed);
   stop_.store(false, std::memory_order_relaxed);
-  attention_ = plan_attention(pass, false);
+  plan_attention(pass, false);
   // Where a cancelled segment left the pass, its plan may be another than the one that reserve() saw.
   if (attention_.apart)
     attention_.apart =
@@ -115,8 +126,9 @@ bool Forward::run(const Pass& pass) {
 }
 
 void Forward::reserve(const Pass& pass) {
-  const AttendPlan plan = plan_attention(pass, true);
-  if (plan.apart) work_.parts.reserve(plan.spans, plan.rows * config_.num_key_value_heads, config_.head_dim);
+  plan_attention(pass, true);
+  if (!attention_.apart) return;
+  work_.parts.reserve(attention_.spans, attention_.rows * config_.num_key_value_heads, config_.head_dim);
 }
 
 void Forward::embed(int worker, const Pass& pass) {
@@ -204,7 +216,7 @@ void Forward::inner_columns(int worker, int64_t rows, const PackedLayer& layer) 
 void Forward::head(int worker, const Pass& pass) {
   const auto rows = static_cast<int64_t>(pass.wanted().size());
   if (rows == 0) return;
-  const FillRow fill = normed(model_.norm, pass.wanted());
+  const NormedRow fill = normed(model_.norm, pass.wanted());
   const Product product{model_.head(), pass.logits(pass.wanted().front()), config_.vocab_size};
   const InputRows& input = prepare(worker, rows, config_.hidden_size, fill, {product});
   if (pass.contiguous()) return multiply(worker, rows, input, {product});
@@ -234,19 +246,18 @@ void Forward::scattered_head(int worker, const Pass& pass, const InputRows& inpu
   }
 }
 
-Forward::FillRow Forward::normed(const AlignedBuffer<float>& weight, std::span<const int64_t> rows) {
-  return [this, &weight, rows](int64_t row, float* out) {
-    if (!rows.empty()) row = rows[static_cast<size_t>(row)];
-    kernels_.rms_norm(work_.hidden.data() + row * work_.hidden_width, weight.data(), config_.hidden_size,
-                      config_.rms_norm_eps, out);
-  };
+void Forward::NormedRow::operator()(int64_t row, float* out) const {
+  if (!rows.empty()) row = rows[static_cast<size_t>(row)];
+  const Workspace& work = forward.work_;
+  forward.kernels_.rms_norm(work.hidden.data() + row * work.hidden_width, weight.data(), forward.config_.hidden_size,
+                            forward.config_.rms_norm_eps, out);
 }
 
-void Forward::products(int worker, int64_t rows, int64_t width, const FillRow& fill, Products list) {
+void Forward::products(int worker, int64_t rows, int64_t width, FillRow fill, Products list) {
   multiply(worker, rows, prepare(worker, rows, width, fill, list), list);
 }
 
-const InputRows& Forward::prepare(int worker, int64_t rows, int64_t width, const FillRow& fill, Products list) {
+const InputRows& Forward::prepare(int worker, int64_t rows, int64_t width, FillRow fill, Products list) {
   std::array<bool, kGroupSizes.size()> wanted{};
   for (const Product& product : list) {
     if (product.weights.bits != 0) wanted[group_index(product.weights.group_size)] = true;

@@ -9,7 +9,6 @@
 
 #include <array>
 #include <atomic>
-#include <functional>
 #include <initializer_list>
 #include <span>
 #include <string_view>
@@ -20,6 +19,7 @@
 #include "backend/cpu/model.h"
 #include "backend/cpu/state.h"
 #include "backend/cpu/workspace.h"
+#include "base/function_ref.h"
 
 namespace prosa::backend::cpu {
 
@@ -57,6 +57,8 @@ struct PassSegment {
 class Pass {
  public:
   explicit Pass(std::vector<PassSegment> segments);
+  /// Leaves out the segments whose states are in pieces. Allocates nothing.
+  void keep_valid();
 
   [[nodiscard]] const std::vector<PassSegment>& segments() const { return segments_; }
   [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(segment_of_.size()); }
@@ -86,6 +88,8 @@ class Pass {
   [[nodiscard]] bool cancelled() const;
 
  private:
+  void number_rows();
+
   std::vector<PassSegment> segments_;
   std::vector<uint32_t> segment_of_;  // [rows]
   std::vector<int64_t> wanted_;
@@ -115,7 +119,7 @@ class Forward {
     int64_t ldy;
     bool add = false;
   };
-  using FillRow = std::function<void(int64_t row, float* out)>;
+  using FillRow = FunctionRef<void(int64_t row, float* out)>;  // a worker must not allocate: nobody would catch
   using Products = std::initializer_list<Product>;
 
   void embed(int worker, const Pass& pass);
@@ -164,8 +168,9 @@ class Forward {
     bool apart = false;          // each span is a piece of work
   };
   struct AttendCall;
-  /// `coming`: the tokens that come before it in this run() are not in the states yet.
-  [[nodiscard]] AttendPlan plan_attention(const Pass& pass, bool coming) const;
+  /// Into attention_, which has room for every plan. `coming`: the tokens that come before the pass in this run() are
+  /// not in the states yet.
+  void plan_attention(const Pass& pass, bool coming);
   void attend(int worker, const Pass& pass, const PackedMatrix& out_proj, size_t attention_index);
   void prepare_call(int worker, const Pass& pass, size_t attention_index, int64_t kv_head, Range query_rows,
                     AttendCall& call);
@@ -177,12 +182,20 @@ class Forward {
   [[nodiscard]] float* attended(int64_t kv_head, int64_t query_row);
 
   /// Fills an input row with the normalised residual stream of the pass' row, or of row rows[index].
-  [[nodiscard]] FillRow normed(const AlignedBuffer<float>& weight, std::span<const int64_t> rows = {});
+  struct NormedRow {
+    Forward& forward;
+    const AlignedBuffer<float>& weight;
+    std::span<const int64_t> rows = {};
+    void operator()(int64_t row, float* out) const;
+  };
+  [[nodiscard]] NormedRow normed(const AlignedBuffer<float>& weight, std::span<const int64_t> rows = {}) {
+    return {*this, weight, rows};
+  }
   /// Prepares the inputs of a stage (float32 rows and the integer planes that `products` ask for), then computes this
   /// worker's share of all rows of all products. Ends without a barrier.
-  void products(int worker, int64_t rows, int64_t width, const FillRow& fill, Products products);
+  void products(int worker, int64_t rows, int64_t width, FillRow fill, Products products);
   /// Its first half, a barrier included where workers fill rows for each other: where the inputs are.
-  const InputRows& prepare(int worker, int64_t rows, int64_t width, const FillRow& fill, Products products);
+  const InputRows& prepare(int worker, int64_t rows, int64_t width, FillRow fill, Products products);
   /// Its second half.
   void multiply(int worker, int64_t rows, const InputRows& input, Products products);
   /// The tiles of the range, counted through all products.
