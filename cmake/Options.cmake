@@ -23,8 +23,8 @@ if(PROSA_SANITIZE)
   endif()
   target_compile_options(prosa_options INTERFACE -fsanitize=${PROSA_SANITIZE} -fno-sanitize-recover=all
                                                  -fno-omit-frame-pointer)
-  if(PROSA_SANITIZE MATCHES "address")  # finds what these would; at every access they double the build
-    target_compile_options(prosa_options INTERFACE -fno-sanitize=null,object-size,pointer-overflow)
+  if(PROSA_SANITIZE MATCHES "undefined")  # what that name leaves out: numbers that no integer can hold
+    target_compile_options(prosa_options INTERFACE -fsanitize=float-cast-overflow)
   endif()
   target_link_options(prosa_options INTERFACE -fsanitize=${PROSA_SANITIZE})
 endif()
@@ -32,12 +32,12 @@ if(PROSA_BUILD_FUZZERS)  # counts the ways through the code; what links it also 
   target_compile_options(prosa_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# Code around the library, whose speed nothing depends on: what the optimizer and the checks of alignment would do with
+# Code around the library, whose speed nothing depends on: what the optimizer and the checks of every access would do with
 # the JSON and command line headers in it is half of a build.
 add_library(prosa_plain_options INTERFACE)
 target_link_libraries(prosa_plain_options INTERFACE prosa_options)
 if(PROSA_SANITIZE)
-  target_compile_options(prosa_plain_options INTERFACE -O0 -fno-sanitize=alignment)
+  target_compile_options(prosa_plain_options INTERFACE -O0 -fno-sanitize=alignment,null,object-size,pointer-overflow)
 else()
   target_compile_options(prosa_plain_options INTERFACE $<$<NOT:$<CONFIG:Debug>>:-O1>)
 endif()

@@ -253,6 +253,57 @@ TEST_F(HubPull, RetryAfterIsWaitedFor) {
   expect_pull_error(ErrorCode::network, {"4000 s"});
 }
 
+TEST_F(HubPull, WaitsBeyondAllTypes) {
+  for (const char* header :
+       {"Retry-After: 9223372036854775807", "Retry-After: 9223372036854775", "Retry-After: 99999999999999999999999",
+        "RateLimit: \"api\";r=0;t=9223372036854775807", "RateLimit: \"api\";r=0;t=99999999999999999999999"}) {
+    misbehave("/revision/", 1, [header](const ServerRequest&) {
+      ServerReply reply = HubServer::error(429);
+      reply.headers.emplace_back(header);
+      return reply;
+    });
+    SCOPED_TRACE(header);
+    expect_pull_error(ErrorCode::network, {"asks to wait", "try again later"});
+  }
+  // What makes no sense is no answer.
+  for (const char* header : {"RateLimit: \"api\";r=0;t=-9223372036854775808", "RateLimit: t=-99999999999999999999999",
+                             "RateLimit: t=", "RateLimit: t=x", "Retry-After: -1", "Retry-After: 0"}) {
+    SCOPED_TRACE(header);
+    misbehave("/revision/", 1, [header](const ServerRequest&) {
+      ServerReply reply = HubServer::error(429);
+      reply.headers.emplace_back(header);
+      return reply;
+    });
+    pull();
+    expect_whole();
+    fs::remove_all(settings.cache);
+  }
+}
+
+TEST_F(HubPull, SizesThatNoFileCanHave) {
+  for (const char* size : {"17592186044417", "9223372036854775807", "9223372036854775808", "18446744073709551615",
+                           "18446744073709551616", "-1", "1e3", "0x10", "12 "}) {
+    SCOPED_TRACE(size);
+    misbehave("/resolve/", 1000, [this, size](const ServerRequest& request) {
+      ServerReply reply = server.answer(request);
+      std::erase_if(reply.headers, [](const std::string& line) { return line.starts_with("X-Linked-Size"); });
+      reply.headers.emplace_back("X-Linked-Size: " + std::string(size) + (std::string(size) == "12 " ? "x" : ""));
+      return reply;
+    });
+    expect_pull_error(ErrorCode::network, {"announces a size"});
+  }
+  for (const uint64_t size : {uint64_t{1} << 45, uint64_t{INT64_MAX}, UINT64_MAX}) {
+    SCOPED_TRACE(size);
+    misbehave("/resolve/", 1000, [this, size](const ServerRequest& request) {
+      ServerReply reply = server.answer(request);
+      std::erase_if(reply.headers, [](const std::string& line) { return line.starts_with("X-Linked-Size"); });
+      reply.announced = size;
+      return reply;
+    });
+    expect_pull_error(ErrorCode::network, {"config.json"});
+  }
+}
+
 TEST_F(HubPull, PatienceEnds) {
   misbehave("/blob/", 1000, [](const ServerRequest&) { return HubServer::error(502); });
   expect_pull_error(ErrorCode::network, {"502", "5 tries", "model.safetensors"});

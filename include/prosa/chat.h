@@ -16,10 +16,10 @@
 // and memory_footprint() may come from any thread. A Chat, Turn or ReplyStream that was moved from gives
 // Error(invalid_argument).
 //
-// Text: all of it is UTF-8. What is not (messages, tools, stop strings, transcripts) gets Error(invalid_argument), which
-// names the field and the byte, before anything is touched. A call that fails leaves the conversation as it was: the
-// next reply has the words that it would have had. So does one that a callback of the caller's ends by throwing; what
-// it throws comes back to the caller as it is.
+// Text: all of it is UTF-8. What is not (messages, tools, stop strings, transcripts) gets Error(invalid_argument),
+// which names the field and the byte, before anything is touched. A call that fails leaves the conversation as it was:
+// the next reply has the words that it would have had. So does one that a callback of the caller's ends by throwing;
+// what it throws comes back to the caller as it is.
 #pragma once
 
 #include <cstddef>

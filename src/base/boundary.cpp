@@ -12,18 +12,11 @@
 namespace prosa {
 namespace {
 
-// Made while there is memory. Copying it takes none: the strings are short enough to lie inside it.
-const Error& out_of_memory() {
-  static const Error error(ErrorCode::out_of_memory, "out of memory");
-  return error;
-}
-[[maybe_unused]] const Error& made_early = out_of_memory();
-
 [[noreturn]] void translate() {
   try {
     throw;
   } catch (const std::bad_alloc&) {
-    throw Error(out_of_memory());
+    throw_out_of_memory();
   } catch (const std::length_error& error) {
     throw Error(ErrorCode::out_of_memory, std::string("a size beyond what memory can hold: ") + error.what());
   } catch (const std::filesystem::filesystem_error& error) {
@@ -45,7 +38,7 @@ void rethrow_as_error() {
   try {
     translate();
   } catch (const std::bad_alloc&) {  // not even for the message
-    throw Error(out_of_memory());
+    throw_out_of_memory();
   }
 }
 

@@ -21,8 +21,10 @@ struct CallersException {
   std::exception_ptr exception;
 };
 
-/// Inside a handler: the exception under way as an Error. Memory that runs out is Error(out_of_memory), and saying so
-/// needs none.
+/// Error(out_of_memory), which itself needs no memory.
+[[noreturn]] void throw_out_of_memory();
+
+/// Inside a handler: the exception under way as an Error.
 [[noreturn]] void rethrow_as_error();
 
 template <typename Work>

@@ -1,6 +1,7 @@
 // Error: composing the one line that people read. Holds no policy about who catches it.
 #include "prosa/error.h"
 
+#include "base/boundary.h"
 #include "prosa/text.h"
 
 namespace prosa {
@@ -33,7 +34,15 @@ std::string compose(const std::string& message, const std::string& where, const 
   if (!remedy.empty()) line += " (" + remedy + ")";
   return printable_line(line);
 }
+// Made while there is memory. Copying it takes none: its strings are short enough to lie inside it.
+const Error& out_of_memory() {
+  static const Error error(ErrorCode::out_of_memory, "out of memory");
+  return error;
+}
+[[maybe_unused]] const Error& made_early = out_of_memory();
 }  // namespace
+
+void throw_out_of_memory() { throw Error(out_of_memory()); }
 
 Error::Error(ErrorCode code, std::string message, std::string where, std::string remedy)
     : std::runtime_error(compose(message, where, remedy)),

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -35,7 +34,7 @@ void for_each_item(size_t items, int threads, const std::function<void(size_t wo
     std::vector<std::jthread> others;
     try {
       for (size_t worker = 1; worker < worker_count(items, threads); ++worker) others.emplace_back(run, worker);
-    } catch (const std::system_error&) {  // those that run do the work
+    } catch (const std::exception&) {  // no thread, no memory for one: those that run do the work
     }
     run(0);
   }

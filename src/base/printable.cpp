@@ -6,7 +6,9 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <new>
 
+#include "base/boundary.h"
 #include "base/utf8.h"
 #include "prosa/text.h"
 
@@ -73,11 +75,7 @@ size_t count_characters(std::string_view text) noexcept {
   return count;
 }
 
-}  // namespace
-
-std::string printable(std::string_view text) { return escaped(text, false); }
-
-std::string printable_line(std::string_view text, size_t most) {
+std::string cut_line(std::string_view text, size_t most) {
   std::string line = escaped(text, true);
   if (line.size() <= most) return line;
   const size_t count = count_characters(line);
@@ -88,7 +86,7 @@ std::string printable_line(std::string_view text, size_t most) {
   return line.replace(begin, offset_of(line, count - behind) - begin, kEllipsis);
 }
 
-std::string printable_json(std::string_view json) {
+std::string escaped_json(std::string_view json) {
   std::string out;
   out.reserve(json.size());
   for (size_t at = 0; at < json.size();) {
@@ -101,6 +99,30 @@ std::string printable_json(std::string_view json) {
     at += here.size;
   }
   return out;
+}
+
+/// The part of at_boundary() that an Error being made can use.
+template <typename Work>
+std::string in_memory(Work work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    throw_out_of_memory();
+  }
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  return in_memory([&] { return escaped(text, false); });
+}
+
+std::string printable_line(std::string_view text, size_t most) {
+  return in_memory([&] { return cut_line(text, most); });
+}
+
+std::string printable_json(std::string_view json) {
+  return in_memory([&] { return escaped_json(json); });
 }
 
 }  // namespace prosa

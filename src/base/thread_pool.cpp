@@ -53,6 +53,9 @@ ThreadPool::ThreadPool(int threads) : size_(threads) {
                 "the system started " + std::to_string(threads_.size() + 1) + " of " + std::to_string(threads) +
                     " threads: " + error.code().message(),
                 "threads", "ask for fewer, or allow the process more");
+  } catch (...) {  // no memory for one
+    stop();
+    throw;
   }
 }
 

@@ -334,13 +334,10 @@ std::vector<int32_t> Chat::tokenize(std::string_view text, ControlTokens control
 
 std::string Chat::render_prompt(const std::vector<Message>& messages, const SamplingConfig& sampling,
                                 const std::vector<Tool>& tools) const {
-std::vector<int32_t> Chat::tokenize(std::string_view text, ControlTokens control) const {
   return at_boundary([&] {
     static_cast<void>(impl());  // its error
-    chat::check_text(text, "text");
-    const auto now = impl_->loaded();
-    const Tokenizer& tokenizer = now->text->tokenizer;
-    return control == ControlTokens::read ? tokenizer.encode(text) : tokenizer.encode_given(text);
+    chat::check_request(messages, sampling, tools);
+    return chat::render_prompt(impl_->loaded()->text->thinking_default, messages, tools, sampling).text();
   });
 }
 

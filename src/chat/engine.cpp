@@ -50,6 +50,14 @@ constexpr double kShortestIdleness = 0.01;  // seconds
 constexpr double kLongestIdleness = 1e9;    // three decades: far from where the clock overflows
 
 void check(const ChatOptions& options) {
+  if (options.cache_bytes < 0) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("is {}, but must be 0 or more", options.cache_bytes),
+                "cache_bytes");
+  }
+  if (options.context_policy != ContextPolicy::error && options.context_policy != ContextPolicy::drop_oldest) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("is {}, which is none", static_cast<int>(options.context_policy)), "context_policy");
+  }
   const double seconds = options.idle_unload_seconds;
   if (seconds == 0 || (seconds >= kShortestIdleness && seconds <= kLongestIdleness)) return;
   throw Error(ErrorCode::invalid_argument,

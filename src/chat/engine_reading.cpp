@@ -21,8 +21,9 @@ std::string session_note(std::span<const Message> messages) {
   try {
     read_note(text);
   } catch (const Error& error) {
-    throw Error(ErrorCode::invalid_argument, std::string("a session of them could not be loaded again: ") + error.what(),
-                "messages", "save fewer, smaller or less nested ones");
+    throw Error(ErrorCode::invalid_argument,
+                std::string("a session of them could not be loaded again: ") + error.what(), "messages",
+                "save fewer, smaller or less nested ones");
   }
   return text;
 }

@@ -62,10 +62,9 @@ class InteractiveChat {
     const ModelInfo info = chat_.info();
     std::string name = info.path.substr(info.path.find_last_of('/') + 1);
     const std::string bits = info.bits > 0 ? fmt::format("{} bit", info.bits) : std::string("not quantized");
-    stream_output(
-        without_controls(fmt::format("{}, {}, {:.1f} M parameters, {} {} with {} thread{}. /help lists commands.\n",
-                                     name, bits, static_cast<double>(info.parameters) / 1e6, info.backend, info.isa,
-                                     info.threads, info.threads == 1 ? "" : "s")));
+    stream_output(fmt::format("{}, {}, {:.1f} M parameters, {} {} with {} thread{}. /help lists commands.\n",
+                              printable_line(name), bits, static_cast<double>(info.parameters) / 1e6, info.backend,
+                              info.isa, info.threads, info.threads == 1 ? "" : "s"));
   }
 
   /// A turn, which may span lines. False at the end of the input.
@@ -115,7 +114,7 @@ class InteractiveChat {
     } else if (command == "/stats") {
       print_stats();
     } else {
-      stream_output(without_controls(fmt::format("[no command {}: /help lists them]\n", command)));
+      stream_output(fmt::format("[no command {}: /help lists them]\n", command));
     }
     return true;
   }
@@ -221,7 +220,7 @@ class InteractiveChat {
   }
 
   static void note(const std::string& text) {
-    if (!text.empty()) stream_output(without_controls(text) + "\n");
+    if (!text.empty()) stream_output(text + "\n");
   }
 
   ChatOptions options_;

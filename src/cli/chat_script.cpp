@@ -47,7 +47,7 @@ void print_turn_json(const std::string& user, const Reply& reply) {
                                        {"prefill_ms", stats.prefill_ms},
                                        {"decode_tok_s", stats.decode_tok_s},
                                        {"finish", to_string(stats.finish)}};
-  stream_output(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  print_json(line, -1);
 }
 
 }  // namespace

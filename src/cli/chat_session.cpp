@@ -104,17 +104,16 @@ ReplyPrinter::ReplyPrinter() : terminal_(is_terminal(stdout)), color_(use_color(
 
 void ReplyPrinter::print_thought(const std::string& text) {
   if (!terminal_ || text.empty()) return;
-  if (!in_thought_) print_output(color_ ? dim : "(thinking) ");
+  if (!in_thought_) style_output(color_ ? dim : "(thinking) ");
   in_thought_ = true;
-  const std::string clean = without_controls(text);
-  if (!clean.empty()) line_open_ = clean.back() != '\n';
-  stream_output(clean);
+  line_open_ = text.back() != '\n';
+  stream_output(text);
 }
 
 void ReplyPrinter::end_thought() {
   if (!in_thought_) return;
   in_thought_ = false;
-  if (color_) print_output(plain);
+  if (color_) style_output(plain);
   print_output(line_open_ ? "\n\n" : "\n");
   line_open_ = false;
 }
@@ -126,14 +125,13 @@ void ReplyPrinter::print(const Piece& piece) {
   if (piece.channel == Channel::tool_call && piece.call) {
     text = fmt::format("{}[{}({})]\n", line_open_ ? "\n" : "", piece.call->name, piece.call->arguments);
   }
-  if (terminal_) text = without_controls(text);
   if (text.empty()) return;
   line_open_ = text.back() != '\n';
   stream_output(text);
 }
 
 void ReplyPrinter::finish() {
-  if (in_thought_ && color_) print_output(plain);
+  if (in_thought_ && color_) style_output(plain);
   in_thought_ = false;
   if (line_open_) stream_output("\n");
   line_open_ = false;
@@ -182,7 +180,7 @@ void run_once(const ChatOptions& options, const std::string& prompt) {
       });
   printer.finish();
   const std::string note = finish_note(reply.stats, options.sampling.max_tokens);
-  if (!note.empty() && is_terminal(stderr)) fmt::print(stderr, "{}\n", note);
+  if (!note.empty() && is_terminal(stderr)) tell(note);
   conversation.add_turn(prompt, reply);
   session.keep(chat, conversation);
 }

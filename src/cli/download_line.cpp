@@ -11,6 +11,7 @@
 #include <fmt/core.h>
 
 #include "cli/terminal.h"
+#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {
@@ -49,8 +50,11 @@ std::string numbers(const DownloadProgress& progress) {
 
 /// A name from a server, with its end rather than its beginning when it is too long.
 std::string short_name(std::string_view name, size_t width) {
-  std::string text = without_controls(name);
-  if (text.size() > width) text = "..." + text.substr(text.size() - width + 3);
+  std::string text = printable_line(name);
+  if (text.size() <= width) return text;
+  size_t begin = text.size() - width + 3;
+  while (begin < text.size() && (static_cast<unsigned char>(text[begin]) & 0xc0U) == 0x80) ++begin;  // whole characters
+  text = "..." + text.substr(begin);
   return text;
 }
 
@@ -70,12 +74,12 @@ void DownloadLine::clear() {
 void DownloadLine::show(const DownloadProgress& progress) {
   if (!progress.notice.empty()) {
     clear();
-    fmt::print(stderr, "prosa: {}\n", without_controls(progress.notice));
+    tell(fmt::format("prosa: {}", progress.notice));
     return;
   }
   if (progress.total_bytes == 0) return;
   if (!announced_) {
-    fmt::print(stderr, "prosa: downloading {} (Ctrl-C keeps what has come)\n", name_);
+    tell(fmt::format("prosa: downloading {} (Ctrl-C keeps what has come)", name_));
     announced_ = true;
   }
   if (terminal_) {
@@ -90,7 +94,7 @@ void DownloadLine::show_plain(const DownloadProgress& progress) {
   if (progress.file == file_ && now - last_ < kPlainInterval) return;
   file_ = progress.file;
   last_ = now;
-  fmt::print(stderr, "prosa: {}: {}\n", without_controls(progress.file), numbers(progress));
+  tell(fmt::format("prosa: {}: {}", progress.file, numbers(progress)));
 }
 
 void DownloadLine::show_bar(const DownloadProgress& progress) {

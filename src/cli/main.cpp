@@ -54,14 +54,9 @@ void occupy_standard_descriptors() {
   }
 }
 
-/// One line, whatever the message holds: control characters from file names and tensor names become '?'.
+/// One line, whatever the message holds.
 int fail(ExitCode code, std::string_view what) {
-  std::string line(what);
-  for (char& c : line) {
-    if (c == '\n') c = ' ';
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  std::fputs(("prosa: " + line + "\n").c_str(), stderr);  // where that can't be written, the exit code has to do
+  tell(fmt::format("prosa: {}", what));
   return code;
 }
 

@@ -13,6 +13,7 @@
 #include "cli/download_line.h"
 #include "cli/terminal.h"
 #include "prosa/hub.h"
+#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {
@@ -43,7 +44,7 @@ void print_json(const PullArguments& arguments, const PullReport& report, double
                                          {"received_bytes", received_bytes(report)},
                                          {"seconds", seconds},
                                          {"files", files}};
-  print_output(object.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  cli::print_json(object, 2);
 }
 
 void run(PullArguments arguments) {
@@ -55,14 +56,14 @@ void run(PullArguments arguments) {
   line.clear();
   if (arguments.json) return print_json(arguments, report, seconds);
   for (const PulledFile& file : report.files) {
-    print_output(fmt::format("{:>10}  {}{}\n", human_bytes(static_cast<double>(file.bytes)),
-                             without_controls(file.name), file.received_bytes > 0 ? "" : "  (was here)"));
+    print_output(fmt::format("{:>10}  {}{}\n", human_bytes(static_cast<double>(file.bytes)), printable_line(file.name),
+                             file.received_bytes > 0 ? "" : "  (was here)"));
   }
   if (const int64_t received = received_bytes(report); received > 0) {
     print_output(fmt::format("received {} in {:.1f} s, {}/s\n", human_bytes(static_cast<double>(received)), seconds,
                              human_bytes(static_cast<double>(received) / seconds)));
   }
-  print_output(report.folder + "\n");
+  print_output(report.folder + "\n");  // as it is: scripts read it
 }
 
 }  // namespace

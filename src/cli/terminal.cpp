@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include <fmt/core.h>
+#include <nlohmann/json.hpp>
 
 #include "prosa/error.h"
+#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {
@@ -22,8 +24,23 @@ namespace {
 
 }  // namespace
 
+void style_output(std::string_view sequence) {
+  if (std::fwrite(sequence.data(), 1, sequence.size(), stdout) != sequence.size()) output_failed();
+}
+
 void print_output(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) output_failed();
+  static const bool terminal = is_terminal(stdout);
+  if (terminal) return style_output(printable(text));
+  style_output(text);
+}
+
+void print_json(const nlohmann::ordered_json& document, int indent) {
+  using Handler = nlohmann::ordered_json::error_handler_t;
+  stream_output(printable_json(document.dump(indent, ' ', false, Handler::replace)) + "\n");
+}
+
+void tell(std::string_view line) {
+  std::fputs((printable_line(line) + "\n").c_str(), stderr);  // where that can't be written, the exit code has to do
 }
 
 void stream_output(std::string_view text) {
@@ -43,22 +60,6 @@ bool use_color() {
   if (no_color != nullptr && *no_color != '\0') return false;
   if (term != nullptr && std::string_view(term) == "dumb") return false;
   return is_terminal(stdout);
-}
-
-std::string without_controls(std::string_view text) {
-  std::string kept;
-  kept.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f) continue;
-    // U+0080..U+009F are controls too: C2 80 .. C2 9F.
-    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      ++i;
-      continue;
-    }
-    kept += text[i];
-  }
-  return kept;
 }
 
 std::string read_standard_input(size_t limit) {
@@ -107,8 +108,8 @@ void ProgressLine::show(double fraction, std::string_view what) {
   const auto now = std::chrono::steady_clock::now();
   if (!enabled_ || now - start_ < 300ms || (shown_ && now - last_ < 80ms)) return;
   constexpr std::string_view spinner = "|/-\\";
-  fmt::print(stderr, "\r\033[K{} {} {:.0f} %", spinner[static_cast<size_t>(tick_++) % spinner.size()], what,
-             std::floor(100 * fraction));
+  fmt::print(stderr, "\r\033[K{} {} {:.0f} %", spinner[static_cast<size_t>(tick_++) % spinner.size()],
+             printable_line(what), std::floor(100 * fraction));
   std::fflush(stderr);
   shown_ = true;
   last_ = now;
@@ -127,7 +128,7 @@ void ProgressNews::show(double fraction, std::string_view on_terminal, std::stri
   const auto now = std::chrono::steady_clock::now();
   if (now - told_ < kPause) return;
   told_ = now;
-  fmt::print(stderr, "{}\n", in_log);
+  tell(in_log);
 }
 
 }  // namespace prosa::cli

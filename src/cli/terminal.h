@@ -1,20 +1,28 @@
 // Standard output and what a terminal adds to it: colour, a loading line, reading all of standard input.
 //
-// Invariant: a result that could not be written is an Error(io), never lost silently.
+// All that the program prints goes through here. Names from files and servers are made printable (prosa/text.h) by
+// whoever prints them, wherever they go; what is left, the model's replies first of all, is made printable when
+// standard output is a terminal, and comes as it is into a pipe or file. Invariants: a result that could not be written
+// is an Error(io), never lost silently; a terminal gets no control character but the program's own.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace prosa::cli {
 
-/// To stdout. Error(io) when it does not take the bytes.
+/// To stdout; on a terminal printable() of it. Error(io) when it does not take the bytes.
 void print_output(std::string_view text);
+/// The program's own colours, to stdout.
+void style_output(std::string_view sequence);
+/// A document and a newline, with printable_json(). `indent` < 0: on one line.
+void print_json(const nlohmann::ordered_json& document, int indent);
 /// print_output and a flush: a reader sees the text now.
 void stream_output(std::string_view text);
 void flush_output();
@@ -23,8 +31,8 @@ bool is_terminal(std::FILE* stream);
 /// stdout is a terminal, and neither NO_COLOR nor TERM=dumb asks for plain text.
 bool use_color();
 
-/// A terminal must not obey the model: control characters other than newline and tab are dropped.
-std::string without_controls(std::string_view text);
+/// A line about the run to stderr, printable and in one piece.
+void tell(std::string_view line);
 
 /// All of stdin. Error(invalid_argument) beyond `limit` bytes.
 std::string read_standard_input(size_t limit);

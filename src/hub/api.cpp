@@ -17,6 +17,7 @@ using nlohmann::json;
 
 constexpr size_t kMaxJsonBytes = size_t{32} << 20;
 constexpr size_t kMaxFiles = 100'000;
+constexpr uint64_t kMaxFileBytes = uint64_t{1} << 44;  // far beyond any model; all files together stay countable
 constexpr const char* kNoHub = "check HF_ENDPOINT: this does not look like a model hub";
 
 [[noreturn]] void fail_answer(const HubName& name, const std::string& what) {
@@ -35,6 +36,14 @@ std::optional<uint64_t> to_number(const std::string& text) {
   const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
   if (text.empty() || read.ec != std::errc() || read.ptr != text.data() + text.size()) return std::nullopt;
   return number;
+}
+
+/// A size as a header tells it; nothing without one. Error(network) for what no file can have.
+std::optional<uint64_t> announced_size(const std::string& header, const std::string& where) {
+  if (header.empty()) return std::nullopt;
+  const std::optional<uint64_t> size = to_number(header);
+  if (size && *size <= kMaxFileBytes) return size;
+  throw Error(ErrorCode::network, fmt::format("the hub announces a size of '{}' bytes", header), where, kNoHub);
 }
 
 /// W/"abc" and "abc" are abc.
@@ -136,8 +145,9 @@ RemoteFile HubApi::file(const std::string& commit, const std::string& path) cons
     throw Error(ErrorCode::network, "the hub gives no etag that can name a file", name_.repository() + "/" + path,
                 kNoHub);
   }
-  file.size = to_number(response.header("x-linked-size"));
-  if (!file.size && !redirected) file.size = to_number(response.header("content-length"));
+  const std::string where = name_.repository() + "/" + path;
+  file.size = announced_size(response.header("x-linked-size"), where);
+  if (!file.size && !redirected) file.size = announced_size(response.header("content-length"), where);
   return file;
 }
 

@@ -15,6 +15,7 @@ namespace prosa::hub {
 namespace {
 
 constexpr int kMaxRedirects = 10;
+constexpr std::chrono::seconds kMaxAskedWait{1'000'000'000};  // decades: more does not fit into milliseconds
 
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -40,6 +41,7 @@ std::optional<std::chrono::seconds> quota_wait(const HttpResponse& response) {
   if (at == std::string::npos) return std::nullopt;
   long seconds = 0;
   const auto read = std::from_chars(text.data() + at + 2, text.data() + text.size(), seconds);
+  if (read.ec == std::errc::result_out_of_range && text[at + 2] != '-') return kMaxAskedWait;
   if (read.ec != std::errc() || seconds <= 0) return std::nullopt;
   return std::chrono::seconds(seconds);
 }
@@ -47,6 +49,7 @@ std::optional<std::chrono::seconds> quota_wait(const HttpResponse& response) {
 [[noreturn]] void fail_busy(const HttpResponse& response) {
   auto wait = response.retry_after;
   if (!wait && response.status == 429) wait = quota_wait(response);
+  if (wait) wait = std::min(*wait, kMaxAskedWait);
   throw BusyServer(
       fmt::format("the server answers {}{}", response.status, response.status == 429 ? " (too many requests)" : ""),
       wait);

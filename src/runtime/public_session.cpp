@@ -27,9 +27,11 @@ std::string_view to_string(SyncPath path) noexcept {
 }
 
 std::string SyncReport::reason() const {
-  const std::string place = fmt::format("{} at {} of {} tokens", to_string(path), reused, reused + computed);
-  if (path == SyncPath::extended) return place;
-  return fmt::format("{}; the list held before parts at {}", place, common);
+  return at_boundary([&] {
+    const std::string place = fmt::format("{} at {} of {} tokens", to_string(path), reused, reused + computed);
+    if (path == SyncPath::extended) return place;
+    return fmt::format("{}; the list held before parts at {}", place, common);
+  });
 }
 
 struct Session::Impl {

@@ -87,10 +87,10 @@ class StateStore {
     std::shared_ptr<const StoredState> state;
     uint64_t hash = 0;  // of the tokens
     Slot slot;
-    uint64_t used = 0;        // tick of the last find() or add() on whose way it lay
-    int64_t own_bytes = 0;    // without shared blocks
+    uint64_t used = 0;                              // tick of the last find() or add() on whose way it lay
+    int64_t own_bytes = 0;                          // without shared blocks
     std::vector<backend::SharedBlock> blocks = {};  // of the snapshot
-    Entry* before = nullptr;  // the longest other that its tokens begin with
+    Entry* before = nullptr;                        // the longest other that its tokens begin with
     [[nodiscard]] size_t length() const { return state->tokens.size(); }
     [[nodiscard]] bool in_slot() const { return slot.number != Slot::kKept; }
     [[nodiscard]] bool is_own(uint64_t owner, uint64_t family) const {

@@ -55,7 +55,11 @@ void run(BenchArguments arguments) {
   if (arguments.start) report.start = measure_start(arguments);
   if (arguments.threads.empty()) report.sets.push_back(measure_set(arguments, 0, report));
   for (const int threads : arguments.threads) report.sets.push_back(measure_set(arguments, threads, report));
-  cli::print_output(arguments.json ? bench_json(report).dump(2) + "\n" : bench_table(report));
+  if (arguments.json) {
+    cli::print_json(bench_json(report), 2);
+  } else {
+    cli::print_output(bench_table(report));
+  }
   if (!arguments.svg.empty()) replace_file(arguments.svg, bench_svg(report));
 }
 

@@ -16,6 +16,7 @@
 
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
+#include "cli/terminal.h"
 #include "sampling/sampler.h"
 #include "tools/ceilings.h"
 
@@ -125,7 +126,7 @@ class Runner {
 
  private:
   std::unique_ptr<backend::Snapshot> snapshot_at(int64_t depth) {
-    fmt::print(stderr, "feeding {} tokens\n", depth);
+    cli::tell(fmt::format("feeding {} tokens", depth));
     backend::State& state = *states_.front();
     backend_.reset(state);
     const auto ids = some_tokens(depth, vocab_);
@@ -202,7 +203,7 @@ BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& 
 
   BenchSet set;
   set.threads = backend->description().threads;
-  fmt::print(stderr, "measuring this machine with {} threads\n", set.threads);
+  cli::tell(fmt::format("measuring this machine with {} threads", set.threads));
   ReadMeter meter(set.threads);
   std::chrono::steady_clock::duration reading{};
   const auto read = [&] {
@@ -221,7 +222,7 @@ BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& 
   }
   for (int round = 0; round <= arguments.repeat; ++round) {  // the first is not counted
     for (BenchRun& run : set.runs) {
-      fmt::print(stderr, "{}, {} of {}\n", case_name(run.what), round, arguments.repeat);
+      cli::tell(fmt::format("{}, {} of {}", case_name(run.what), round, arguments.repeat));
       const double seconds = runner.repeat(run.what, round > 0 ? &run.stages : nullptr);
       if (round > 0) run.seconds.push_back(seconds);
       if (round > 0) read();

@@ -143,7 +143,7 @@ BenchStart measure_start(const BenchArguments& arguments) {
   std::vector<Try> tries;
   BenchStart start;
   for (int i = 0; i <= kStarts; ++i) {  // the first brings the files into the page cache and is not counted
-    fmt::print(stderr, "start, {} of {}\n", i, kStarts);
+    cli::tell(fmt::format("start, {} of {}", i, kStarts));
     const auto words = child_words(arguments, "token");
     const auto begin = Clock::now();
     Child child(words);
@@ -162,7 +162,7 @@ BenchStart measure_start(const BenchArguments& arguments) {
   start.after_load = to_memory(middle["after_load"]);
   start.after_token = to_memory(middle["after_token"]);
 
-  fmt::print(stderr, "memory with {} tokens\n", kContext);
+  cli::tell(fmt::format("memory with {} tokens", kContext));
   Child child(child_words(arguments, "context"));
   (void)child.read_object();
   const json filled = child.read_object();

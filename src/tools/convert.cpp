@@ -20,6 +20,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "prosa/text.h"
 #include "tools/commands.h"
 #include "tools/convert_method.h"
 #include "tools/find_model.h"
@@ -83,7 +84,7 @@ void show_progress(cli::ProgressNews& news, const checkpoint::ConvertProgress& p
   const auto filled = static_cast<size_t>(fraction * kWidth);
   news.show(fraction,
             fmt::format("[{:#<{}}{:.<{}}] {} of {}, {}", "", filled, "", kWidth - filled, cli::human_bytes(done), total,
-                        cli::without_controls(progress.tensor)),
+                        printable_line(progress.tensor)),
             fmt::format("converting: {:.0f} %, {} of {}", 100 * fraction, cli::human_bytes(done), total));
 }
 
@@ -107,7 +108,7 @@ void print_json(const QuantizationReport& report, bool dry_run) {
                                {"bits_per_weight", report.bits_per_weight()},
                                {"kinds", std::move(kinds)},
                                {"notes", std::move(notes)}};
-  cli::print_output(result.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  cli::print_json(result, 2);
 }
 
 void print_row(const std::string& kind, const KindSum& sum) {
@@ -122,10 +123,9 @@ void print_text(const QuantizationReport& report, bool dry_run) {
   for (const auto& [kind, sum] : sums) print_row(kind, sum);
   print_row("all", sum_all(sums));
   for (const TensorReport& tensor : report.tensors) {
-    if (!tensor.note.empty())
-      cli::print_output(fmt::format("{}: {}\n", cli::without_controls(tensor.name), tensor.note));
+    if (!tensor.note.empty()) cli::print_output(fmt::format("{}: {}\n", printable_line(tensor.name), tensor.note));
   }
-  if (!dry_run) cli::print_output(fmt::format("written to {}\n", cli::without_controls(report.folder.string())));
+  if (!dry_run) cli::print_output(fmt::format("written to {}\n", printable_line(report.folder.string())));
 }
 
 void run(ConvertArguments& arguments) {

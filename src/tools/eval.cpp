@@ -74,7 +74,7 @@ class EvalProgress {
     line_.show(fraction, what);
     const auto now = Clock::now();
     if (cli::is_terminal(stderr) || now - last_ < std::chrono::seconds(10)) return;
-    fmt::print(stderr, "{} {:.0f} %\n", what, 100 * fraction);
+    cli::tell(fmt::format("{} {:.0f} %", what, 100 * fraction));
     last_ = now;
   }
 
@@ -154,7 +154,7 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
   std::unique_ptr<eval::LogitSink> save;
   if (!arguments.save_logits.empty()) {
     const int64_t bytes = eval::logits_file_bytes(plan.scored, model.info.vocab_size);
-    fmt::print(stderr, "{} will hold {}\n", arguments.save_logits, cli::human_bytes(static_cast<double>(bytes)));
+    cli::tell(fmt::format("{} will hold {}", arguments.save_logits, cli::human_bytes(static_cast<double>(bytes))));
     save = eval::make_logits_writer(arguments.save_logits, display_name(arguments.model));
     options.save = save.get();
   }
@@ -201,9 +201,11 @@ void run(const EvalArguments& arguments) {
   if (!arguments.prompts.empty()) prompts = eval::read_json_prompts(arguments.prompts);
   if (!arguments.text.empty()) outcome.text = evaluate_text(arguments, outcome);
   if (!arguments.prompts.empty()) outcome.answers = evaluate_prompts(arguments, prompts, outcome);
-  cli::print_output(
-      arguments.json ? eval_json(outcome).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"
-                     : eval_table(outcome, arguments.verbose));
+  if (arguments.json) {
+    cli::print_json(eval_json(outcome), 2);
+  } else {
+    cli::print_output(eval_table(outcome, arguments.verbose));
+  }
   if (!arguments.svg.empty()) replace_file(arguments.svg, eval_svg(outcome));
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/terminal.h"
+#include "prosa/text.h"
 #include "tools/eval.h"
 
 namespace prosa::tools {
@@ -93,7 +94,7 @@ ordered_json answers_json(const EvalOutcome& outcome) {
 class Table {
  public:
   void line(std::string_view label, const std::string& content) {
-    text_ += fmt::format("{:<13}{}\n", label, cli::without_controls(content));
+    text_ += fmt::format("{:<13}{}\n", label, printable(content));
   }
   [[nodiscard]] std::string text() const { return text_; }
 

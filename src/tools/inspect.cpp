@@ -20,6 +20,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "model/for_each_matrix.h"
+#include "prosa/text.h"
 #include "tools/commands.h"
 #include "tools/find_model.h"
 #include "tools/inspect_formats.h"
@@ -165,7 +166,7 @@ void print_json(const Report& report, bool with_tensors) {
     }
     result["tensors"] = std::move(list);
   }
-  cli::print_output(result.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  cli::print_json(result, 2);
 }
 
 void print_line(const char* label, const std::string& text) {
@@ -183,7 +184,7 @@ void print_tallies(const char* label, const std::map<std::string, Tally>& tallie
 void print_architecture(const Report& report) {
   const ModelConfig& config = report.weights->config;
   const auto attention = std::ranges::count(config.layer_types, LayerType::full_attention);
-  print_line("folder", cli::without_controls(report.folder));
+  print_line("folder", printable_line(report.folder));
   print_line("layers",
              fmt::format("{}: {} Gated DeltaNet ({} key and {} value heads of {}), {} gated attention ({} query and "
                          "{} KV heads of {})",
@@ -209,7 +210,7 @@ void print_memory(const Report& report) {
 void print_tensor(const char* label, const TensorLine& tensor) {
   print_line(label,
              fmt::format("{:>10}  {:<5}{:<18}{:<8}{}", cli::human_bytes(static_cast<double>(tensor.bytes)), tensor.type,
-                         format::shape_string(tensor.shape), tensor.role, cli::without_controls(tensor.name)));
+                         format::shape_string(tensor.shape), tensor.role, printable_line(tensor.name)));
 }
 
 void print_biggest(const Contents& contents) {

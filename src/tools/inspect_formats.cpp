@@ -1,5 +1,6 @@
 // Kinds, exceptions, what a conversion reported, what a comparison found.
 #include "tools/inspect_formats.h"
+#include "prosa/text.h"
 
 #include <algorithm>
 #include <cmath>
@@ -72,7 +73,7 @@ void print_exceptions(const std::vector<TensorListing>& exceptions, bool all) {
   for (size_t i = 0; i < exceptions.size(); ++i) {
     if (!all && i == kShown) return print_line("", fmt::format("and {} more (--tensors)", exceptions.size() - i));
     print_line(std::exchange(label, ""),
-               fmt::format("{:<18}{}", format_name(exceptions[i]), cli::without_controls(exceptions[i].name)));
+               fmt::format("{:<18}{}", format_name(exceptions[i]), printable_line(exceptions[i].name)));
   }
 }
 
@@ -95,17 +96,17 @@ void print_errors(const char* title, const KindSums& kinds, std::vector<Moved> t
   for (const Moved& tensor : tensors) {
     if (tensor.error <= 0) break;
     print_line(std::exchange(label, ""),
-               fmt::format("{:>8.3f} %  {}", 100 * tensor.error, cli::without_controls(tensor.name)));
+               fmt::format("{:>8.3f} %  {}", 100 * tensor.error, printable_line(tensor.name)));
   }
 }
 
 void print_conversion(const QuantizationReport& conversion, bool all) {
   print_line("converted", fmt::format("method {}, {:.3f} bits a weight in the matrices",
-                                      cli::without_controls(conversion.method), conversion.bits_per_weight()));
+                                      printable_line(conversion.method), conversion.bits_per_weight()));
   std::vector<Moved> tensors;
   for (const TensorReport& tensor : conversion.tensors) {
     if (tensor.relative_error) tensors.push_back({tensor.name, *tensor.relative_error});
-    if (!tensor.note.empty()) print_line("note", cli::without_controls(tensor.name + ": " + tensor.note));
+    if (!tensor.note.empty()) print_line("note", printable_line(tensor.name + ": " + tensor.note));
   }
   print_errors("error", sum_kinds(conversion), std::move(tensors), all);
 }
@@ -191,9 +192,9 @@ void print_formats(const FormatReport& report, bool all) {
   print_kinds(report.kinds);
   print_exceptions(report.exceptions, all);
   if (report.conversion) print_conversion(*report.conversion, all);
-  if (!report.conversion_problem.empty()) print_line("converted", cli::without_controls(report.conversion_problem));
+  if (!report.conversion_problem.empty()) print_line("converted", printable_line(report.conversion_problem));
   if (report.compared_with.empty()) return;
-  print_line("compared", "with " + cli::without_controls(report.compared_with));
+  print_line("compared", "with " + printable_line(report.compared_with));
   std::vector<Moved> tensors;
   for (const TensorDifference& difference : report.differences) {
     tensors.push_back({difference.name, relative_error(difference)});

@@ -22,7 +22,7 @@ void for_each_json_line(
     const nlohmann::ordered_json parsed = chat::parse_json(*line, where);
     if (!parsed.is_object()) throw Error(ErrorCode::invalid_argument, "not a JSON object", where);
     const nlohmann::ordered_json result = answer(parsed, where);
-    cli::stream_output(result.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    cli::print_json(result, -1);
   }
 }
 

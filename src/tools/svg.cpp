@@ -1,5 +1,6 @@
 // The file around a picture, and its elements.
 #include "tools/svg.h"
+#include "prosa/text.h"
 
 #include <algorithm>
 
@@ -32,7 +33,7 @@ text { fill: #e3e8ed; }
 
 std::string escaped(std::string_view text) {
   std::string out;
-  for (const char c : cli::without_controls(text)) {
+  for (const char c : printable_line(text)) {
     switch (c) {
       case '&': out += "&amp;"; break;
       case '<': out += "&lt;"; break;

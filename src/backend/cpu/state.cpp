@@ -93,7 +93,8 @@ void KvCache::make_room(int64_t from, int64_t count) {
     const auto index = static_cast<size_t>(position / kKvSpan);
     const int64_t slot = position % kKvSpan;
     if (index == blocks_.size()) {
-      blocks_.emplace_back(new KvBlock(shape_.block_bytes));
+      if (index == table_.capacity()) table_.reserve(2 * index + 1);  // both grow, or neither
+      blocks_.push_back(Ref<KvBlock>(new KvBlock(shape_.block_bytes)));
       table_.push_back(blocks_.back()->data.data());
       bytes_ += blocks_.back()->data.byte_size();
     } else if (blocks_[index]->filled > slot && !blocks_[index].alone()) {
@@ -109,6 +110,8 @@ void KvCache::make_room(int64_t from, int64_t count) {
 void KvCache::share(const KvBlocks& blocks, int64_t positions) {
   const size_t count = shape_.blocks_for(positions);
   PROSA_CHECK(count <= blocks.size());
+  blocks_.reserve(count);
+  table_.reserve(count);  // from here on nothing allocates
   resize(0);
   blocks_.assign(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count));
   for (const auto& block : blocks_) {
@@ -266,7 +269,7 @@ CpuSnapshot::CpuSnapshot(const ModelConfig& config, int kv_bits, int64_t positio
       continue;
     }
     const auto part = read("kv." + std::to_string(i), shape_.block_bytes);
-    blocks_.emplace_back(new KvBlock(shape_.block_bytes));
+    blocks_.push_back(Ref<KvBlock>(new KvBlock(shape_.block_bytes)));
     std::memcpy(blocks_.back()->data.data(), part.data(), part.size());
     blocks_.back()->filled = std::min(kKvSpan, position - static_cast<int64_t>(i) * kKvSpan);
   }
@@ -303,10 +306,10 @@ void CpuSnapshot::restore(CpuState& state, std::string_view made_as) const {
                     std::to_string(state.capacity()),
                 "restore", "use a larger context");
   }
+  state.kv.share(blocks_, position_);  // first: it may find no memory
   state.next_.reset();
   state.fixed_ = fixed_;
   state.point();
-  state.kv.share(blocks_, position_);
   state.position_ = position_;
   state.pending_ = 0;
   state.rows_ = 0;

@@ -3,10 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
+#include <exception>
 #include <utility>
-
-#include "prosa/error.h"
 
 namespace prosa::backend::cpu {
 
@@ -31,7 +29,7 @@ StateBuffer StateBuffers::take() {
       ready_.reserve(kMaxIdle);
       try {
         thread_ = std::jthread([this](const std::stop_token& over) { refill(over); });
-      } catch (const std::system_error&) {  // only speed is lost
+      } catch (const std::exception&) {  // no thread, no memory for one: only speed is lost
       }
     }
     if (!ready_.empty()) {
@@ -89,7 +87,7 @@ void StateBuffers::refill(const std::stop_token& over) {
       try {
         fresh = AlignedBuffer<float>(floats_, "a recurrent state", Pages::small);
         touch(fresh, over);
-      } catch (const Error&) {  // whoever needs one will be told
+      } catch (const std::exception&) {  // whoever needs one will be told
       }
       lock.lock();
       if (fresh.size() == 0) break;

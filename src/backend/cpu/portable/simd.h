@@ -72,8 +72,13 @@ inline I scale_down(I a) {
   PROSA_EACH(I, a.v[j] >> N);
 }
 inline F to_float(I a) { PROSA_EACH(F, static_cast<float>(a.v[j])); }
-// Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| < 2^22, which is all the kernels ask.
-inline I round(F a) { PROSA_EACH(I, static_cast<int32_t>((a.v[j] + 12582912.0F) - 12582912.0F)); }
+// Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| < 2^22, which is all the kernels ask. What lies
+// beyond, and NaN, comes of weights that are damaged: it becomes a bound, since no integer stands for it.
+inline I round(F a) {
+  constexpr float kMost = 4194303.0F;
+  PROSA_EACH(I, static_cast<int32_t>(((a.v[j] > -kMost ? a.v[j] < kMost ? a.v[j] : kMost : -kMost) + 12582912.0F) -
+                                     12582912.0F));
+}
 inline F pow2(I n) { PROSA_EACH(F, std::bit_cast<float>((n.v[j] + 127) << 23)); }
 inline int32_t sum(I a) {
   int32_t total = 0;

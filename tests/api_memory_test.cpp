@@ -1,0 +1,233 @@
+// Memory that runs out at any allocation of a public call: Error(out_of_memory) and nothing else, and afterwards the
+// object replies with the same words.
+//
+// The program's operator new fails at the n-th allocation after it was armed, on whatever thread: once, or from then on
+// until it is disarmed (then there is no memory to make a message of either). Large buffers are maps of their own and
+// not counted here (backend_memory_test).
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <new>
+
+#include "prosa/chat.h"
+#include "temp_folder.h"
+
+namespace {
+
+std::atomic<int64_t> allocations_left = -1;  // until one fails; below 0: none does
+std::atomic<bool> goes_on_failing = false;
+std::atomic<int64_t> failures = 0;
+
+bool fails() noexcept {
+  int64_t left = allocations_left.load(std::memory_order_relaxed);
+  while (left >= 0) {
+    const int64_t next = left == 0 && goes_on_failing ? 0 : left - 1;
+    if (!allocations_left.compare_exchange_weak(left, next, std::memory_order_relaxed)) continue;
+    if (left > 0) return false;
+    ++failures;
+    return true;
+  }
+  return false;
+}
+
+void* allocate(size_t bytes, size_t alignment) noexcept {
+  if (fails()) return nullptr;
+  if (alignment <= alignof(std::max_align_t)) return std::malloc(bytes == 0 ? 1 : bytes);
+  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+void* or_throw(void* data) {
+  if (data == nullptr) throw std::bad_alloc();
+  return data;
+}
+
+}  // namespace
+
+void* operator new(size_t bytes) { return or_throw(allocate(bytes, 0)); }
+void* operator new[](size_t bytes) { return or_throw(allocate(bytes, 0)); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return allocate(bytes, 0); }
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return allocate(bytes, 0); }
+void* operator new(size_t bytes, std::align_val_t to) { return or_throw(allocate(bytes, static_cast<size_t>(to))); }
+void* operator new[](size_t bytes, std::align_val_t to) { return or_throw(allocate(bytes, static_cast<size_t>(to))); }
+void* operator new(size_t bytes, std::align_val_t to, const std::nothrow_t&) noexcept {
+  return allocate(bytes, static_cast<size_t>(to));
+}
+void* operator new[](size_t bytes, std::align_val_t to, const std::nothrow_t&) noexcept {
+  return allocate(bytes, static_cast<size_t>(to));
+}
+void operator delete(void* data) noexcept { std::free(data); }
+void operator delete[](void* data) noexcept { std::free(data); }
+void operator delete(void* data, size_t) noexcept { std::free(data); }
+void operator delete[](void* data, size_t) noexcept { std::free(data); }
+void operator delete(void* data, std::align_val_t) noexcept { std::free(data); }
+void operator delete[](void* data, std::align_val_t) noexcept { std::free(data); }
+void operator delete(void* data, size_t, std::align_val_t) noexcept { std::free(data); }
+void operator delete[](void* data, size_t, std::align_val_t) noexcept { std::free(data); }
+
+namespace prosa {
+namespace {
+
+using Call = std::function<void()>;
+
+/// Runs `call` with the n-th allocation failing. Whether one has failed and the call with it.
+bool fails_at(int64_t n, bool lasting, const Call& call) {
+  failures = 0;
+  goes_on_failing = lasting;
+  allocations_left = n;
+  bool refused = false;
+  try {
+    call();
+    allocations_left = -1;
+  } catch (const Error& error) {
+    allocations_left = -1;
+    refused = true;
+    EXPECT_EQ(error.code(), ErrorCode::out_of_memory) << "at allocation " << n << ": " << error.what();
+    EXPECT_GT(failures, 0) << error.what();
+  } catch (const std::exception& error) {
+    allocations_left = -1;
+    refused = true;
+    ADD_FAILURE() << "at allocation " << n << " came what is no Error: " << error.what();
+  }
+  return refused;
+}
+
+/// `prepare` before and `check` after each call; the first allocations one by one, later ones further and further
+/// apart.
+void fail_everywhere(const Call& prepare, const Call& call, const Call& check) {
+  for (const bool lasting : {false, true}) {
+    int64_t n = 0;
+    int64_t refusals = 0;
+    do {
+      prepare();
+      refusals += fails_at(n, lasting, call);
+      if (testing::Test::HasFailure()) return;
+      check();
+      ASSERT_FALSE(testing::Test::HasFailure()) << "after allocation " << n << " failed";
+      n += 1 + (n > 40 ? n / 24 : 0);
+    } while (failures > 0);
+    EXPECT_GT(refusals, 0) << "nothing was tried";
+  }
+}
+
+const Call kNothing = [] {};
+
+LoadOptions options() {
+  LoadOptions load;
+  load.threads = 2;  // workers must not allocate: nobody would catch
+  load.context = 512;
+  return load;
+}
+
+SamplingConfig sampling() {
+  SamplingConfig config;
+  config.seed = 5;
+  config.max_tokens = 8;
+  config.presence_penalty = 0.5F;
+  config.stop = {"no such words"};
+  return config;
+}
+
+std::vector<Message> question() {
+  return {{Role::system, "You answer in a few words, and never in more than a few words."},
+          {Role::user, "How tall is the tower of this old town?"}};
+}
+
+class ApiMemory : public testing::Test {
+ protected:
+  std::string words() { return chat.generate(question(), sampling()).text; }
+
+  Chat chat = Chat::from_pretrained(PROSA_TINY_CHAT, options());
+  std::string expected = words();
+  TempFolder folder;
+};
+
+TEST_F(ApiMemory, Load) {
+  fail_everywhere(
+      kNothing, [] { static_cast<void>(Chat::from_pretrained(PROSA_TINY_CHAT, options())); }, kNothing);
+  // The same after an unload, on a chat that has to stay usable.
+  fail_everywhere([&] { chat.unload(); }, [&] { chat.load(); },
+                  [&] {
+                    chat.load();
+                    EXPECT_EQ(words(), expected);
+                  });
+}
+
+TEST_F(ApiMemory, Generate) {
+  for (const bool cold : {false, true}) {
+    fail_everywhere(
+        [&] {
+          if (cold) chat.reset_state();
+        },
+        [&] { static_cast<void>(words()); }, [&] { EXPECT_EQ(words(), expected); });
+  }
+}
+
+TEST_F(ApiMemory, HearAndCommit) {
+  const std::string said = question().back().content;
+  const std::vector<Message> history = {question().front()};
+  fail_everywhere([&] { chat.reset_state(); },
+                  [&] {
+                    Turn turn = chat.begin_turn(history, sampling());
+                    turn.hear(std::string_view(said).substr(0, 20));
+                    turn.hear(said);
+                    std::string text;
+                    for (const Piece& piece : turn.commit(said)) text += piece.text;
+                  },
+                  [&] { EXPECT_EQ(words(), expected); });
+}
+
+TEST_F(ApiMemory, SaveAndLoadASession) {
+  const std::string path = folder.path() / "session";
+  chat.save_session(path, question(), sampling());
+  const auto load = [&] {
+    const std::vector<Message> messages = chat.load_session(path);
+    EXPECT_EQ(messages.size(), 2U);
+  };
+  fail_everywhere([&] { static_cast<void>(words()); }, [&] { chat.save_session(path, question(), sampling()); },
+                  [&] {
+                    load();  // the old file or the new one
+                    EXPECT_EQ(words(), expected);
+                  });
+  fail_everywhere([&] { chat.reset_state(); }, load, [&] { EXPECT_EQ(words(), expected); });
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()), 1)
+      << "nothing half-written stays";
+}
+
+TEST_F(ApiMemory, ForksAndSessionsOfTokens) {
+  fail_everywhere(
+      kNothing, [&] { static_cast<void>(chat.fork()); }, [&] { EXPECT_EQ(words(), expected); });
+  const Model model = chat.model();
+  Session session(model);
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < 40; ++i) tokens.push_back(3 + i % 90);
+  const std::vector<int64_t> cuts = {10, 30};
+  session.sync(tokens, cuts);
+  const std::vector<float> row(session.logits().begin(), session.logits().end());
+  fail_everywhere([&] { session.reset(); },
+                  [&] {
+                    session.sync(tokens, cuts);
+                    session.decode(7);
+                    session.mark();
+                    session.rewind(35);
+                    const Session twin = session.fork();
+                  },
+                  [&] {
+                    session.reset();
+                    session.sync(tokens, cuts);
+                    EXPECT_TRUE(std::equal(row.begin(), row.end(), session.logits().begin()));
+                  });
+  fail_everywhere(
+      kNothing,
+      [&] {
+        State state = model.new_state();
+        static_cast<void>(model.forward(tokens, state));
+        static_cast<void>(state.copy());
+      },
+      kNothing);
+}
+
+}  // namespace
+}  // namespace prosa
