@@ -64,10 +64,8 @@ std::vector<Command> commands(const fs::path& folder) {
        {"--ids", "--greedy", "--threads", "--isa", "--backend", "--kv-bits", "--activation-bits"}},
       {{"inspect", model}, {"--context", "--kv-bits"}},
       {{"synth", "tiny", "--seed", "1", "--out", out}, {"--seed", "--bits", "--group"}},
-      {{"bench", model, "--prompt", "4", "--gen", "2", "--repeat", "1", "--threads", "1", "--json"},
-       {"--prompt", "--gen", "--depth", "--batch", "--repeat", "--threads", "--activation-bits", "--kv-bits"}},
-      {{"convert", model, "--out", out}, {"--bits", "--group", "--shard-size", "--threads"}},
-      {{"eval", model, "--text", text, "--threads", "1"}, {"--context", "--stride", "--limit", "--threads"}},
+      {{"convert", model, out}, {"--bits", "--group", "--shard-size", "--threads", "--budget", "--calibration-tokens"}},
+      {{"eval", model, "--text", text, "--threads", "1"}, {"--window", "--stride", "--skip", "--limit", "--threads"}},
   };
 }
 

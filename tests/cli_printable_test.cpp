@@ -53,7 +53,8 @@ void expect_one_line(const Outcome& outcome, int exit_code) {
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << printable(outcome.err);
   EXPECT_TRUE(outcome.err.starts_with("prosa: ")) << outcome.err;
-  EXPECT_EQ(printable_line(outcome.err), printable_line(outcome.err, 100'000)) << "longer than 500 characters";
+  const std::string line = outcome.err.substr(0, outcome.err.find('\n'));
+  EXPECT_EQ(printable_line(line), line) << "longer than 500 characters";
 }
 
 /// All that the program writes to a terminal.
@@ -135,7 +136,7 @@ TEST(CliPrintable, ErrorsAboutFiles) {
   const std::string name = "no\x1b]0;x\x07\nsuch\xc2\x85" + std::string(3000, 'x') + "folder";
   expect_one_line(run_prosa({"inspect", "/" + name}), 3);
   expect_one_line(run_prosa({"chat", "hi", "--model", "/" + name}), 3);
-  expect_one_line(run_prosa({"convert", "/" + name, "--out", "y" + name}), 3);
+  expect_one_line(run_prosa({"convert", "/" + name, "y" + name}), 3);
   expect_one_line(run_prosa({"no\x1b[31mcommand"}), 2);
   const HostileModel model;
   for (const char* key : {"model_type", "layer_types"}) {
