@@ -72,6 +72,9 @@ template <typename Json>
 class Builder {
  public:
   Builder(const JsonSource& source, const JsonLimits& limits) : source_(source), limits_(limits) {}
+  ~Builder() { dismantle(document_); }
+  Builder(const Builder&) = delete;
+  Builder& operator=(const Builder&) = delete;
 
   bool null() { return value(nullptr); }
   bool boolean(bool truth) { return value(truth); }
@@ -216,7 +219,18 @@ Json parse(std::string_view text, const JsonSource& source, const JsonLimits& li
   return builder.take();
 }
 
+/// Children first: what is empty is destroyed without a list. As deep as the document, which is bounded.
+template <typename Json>
+void take_apart(Json& value) noexcept {
+  if (!value.is_structured()) return;
+  for (Json& child : value) take_apart(child);
+  value.clear();
+}
+
 }  // namespace
+
+void dismantle(json& document) noexcept { take_apart(document); }
+void dismantle(ordered_json& document) noexcept { take_apart(document); }
 
 json parse_json(std::string_view text, const JsonSource& source, const JsonLimits& limits) {
   return parse<json>(text, source, limits);

@@ -31,6 +31,24 @@ struct JsonSource {
   std::string remedy = {};
 };
 
+/// Takes a document apart without memory. Its own destructor makes a list of what it still has to destroy, and where
+/// there is no memory for that list the process ends.
+void dismantle(nlohmann::json& document) noexcept;
+void dismantle(nlohmann::ordered_json& document) noexcept;
+
+/// Dismantles a document at the end of its own life. Declared behind the document.
+template <typename Json>
+class JsonGuard {
+ public:
+  explicit JsonGuard(Json& document) noexcept : document_(document) {}
+  ~JsonGuard() { dismantle(document_); }
+  JsonGuard(const JsonGuard&) = delete;
+  JsonGuard& operator=(const JsonGuard&) = delete;
+
+ private:
+  Json& document_;
+};
+
 /// Error(source.code) names the place: not valid JSON (with the byte), too deep, too large, too many values, a key
 /// twice. Text behind the value, a zero byte among it, and damaged UTF-8 are not valid JSON.
 nlohmann::json parse_json(std::string_view text, const JsonSource& source, const JsonLimits& limits = {});

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/json.h"
 #include "chat/engine.h"
 #include "chat/message_json.h"
 #include "prosa/error.h"
@@ -12,12 +13,18 @@
 namespace prosa::chat {
 namespace {
 
-std::vector<Message> read_note(const std::string& text) { return messages_from_json(parse_json(text, "messages")); }
+std::vector<Message> read_note(const std::string& text) {
+  nlohmann::ordered_json list = parse_json(text, "messages");
+  const JsonGuard guard(list);
+  return messages_from_json(list);
+}
 
 /// Messages as a session file keeps them. Error(invalid_argument) for those that it would not give back: a call's
 /// arguments stand deeper in it than by themselves, and escapes make text longer.
 std::string session_note(std::span<const Message> messages) {
-  std::string text = to_json(messages).dump();
+  nlohmann::ordered_json list = to_json(messages);
+  const JsonGuard guard(list);
+  std::string text = list.dump();
   try {
     read_note(text);
   } catch (const Error& error) {

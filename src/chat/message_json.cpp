@@ -114,7 +114,12 @@ Json parse_tool(const Tool& tool, size_t index) {
 }
 
 Json to_json(const Message& message) {
-  Json json = {{"role", role_name(message.role)}, {"content", message.content}};
+  // No initializer lists and no growth: both make copies whose destruction needs memory (dismantle()).
+  constexpr size_t kMostKeys = 4;
+  Json json = Json::object();
+  json.get_ref<Json::object_t&>().reserve(kMostKeys);
+  json["role"] = std::string(role_name(message.role));
+  json["content"] = message.content;
   if (!message.reasoning_content.empty()) json["reasoning_content"] = message.reasoning_content;
   if (!message.tool_calls.empty()) {
     Json& calls = json["tool_calls"] = Json::array();
@@ -130,7 +135,12 @@ Json to_json(const Message& message) {
 
 Json to_json(std::span<const Message> messages) {
   Json json = Json::array();
-  for (const Message& message : messages) json.push_back(to_json(message));
+  try {
+    for (const Message& message : messages) json.push_back(to_json(message));
+  } catch (...) {
+    dismantle(json);
+    throw;
+  }
   return json;
 }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/json.h"
 #include "chat/message_json.h"
 #include "chat/python_text.h"
 #include "prosa/error.h"
@@ -75,7 +76,11 @@ MarkedText render_prompt(ThinkingDefault thinking_default, std::span<const Messa
   } else if (sampling.enable_thinking) {
     options.enable_thinking = true;
   }
-  return render_marked(to_json(messages), to_json(tools), options);
+  nlohmann::ordered_json given = to_json(messages);
+  const JsonGuard messages_guard(given);
+  nlohmann::ordered_json offered = to_json(tools);
+  const JsonGuard tools_guard(offered);
+  return render_marked(given, offered, options);
 }
 
 PromptPlan plan_prompt(const Tokenizer& tokenizer, ThinkingDefault thinking_default, std::span<const Message> messages,

@@ -27,7 +27,8 @@ constexpr JsonLimits kLimits{.max_bytes = size_t{64} << 20, .max_entries = size_
 std::optional<std::string> template_of_json(const std::filesystem::path& path) {
   const auto text = read_optional_file(path, kLimits.max_bytes, ErrorCode::bad_template);
   if (!text) return std::nullopt;
-  const json document = parse_json(*text, {path.string(), ErrorCode::bad_template, "Fetch the file again."}, kLimits);
+  json document = parse_json(*text, {path.string(), ErrorCode::bad_template, "Fetch the file again."}, kLimits);
+  const JsonGuard guard(document);
   const auto entry = document.find("chat_template");
   if (entry == document.end() || entry->is_null()) return std::nullopt;
   if (entry->is_string()) return entry->get<std::string>();

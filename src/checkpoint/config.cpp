@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/json_object.h"
 #include "prosa/error.h"
@@ -254,7 +255,8 @@ void read_end_tokens(const fs::path& folder, const ConfigReader& reader, ModelCo
   const fs::path generation = folder / "generation_config.json";
   std::error_code ignored;
   if (fs::exists(generation, ignored)) {
-    const json document = read_json_object(generation);
+    json document = read_json_object(generation);
+    const JsonGuard guard(document);
     config.eos_token_ids = read_token_ids(JsonObject(document, generation.string()), "eos_token_id", config.vocab_size);
   }
   if (config.eos_token_ids.empty()) {
@@ -265,7 +267,8 @@ void read_end_tokens(const fs::path& folder, const ConfigReader& reader, ModelCo
 }  // namespace
 
 ModelConfig read_config_file(const fs::path& file) {
-  const json document = read_json_object(file);
+  json document = read_json_object(file);
+  const JsonGuard guard(document);
   const JsonObject root(document, file.string());
   const ConfigReader reader(root.object("text_config").value_or(root), root);
   check_architecture(reader);

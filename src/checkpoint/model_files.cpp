@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/json.h"
 #include "base/keyed_hash.h"
 #include "checkpoint/json_object.h"
 #include "prosa/error.h"
@@ -21,7 +22,8 @@ constexpr size_t kMaxShards = 4096;
 using WeightMap = KeyedMap<std::string>;
 
 WeightMap read_index(const fs::path& file) {
-  const nlohmann::json document = read_json_object(file, size_t{64} << 20);
+  nlohmann::json document = read_json_object(file, size_t{64} << 20);
+  const JsonGuard guard(document);
   const JsonObject root(document, file.string());
   const auto map = root.object("weight_map");
   if (!map) root.missing("weight_map");
