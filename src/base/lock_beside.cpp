@@ -27,17 +27,17 @@ using std::chrono::steady_clock;
 
 constexpr auto kMaxLockWait = std::chrono::seconds(10);  // a call writes or reads one file
 constexpr auto kPause = std::chrono::milliseconds(10);
-constexpr size_t kMaxNameBytes = 200;  // of NAME: the whole stays below NAME_MAX
+constexpr size_t kMaxLockNameBytes = 200;  // of NAME: the whole stays below NAME_MAX
 constexpr std::string_view kKept = " kept\n";
 constexpr std::string_view kCall = " call\n";
 
 /// A longer NAME is cut, and told apart from others with the same beginning by a hash (FNV-1a).
 fs::path lock_path(const fs::path& target) {
   std::string name = target.filename().string();
-  if (name.size() > kMaxNameBytes) {
+  if (name.size() > kMaxLockNameBytes) {
     uint64_t hash = 0xcbf29ce484222325;
     for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    name = name.substr(0, kMaxNameBytes) + "." + std::to_string(hash);
+    name = name.substr(0, kMaxLockNameBytes) + "." + std::to_string(hash);
   }
   return target.parent_path() / ("." + name + ".lock");
 }
