@@ -88,7 +88,8 @@ void check_listing(const hub::Repository& repository, std::string_view index) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  auto parts = parts_of(text_of(data, size), kMaxAnswers);
+  const auto parts = parts_of(text_of(data, size), kMaxAnswers);
+  const std::span<const std::string_view> answers(parts.data() + 1, parts.size() - 1);
   const std::string path(parts[0]);
   hub::Settings settings;
   settings.endpoint = "https://huggingface.co";
@@ -98,7 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   settings.longest_wait = std::chrono::seconds(0);
   const hub::Observer observer{[] { return false; }, [](const std::string&) {}};
   const hub::HubName name{"some", "model", "", "main"};
-  Answers client(std::span(parts).subspan(1), settings);
+  Answers client(answers, settings);
   const hub::HubApi api(settings, client, observer, name);
   const std::string commit = "0123456789abcdef0123456789abcdef01234567";
   error_of([&] { check_listing(api.repository("main"), parts.back()); });

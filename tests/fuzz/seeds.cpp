@@ -51,7 +51,7 @@ void make_load(const fs::path& out, const std::string& name, int bits, const std
   ModelConfig config = load_config();
   config.tie_word_embeddings = bits != 0;
   const auto model = folder() / name;
-  checkpoint::synthesize(config, model, {.seed = 3, .bits = bits, .group_size = 32, .threads = 1});
+  synthesize(config, model, bits);
   write_load(out / name, read(model / "config.json"), "", header_of(model / "model.safetensors"), "", backend);
 }
 
@@ -59,7 +59,7 @@ void make_load(const fs::path& out, const std::string& name, int bits, const std
 void make_shards(const fs::path& out) {
   ModelConfig config = load_config();
   const auto model = folder() / "shards";
-  checkpoint::synthesize(config, model, {.seed = 3, .threads = 1});
+  synthesize(config, model);
   auto json = nlohmann::json::parse(read(model / "config.json"));
   (json.contains("text_config") ? json["text_config"] : json)["mtp_num_hidden_layers"] = 1;
   const std::string layer = "mtp.layers.0.";

@@ -28,9 +28,19 @@ inline ModelConfig tiny_config() {
   return config;
 }
 
-/// `folder` does not exist yet.
+/// `folder` does not exist yet. `bits`: 0, or quantized in groups of 32.
+inline void synthesize(const ModelConfig& config, const std::filesystem::path& folder, int bits = 0) {
+  checkpoint::SynthOptions options;
+  options.seed = 3;
+  options.bits = bits;
+  options.group_size = 32;
+  options.threads = 1;
+  checkpoint::synthesize(config, folder, options);
+}
+
+/// The same with a tokenizer.
 inline void make_tiny_model(const std::filesystem::path& folder) {
-  checkpoint::synthesize(tiny_config(), folder, {.seed = 3, .threads = 1});
+  synthesize(tiny_config(), folder);
   std::filesystem::copy_file(PROSA_TEST_DATA "/tiny-chat/tokenizer.json", folder / "tokenizer.json");
 }
 
