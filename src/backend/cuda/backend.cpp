@@ -29,7 +29,7 @@ class CudaBackend final : public Backend {
   CudaBackend(std::shared_ptr<const Weights> weights, const BackendOptions& options)
       : device_(Device::open(options.cuda.device)),
         model_(device_, *weights, options.progress),
-        decoder_(device_, model_, options.cuda.overlap, options.cuda.graphs),
+        decoder_(device_, model_, options.cuda),
         many_(device_, model_, decoder_, std::max<int64_t>((options.cuda.pass_rows + kChunk - 1) / kChunk, 1) * kChunk),
         picker_(device_, decoder_.queue(), model_.config.vocab_size) {
     shape_.state_bytes = std::max<int64_t>(model_.state_elements, 1) * static_cast<int64_t>(sizeof(float));
@@ -116,7 +116,7 @@ void CudaBackend::describe(const BackendOptions& options) {
   description_.kernels =
       "sm_" + std::to_string(device_->architecture()) + ": int8 products of single rows" +
       (options.cuda.graphs ? ", one graph a step" : ", no graphs") +
-      (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") +
+      (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") + "; " + decoder_.describe() +
       (decoder_.queue().hopper ? "; f16 wgmma products of prompts" : "; f16 products of prompts") +
       (model_.expanded ? "" : " (unpacked each time: little memory)") +
       (many_.chunked() || model_.delta_count == 0 ? "; delta rule in chunks"
@@ -295,6 +295,7 @@ void CudaBackend::candidates(std::span<const RowPick> asks, std::span<Candidates
   std::vector<const float*> rows;
   for (const RowPick& ask : asks) rows.push_back(row_of(ask));
   picker_.pick(asks, rows, answers);
+  decoder_.check_passes();
 }
 
 void CudaBackend::logits(const State& state, int64_t row, std::span<float> out) {
@@ -304,6 +305,7 @@ void CudaBackend::logits(const State& state, int64_t row, std::span<float> out) 
   device_->use();
   device_->copy(out.data(), from, static_cast<int64_t>(out.size_bytes()));
   device_->finish();
+  decoder_.check_passes();
 }
 
 void CudaBackend::set_row(State& state, std::span<const float> logits) {

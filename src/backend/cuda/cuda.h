@@ -10,7 +10,7 @@
 namespace prosa::backend::cuda {
 
 /// What a program and a module must agree on; raised with every change of backend.h or of these functions.
-inline constexpr int kModuleVersion = 1;
+inline constexpr int kModuleVersion = 2;
 inline constexpr char kModuleName[] = "libprosa_cuda.so";
 inline constexpr char kMakeFunction[] = "prosa_make_cuda_backend";
 inline constexpr char kVersionFunction[] = "prosa_cuda_module_version";

@@ -1,15 +1,19 @@
 // A pass over single rows: one row of a token each, up to 64, every stage one kernel, the whole a CUDA graph a size.
 //
 // Rows that run ahead of their state take the same kernels, which is why they have the bits of decoding. Graphs are
-// made when a size is first met. Not thread-safe: the backend's lock.
+// made when a size is first met. A pass of one row whose state moves may be one resident kernel instead, with the same
+// bits. Not thread-safe: the backend's lock.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <tuple>
 
+#include "backend/backend.h"
 #include "backend/cuda/model.h"
+#include "backend/cuda/resident.h"
 
 namespace prosa::backend::cuda {
 
@@ -24,7 +28,7 @@ struct PassSize {
 
 class Decoder {
  public:
-  Decoder(std::shared_ptr<Device> device, const Model& model, bool overlap, bool graphs);
+  Decoder(std::shared_ptr<Device> device, const Model& model, const CudaOptions& options);
   ~Decoder();
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
@@ -37,6 +41,13 @@ class Decoder {
   void replay(const PassArgs& pass);
   /// `pass` on the card, for kernels of other passes.
   const PassArgs* upload(const PassArgs& pass);
+
+  /// Error(io) when a pass that was put on the stream did not end as it should. Asked after waiting, and before a pass.
+  void check_passes() {
+    if (resident_) resident_->check_passes();
+  }
+  /// Which kernels decode one row, and why not others.
+  [[nodiscard]] std::string describe() const;
 
   [[nodiscard]] int hidden_stride() const { return hidden_stride_; }
   [[nodiscard]] int64_t scratch_bytes() const { return scratch_bytes_; }
@@ -78,6 +89,8 @@ class Decoder {
   cudaEvent_t copied_[kSlots] = {};
   unsigned next_ = 0;
   std::map<PassSize, cudaGraphExec_t> made_;
+  std::unique_ptr<Resident> resident_;  // null: graphs serve every pass
+  std::string why_not_;                 // resident
 };
 
 }  // namespace prosa::backend::cuda

@@ -56,6 +56,8 @@ std::shared_ptr<Device> Device::open(int ordinal) {
   device->use();
   device->processors_ = properties.multiProcessorCount;
   device->architecture_ = properties.major * 10 + properties.minor;
+  device->shared_bytes_ = static_cast<int>(properties.sharedMemPerBlockOptin);
+  device->cooperative_ = properties.cooperativeLaunch != 0;
   device->name_ = properties.name;
   check(cudaStreamCreateWithFlags(&device->stream_, cudaStreamNonBlocking), "a stream");
   opened[ordinal] = device;

@@ -67,6 +67,8 @@ class Device : public std::enable_shared_from_this<Device> {
   [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
   [[nodiscard]] int processors() const noexcept { return processors_; }
   [[nodiscard]] int architecture() const noexcept { return architecture_; }  // 90 for compute capability 9.0
+  [[nodiscard]] int shared_bytes() const noexcept { return shared_bytes_; }  // of a block at most
+  [[nodiscard]] bool cooperative() const noexcept { return cooperative_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] int64_t free_bytes() const;
 
@@ -81,6 +83,8 @@ class Device : public std::enable_shared_from_this<Device> {
   cudaStream_t stream_ = nullptr;
   int processors_ = 0;
   int architecture_ = 0;
+  int shared_bytes_ = 0;
+  bool cooperative_ = false;
   std::string name_;
   std::mutex mutex_;  // guards spares_
   std::map<std::pair<bool, int64_t>, std::vector<void*>> spares_;

@@ -69,6 +69,35 @@ __device__ inline uint32_t load_stream(const uint32_t* p) {
   return v;
 }
 
+// Words that other blocks of the same kernel read and write: straight from and to the cache that all share, each word
+// in one piece.
+__device__ inline void store_word(uint64_t* p, uint64_t v) {
+  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+}
+__device__ inline uint64_t load_word(const uint64_t* p) {
+  uint64_t v;
+  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
+  return v;
+}
+__device__ inline void load_words(const uint64_t* p, uint64_t (&v)[2]) {  // 16 bytes on
+  asm volatile("ld.relaxed.gpu.global.v2.b64 {%0,%1}, [%2];" : "=l"(v[0]), "=l"(v[1]) : "l"(p) : "memory");
+}
+/// Flags that the host may look at too.
+__device__ inline void store_flag(uint32_t* p, uint32_t v) {
+  asm volatile("st.relaxed.sys.global.b32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+__device__ inline uint32_t load_flag(const uint32_t* p) {
+  uint32_t v;
+  asm volatile("ld.relaxed.sys.global.b32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+
+/// A barrier of the first `threads` threads of a block that meet at it (whole warps; index 0 is __syncthreads()'s).
+template <int kIndex, int kThreadsThere>
+__device__ inline void meet() {
+  asm volatile("bar.sync %0, %1;" ::"n"(kIndex), "n"(kThreadsThere) : "memory");
+}
+
 /// d += a b: unsigned 8-bit weights [16][32] times signed 8-bit inputs [32][8].
 __device__ inline void mma_u8s8(int (&d)[4], const uint32_t* a, uint32_t b0, uint32_t b1) {
   asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"

@@ -24,8 +24,9 @@ __global__ void heads_kernel(AttentionArgs args, const ManyRow* rows, const Many
   const float* const rotary = args.rotary + static_cast<int64_t>(index) * s.rotary_dim;
   for (int h = warp; h < s.heads + s.kv_heads; h += static_cast<int>(blockDim.x) / 32) {
     if (h >= s.heads) {
-      store_kv<kE>(args, mine, rotary, h - s.heads, row.position, segments[row.segment].kv[row.position / kKvSpan],
-                   lane);
+      const int kv_head = h - s.heads;
+      store_kv<kE>(args, mine + s.k_at + kv_head * s.head_dim, mine + s.v_at + kv_head * s.head_dim, rotary, kv_head,
+                   row.position, segments[row.segment].kv[row.position / kKvSpan], lane);
       continue;
     }
     HeadPart<kE> x;

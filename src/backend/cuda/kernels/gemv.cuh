@@ -19,29 +19,39 @@ struct LaneTile {
   static constexpr int kWords = kBits;  // 32 weights
   uint32_t word[kWords];
 
+  /// From global memory, where a tile is read once.
   __device__ void load(const uint8_t* tile, int lane) {
+    fill(tile, lane, [](const auto* p) { return load_stream(p); });
+  }
+  /// From shared memory.
+  __device__ void read(const uint8_t* tile, int lane) {
+    fill(tile, lane, [](const auto* p) { return *p; });
+  }
+
+  template <typename Load>
+  __device__ void fill(const uint8_t* tile, int lane, const Load& one) {
     int at = 0;
     if constexpr (kBits == 8) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const uint4 v = load_stream(reinterpret_cast<const uint4*>(tile + half * 512) + lane);
+        const uint4 v = one(reinterpret_cast<const uint4*>(tile + half * 512) + lane);
         word[4 * half] = v.x, word[4 * half + 1] = v.y, word[4 * half + 2] = v.z, word[4 * half + 3] = v.w;
       }
       return;
     }
     if constexpr (kBits >= 4) {
-      const uint4 v = load_stream(reinterpret_cast<const uint4*>(tile) + lane);
+      const uint4 v = one(reinterpret_cast<const uint4*>(tile) + lane);
       word[0] = v.x, word[1] = v.y, word[2] = v.z, word[3] = v.w;
       at = 4;
       tile += 512;
     }
     if constexpr (kBits == 2 || kBits == 3 || kBits == 6) {
-      const uint2 v = load_stream(reinterpret_cast<const uint2*>(tile) + lane);
+      const uint2 v = one(reinterpret_cast<const uint2*>(tile) + lane);
       word[at] = v.x, word[at + 1] = v.y;
       at += 2;
       tile += 256;
     }
-    if constexpr (kBits == 3 || kBits == 5) word[at] = load_stream(reinterpret_cast<const uint32_t*>(tile) + lane);
+    if constexpr (kBits == 3 || kBits == 5) word[at] = one(reinterpret_cast<const uint32_t*>(tile) + lane);
   }
 
   /// The four registers of the first (half 0) or second matrix instruction.

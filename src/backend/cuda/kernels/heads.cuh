@@ -83,16 +83,16 @@ __device__ inline void store_halves(uint16_t* to, const HeadPart<kE>& x, const A
   }
 }
 
-/// Key and value of one row into the cache, by one warp.
+/// Key and value of one head of a row [head_dim] into the cache, by one warp.
 template <int kE>
-__device__ inline void store_kv(const AttentionArgs& args, const float* row, const float* rotary, int kv_head,
-                                int position, uint16_t* block, int lane) {
+__device__ inline void store_kv(const AttentionArgs& args, const float* key_row, const float* value_row,
+                                const float* rotary, int kv_head, int position, uint16_t* block, int lane) {
   const AttentionShape& s = args.shape;
   HeadPart<kE> key;
   HeadPart<kE> value;
   HeadPart<kE> weight;
-  key.load(row + s.k_at + kv_head * s.head_dim, s, lane);
-  value.load(row + s.v_at + kv_head * s.head_dim, s, lane);
+  key.load(key_row, s, lane);
+  value.load(value_row, s, lane);
   weight.load(args.k_norm, s, lane);
   make_head(key, weight, rotary, s, 1.0F, lane);
   store_halves(block + kv_at(s, args.layer, kv_head, 0, position), key, s, lane);

@@ -40,26 +40,34 @@ __device__ inline float4 input_weight(const InputArgs& in, int segment, int lane
   return {1, 1, 1, 1};
 }
 
-/// Columns 128 * segment + 4 * lane ... + 3, but for a factor: `late` times what is returned is the input. For
+/// Four columns of an input from what stands there, but for a factor: `late` times what is returned is the input. For
 /// Input::norm the whole row has one more factor, its scale_of(), which products apply to their sums. So nothing waits
 /// for the norms.
+template <Input kMode>
+__device__ inline float4 input_of(float4 x, float4 y, float4 w, int head, float eps, float& late) {
+  late = 1;
+  if (kMode == Input::plain) return x;
+  if (kMode == Input::norm) return {x.x * w.x, x.y * w.y, x.z * w.z, x.w * w.w};
+  if (kMode == Input::silu) return {silu(x.x) * y.x, silu(x.y) * y.y, silu(x.z) * y.z, silu(x.w) * y.w};
+  float total = add_squares(x, 0);
+  if (head == kSegment) {
+    total = sum_lanes(total);
+  } else {
+    total = sum_group(total, head / 4);
+  }
+  late = rsqrtf(total / static_cast<float>(head) + eps);
+  return {x.x * w.x * silu(y.x), x.y * w.y * silu(y.y), x.z * w.z * silu(y.z), x.w * w.w * silu(y.w)};
+}
+
+/// Columns 128 * segment + 4 * lane ... + 3, as input_of() makes them.
 template <Input kMode>
 __device__ inline float4 input_four(const InputArgs& in, int row, int segment, int lane, float4 w, float& late) {
   const int col = segment * kSegment + lane * 4;
   const float4 x = load_four(in.x + static_cast<int64_t>(row) * in.x_stride, col, in.width);
-  late = 1;
-  if (kMode == Input::plain) return x;
-  if (kMode == Input::norm) return {x.x * w.x, x.y * w.y, x.z * w.z, x.w * w.w};
-  const float4 y = load_four(in.y + static_cast<int64_t>(row) * in.y_stride, col, in.width);
-  if (kMode == Input::silu) return {silu(x.x) * y.x, silu(x.y) * y.y, silu(x.z) * y.z, silu(x.w) * y.w};
-  float total = add_squares(x, 0);
-  if (in.head == kSegment) {
-    total = sum_lanes(total);
-  } else {
-    total = sum_group(total, in.head / 4);
-  }
-  late = rsqrtf(total / static_cast<float>(in.head) + in.eps);
-  return {x.x * w.x * silu(y.x), x.y * w.y * silu(y.y), x.z * w.z * silu(y.z), x.w * w.w * silu(y.w)};
+  float4 y{0, 0, 0, 0};
+  if (kMode == Input::gated || kMode == Input::silu)
+    y = load_four(in.y + static_cast<int64_t>(row) * in.y_stride, col, in.width);
+  return input_of<kMode>(x, y, w, in.head, in.eps, late);
 }
 
 /// Writes a segment in the order in which the product's lanes read it: in a tile of 64 columns, quarter c has the

@@ -5,6 +5,7 @@
 // 8c..8c+7, as four words of four bytes: (r, 8c..), (r + 8, 8c..), (r, 8c+4..), (r + 8, 8c+4..).
 #include "backend/cuda/kernels/common.cuh"
 #include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/unpack.cuh"
 
 namespace prosa::backend::cuda {
 namespace {
@@ -81,8 +82,6 @@ __global__ void pack_kernel(const uint8_t* weight, int rows, DeviceMatrix m, uin
   }
 }
 
-__device__ inline int padded_groups(const DeviceMatrix& m) { return (m.k_tiles * kTileCols + m.group - 1) / m.group; }
-
 /// A thread a row and group.
 __global__ void pack_scales_kernel(const uint16_t* scales, const uint16_t* biases, int rows, DeviceMatrix m,
                                    uint32_t* out, int first_tile, int tile_step) {
@@ -138,45 +137,6 @@ __global__ void pack_exact_kernel(const uint8_t* weight, const float* scales, co
   out[to] = scales[g] * q + biases[g];
 }
 
-/// scale * q + bias of one weight.
-__device__ float unpack_weight(const DeviceMatrix& m, int row, int col) {
-  const int tile_row = row / kTileRows;
-  const int r = row % kTileRows;
-  const int k = col / kTileCols;
-  const int half = col % 64 / 32;
-  const int in_half = col % 32;
-  const int lane = (r % 8) * 4 + in_half / 8;
-  const int i = (in_half % 8) / 4 * 2 + r / 8;
-  const int byte = 8 * (in_half % 4);
-  const uint8_t* tile = m.planes + (static_cast<int64_t>(tile_row) * m.k_tiles + k) * (128 * m.bits);
-  uint32_t q = 0;
-  int shift = 0;
-  if (m.bits == 8) q = reinterpret_cast<const uint32_t*>(tile + half * 512)[lane * 4 + i] >> byte & 0xffU;
-  if (m.bits >= 4 && m.bits < 8) {
-    q = reinterpret_cast<const uint32_t*>(tile)[lane * 4 + half * 2 + i / 2] >> (byte + 4 * (i % 2)) & 0xfU;
-    shift = 4;
-    tile += 512;
-  }
-  if (m.bits == 2 || m.bits == 3 || m.bits == 6) {
-    q |= (reinterpret_cast<const uint32_t*>(tile)[lane * 2 + half] >> (byte + 2 * i) & 3U) << shift;
-    shift += 2;
-    tile += 256;
-  }
-  if (m.bits == 3 || m.bits == 5) {
-    q |= (reinterpret_cast<const uint32_t*>(tile)[lane] >> (byte + 4 * half + i) & 1U) << shift;
-  }
-  const int64_t g = (static_cast<int64_t>(tile_row) * padded_groups(m) + col / m.group) * 16 + r % 8 * 2 + r / 8;
-  const float2 scale = unpack_scale(m.scales[g], m.scale_type);
-  return scale.x * static_cast<float>(q) + scale.y;
-}
-
-__device__ float weight_at(const DeviceMatrix& m, int row, int col) {
-  const int64_t at = static_cast<int64_t>(row) * m.k_tiles * kTileCols + col;
-  if (m.format == Format::bf16) return __bfloat162float(static_cast<const __nv_bfloat16*>(m.dense)[at]);
-  if (m.format == Format::f32) return static_cast<const float*>(m.dense)[at];
-  return unpack_weight(m, row, col);
-}
-
 /// A thread four neighbours.
 __global__ void expand_kernel(DeviceMatrix m, uint2* out) {
   const int64_t index = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x;
@@ -202,11 +162,9 @@ __global__ void embed_kernel(EmbedArgs args, const PassArgs* pass) {
   }
   const int half = args.rotary_dim / 2;
   for (int i = threadIdx.x; i < half; i += blockDim.x) {
-    double sine = 0;
-    double cosine = 0;
-    sincos(static_cast<double>(position) * args.frequency[i], &sine, &cosine);
-    args.rotary[static_cast<int64_t>(row) * args.rotary_dim + i] = static_cast<float>(cosine);
-    args.rotary[static_cast<int64_t>(row) * args.rotary_dim + half + i] = static_cast<float>(sine);
+    const float2 turn = turn_of(position, args.frequency[i]);
+    args.rotary[static_cast<int64_t>(row) * args.rotary_dim + i] = turn.x;
+    args.rotary[static_cast<int64_t>(row) * args.rotary_dim + half + i] = turn.y;
   }
 }
 

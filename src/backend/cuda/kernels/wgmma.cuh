@@ -1,15 +1,11 @@
-// Hopper's matrix instructions of four warps, and the barriers of bulk copies: thin names for PTX. sm_90a only; what
-// includes this looks at PROSA_WGMMA first.
+// Hopper's matrix instructions of four warps: thin names for PTX. sm_90a only; what includes this looks at PROSA_WGMMA
+// first.
 //
 // Operands lie in shared memory as tiles of 64 columns of f16 with rows of 128 bytes, whose 16-byte pieces are turned
 // by the row (the hardware's 128-byte swizzle); tiles begin at multiples of 1024 bytes.
 #pragma once
 
-#include <cstdint>
-
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define PROSA_WGMMA 1
-#endif
+#include "backend/cuda/kernels/bulk.cuh"
 
 #ifdef PROSA_WGMMA
 namespace prosa::backend::cuda {
@@ -25,33 +21,6 @@ __device__ inline void wgmma_commit() { asm volatile("wgmma.commit_group.sync.al
 template <int kPending>
 __device__ inline void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
-}
-
-__device__ inline void barrier_init(uint32_t barrier, int count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count));
-}
-__device__ inline void barrier_arrive(uint32_t barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-__device__ inline void barrier_expect(uint32_t barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-/// Ends the kernel with an error when nothing happens for seconds.
-__device__ inline void barrier_wait(uint32_t barrier, uint32_t parity) {
-  for (int tries = 0; tries < (1 << 24); ++tries) {
-    uint32_t done = 0;
-    asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
-                 : "=r"(done)
-                 : "r"(barrier), "r"(parity)
-                 : "memory");
-    if (done != 0) return;
-  }
-  __trap();
-}
-__device__ inline void bulk_copy(uint32_t to, const void* from, int bytes, uint32_t barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-               "l"(from), "r"(bytes), "r"(barrier)
-               : "memory");
 }
 
 /// d = a b^T (+ d): a [64][16], b [N][16] from descriptors. d as mma.sync has it: eight columns a part.
