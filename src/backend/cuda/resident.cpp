@@ -26,8 +26,8 @@ ResidentStage shape_of(const Stage& stage, int rows_a_unit, int first_block, int
   s.slices = m.slices;
   s.per_slice = m.per_slice;
   const int fit = std::max(1, kPieceTiles / m.per_slice);
-  s.slices_a_piece = fit >= 4 ? 4 : fit >= 2 ? 2 : 1;  // divides kPieceShares
-  s.pieces = (m.slices + s.slices_a_piece - 1) / s.slices_a_piece;
+  s.piece_shift = fit >= 4 ? 2 : fit >= 2 ? 1 : 0;  // divides kPieceShares
+  s.pieces = (m.slices + (1 << s.piece_shift) - 1) >> s.piece_shift;
   s.first_block = first_block;
   s.width = width;
   s.limit = limit;
@@ -44,18 +44,17 @@ ResidentArgs stages_of(const Model& model, int blocks) {
   ResidentArgs args;
   for (const ModelLayer& layer : model.layers) {
     if (layer.delta) {
-      args.delta_in = shape_of(layer.in, 1, 0, hidden, layer.in.width);
-      args.delta_out = shape_of(layer.out, 1, 0, static_cast<int>(c.value_dim()), hidden);
+      args.stages[kDeltaIn] = shape_of(layer.in, 1, 0, hidden, layer.in.width);
+      args.stages[kDeltaOut] = shape_of(layer.out, 1, 0, static_cast<int>(c.value_dim()), hidden);
     } else {
-      args.attention_in = shape_of(layer.in, 1, 0, hidden, layer.in.width);
-      args.attention_out = shape_of(layer.out, 1, 0, static_cast<int>(c.query_dim()), hidden);
+      args.stages[kAttentionIn] = shape_of(layer.in, 1, 0, hidden, layer.in.width);
+      args.stages[kAttentionOut] = shape_of(layer.out, 1, 0, static_cast<int>(c.query_dim()), hidden);
     }
     const int down_at = tile_rows(layer.down) % blocks;
-    args.gate_up =
-        shape_of(layer.gate_up, 2, (blocks - std::max(blocks - 2 * tile_rows(layer.down), 0)) % blocks, hidden, inner);
-    args.down = shape_of(layer.down, 1, down_at, inner, hidden);
+    args.stages[kGateUp] = shape_of(layer.gate_up, 2, (blocks - std::max(blocks - 2 * tile_rows(layer.down), 0)) % blocks, hidden, inner);
+    args.stages[kDown] = shape_of(layer.down, 1, down_at, inner, hidden);
   }
-  args.head = shape_of(model.head, 1, 0, hidden, static_cast<int>(c.vocab_size));
+  args.stages[kHead] = shape_of(model.head, 1, 0, hidden, static_cast<int>(c.vocab_size));
   return args;
 }
 

@@ -65,18 +65,41 @@ __device__ inline void await_some(const uint64_t* from, int64_t step, int there,
   for (int i = 0; i < kCount; ++i) x[i] = number_of(word[i]);
 }
 
-/// Columns col .. col + 3, zeros behind the width (a multiple of four, as col is).
-__device__ inline float4 await_four(const uint64_t* row, int col, int width, uint32_t mark, Watch& watch) {
-  if (col >= width) return {0, 0, 0, 0};
-  uint64_t a[2];
-  uint64_t b[2];
+/// Columns col .. col + 3 of a row, and the same again `step` columns on ...; zeros behind the width (a multiple of
+/// four, as col is).
+template <int kCount>
+__device__ inline void await_fours(const uint64_t* row, int col, int step, int width, uint32_t mark, Watch& watch,
+                                   float4 (&x)[kCount]) {
+  uint64_t word[kCount][2][2];
   int looks = 0;
+  bool all = true;
   do {
-    load_words(row + col, a);
-    load_words(row + col + 2, b);
-  } while (!(has_mark(a[0], mark) && has_mark(a[1], mark) && has_mark(b[0], mark) && has_mark(b[1], mark)) &&
-           watch.again(looks));
-  return {number_of(a[0]), number_of(a[1]), number_of(b[0]), number_of(b[1])};
+    all = true;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      if (col + i * step >= width) continue;
+      load_words(row + col + i * step, word[i][0]);
+      load_words(row + col + i * step + 2, word[i][1]);
+    }
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      if (col + i * step >= width) continue;
+      all = all && has_mark(word[i][0][0], mark) && has_mark(word[i][0][1], mark) && has_mark(word[i][1][0], mark) &&
+            has_mark(word[i][1][1], mark);
+    }
+  } while (!all && watch.again(looks));
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    x[i] = {0, 0, 0, 0};
+    if (col + i * step < width)
+      x[i] = {number_of(word[i][0][0]), number_of(word[i][0][1]), number_of(word[i][1][0]), number_of(word[i][1][1])};
+  }
+}
+
+__device__ inline float4 await_four(const uint64_t* row, int col, int width, uint32_t mark, Watch& watch) {
+  float4 x[1];
+  await_fours(row, col, 0, width, mark, watch, x);
+  return x[0];
 }
 
 }  // namespace prosa::backend::cuda

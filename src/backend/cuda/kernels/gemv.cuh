@@ -107,14 +107,17 @@ __device__ inline float2 scale_and_bias(uint32_t pair) {
   return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000U)};
 }
 
-template <bool kHalfScales>
-__device__ inline void add_group(float (&sum)[2], const int (&d)[4], uint2 pairs, float2 x) {
-  const float2 w0 = scale_and_bias<kHalfScales>(pairs.x);
-  const float2 w1 = scale_and_bias<kHalfScales>(pairs.y);
+/// w0, w1: scale and bias of the two rows; x: scale of the inputs and their sum.
+__device__ inline void add_group(float (&sum)[2], const int (&d)[4], float2 w0, float2 w1, float2 x) {
   const float y0 = static_cast<float>(d[0] * 128 + d[1]) * x.x;
   const float y1 = static_cast<float>(d[2] * 128 + d[3]) * x.x;
   sum[0] = __fmaf_rn(w0.y, x.y, __fmaf_rn(w0.x, y0, sum[0]));
   sum[1] = __fmaf_rn(w1.y, x.y, __fmaf_rn(w1.x, y1, sum[1]));
+}
+
+template <bool kHalfScales>
+__device__ inline void add_group(float (&sum)[2], const int (&d)[4], uint2 pairs, float2 x) {
+  add_group(sum, d, scale_and_bias<kHalfScales>(pairs.x), scale_and_bias<kHalfScales>(pairs.y), x);
 }
 
 __device__ inline void add_group(float (&sum)[2], const int (&d)[4], uint2 pairs, ScaleType type, float2 x) {

@@ -14,7 +14,7 @@ __global__ __launch_bounds__(kResidentThreads + 32, 1) void resident_kernel(cons
 #ifdef PROSA_WGMMA
   extern __shared__ __align__(128) uint8_t memory[];
   BlockShared& shared = *reinterpret_cast<BlockShared*>(memory);
-  prepare_ring(shared, args.slots);
+  prepare_block(args, shared);
   __syncthreads();
   ResidentBlock<kBits, kGroup32> block(args, shared, memory + kFixedBytes);
   if (threadIdx.x < kResidentThreads) {

@@ -24,32 +24,40 @@ inline constexpr int kPlaneStride = kMaxResidentTiles * kTileCols + 64;  // the 
 struct BlockShared {
   alignas(16) uint8_t planes[2][kPlaneStride];
   alignas(16) float2 scales[kMaxResidentTiles * 2];
-  float squares[2][kMaxResidentTiles / 2];  // two stages in turn
+  float squares[kMaxResidentTiles / 2];
   float partial[kMaxJobs * kTileRows];
   alignas(16) float heads[(kSpanHeads + 2) * kResidentDims * 32];  // queries of a unit, its key, its value
   float rotary[kResidentDims * 32];
   SpanShared<kResidentDims> span;
   DeltaShared<kResidentKeys> delta;
   JoinShared join;
+  ResidentStage stages[kResidentKinds];  // where a stage is chosen at run time: not for the parameters' memory
   alignas(8) uint64_t full[kMaxSlots];
   uint64_t empty[kMaxSlots];
 };
 
 #ifdef PROSA_WGMMA
-/// Where a stage finds its inputs and leaves its sums.
-struct ResidentInput {
+/// A stage: where it finds its inputs and leaves its sums.
+struct ResidentWork {
+  const ResidentStage* shape;
+  Input in;
+  Output out;
   const uint64_t* x;
-  uint32_t x_mark;
   const uint64_t* y;  // Input::gated
-  uint32_t y_mark;
+  uint32_t x_mark;    // of both
   const float* weight;
-  int head;
-};
-struct ResidentOutput {
-  uint64_t* out;
+  uint64_t* to;
   uint32_t mark;
   const uint64_t* old;  // Output::add
   uint32_t old_mark;
+};
+
+/// Four tiles of a slice in registers, with their scales.
+template <int kBits, bool kGroup32>
+struct ResidentTiles {
+  static constexpr int kScales = kGroup32 ? 2 : 1;
+  LaneTile<kBits> tile[kBatchTiles];
+  float2 scale[kBatchTiles][kScales][2];  // of the rows lane / 4 and + 8
 };
 
 __device__ inline void meet_all() { meet<1, kResidentThreads>(); }
@@ -79,47 +87,39 @@ class ResidentBlock {
       } else {
         prefetch_kv(layer);
       }
-      feed(layer.delta != 0 ? args_.delta_in : args_.attention_in, layer.in);
-      feed(layer.delta != 0 ? args_.delta_out : args_.attention_out, layer.out);
-      feed(args_.gate_up, layer.gate_up);
-      feed(args_.down, layer.down);
+      feed(layer.delta != 0 ? kDeltaIn : kAttentionIn, layer.in);
+      feed(layer.delta != 0 ? kDeltaOut : kAttentionOut, layer.out);
+      feed(kGateUp, layer.gate_up);
+      feed(kDown, layer.down);
     }
-    if (args_.row.logits != nullptr) feed(args_.head, args_.head_matrix);
+    if (args_.row.logits != nullptr) feed(kHead, args_.head_matrix);
   }
 
-  /// All threads that compute.
+  /// All threads that compute. The stages of a layer share one place in the code: the kernel is short enough to stay
+  /// where instructions are fetched from.
   __device__ void compute() {
     embed();
+#pragma unroll 1
     for (int l = 0; l < args_.layer_count; ++l) {
       const ResidentLayer& layer = args_.layers[l];
-      const uint32_t before = args_.first_mark + static_cast<uint32_t>(l);
-      const uint32_t mark = before + 1;
-      const ResidentInput hidden{args_.hidden, before, nullptr, 0, layer.input_norm, 0};
-      const ResidentOutput middle{args_.middle, mark, args_.hidden, before};
-      if (layer.delta != 0) {
-        Unit unit;
-        load(unit, layer);
-        product<Input::norm, Output::store>(args_.delta_in, hidden, {args_.rows, mark, nullptr, 0}, 0);
-        if (unit.there) step(unit, mark);
-        const ResidentInput mixed{
-            args_.mixed,          mark, args_.rows + args_.delta.z_at, mark, args_.delta_layers[layer.mixer].norm,
-            args_.delta.value_dim};
-        product<Input::gated, Output::add>(args_.delta_out, mixed, middle, 0);
-      } else {
-        product<Input::norm, Output::store>(args_.attention_in, hidden, {args_.rows, mark, nullptr, 0}, 0);
-        attention(layer, mark);
-        product<Input::plain, Output::add>(args_.attention_out, {args_.mixed, mark, nullptr, 0, nullptr, 0}, middle, 0);
+      const bool delta = layer.delta != 0;
+      const uint32_t mark = args_.first_mark + static_cast<uint32_t>(l) + 1;
+#pragma unroll 1
+      for (int stage = 0; stage < 4; ++stage) {
+        product(stage_of(layer, stage, mark));
+        if (stage > 0) continue;
+        if (delta) {
+          step(layer, mark);
+        } else {
+          attention(layer, mark);
+        }
       }
-      product<Input::norm, Output::silu>(args_.gate_up, {args_.middle, mark, nullptr, 0, layer.post_norm, 0},
-                                         {args_.inner, mark, nullptr, 0}, 1);
-      product<Input::plain, Output::add>(args_.down, {args_.inner, mark, nullptr, 0, nullptr, 0},
-                                         {args_.hidden, mark, args_.middle, mark}, 0);
     }
     if (args_.row.logits != nullptr) head();
   }
 
  private:
-  /// A block's 16 columns of a recurrent matrix, and its channels of the window: read before the products are there.
+  /// A block's 16 columns of a recurrent matrix, and its channels of the window: asked for while the products come.
   struct Unit {
     bool there = false;
     int head = 0;
@@ -132,8 +132,8 @@ class ResidentBlock {
     float bias = 0;
   };
 
-  __device__ void feed(const ResidentStage& stage, const ResidentMatrix& matrix) {
-    cuda::feed<kBits, kGroup32>(ring_, stage, matrix, block_, blocks_, watch_);
+  __device__ void feed(ResidentKind kind, const ResidentMatrix& matrix) {
+    cuda::feed<kBits, kGroup32>(ring_, shared_.stages[kind], matrix, block_, blocks_, watch_);
   }
 
   __device__ int64_t matrix_at(const DeltaLayer& layer) const {
@@ -182,7 +182,7 @@ class ResidentBlock {
 
   /// The token's embedding, a few columns a block; the sines of its position, in every block.
   __device__ void embed() {
-    for (int col = thread_ * blocks_ + block_; col < args_.down.limit; col += kResidentThreads * blocks_)
+    for (int col = thread_ * blocks_ + block_; col < shared_.stages[kDown].limit; col += kResidentThreads * blocks_)
       publish(args_.hidden + col, weight_at(args_.embedding, args_.row.token, col), args_.first_mark);
     const int half = args_.attention.rotary_dim / 2;
     const int i = thread_ - kResidentThreads / 2;
@@ -192,119 +192,230 @@ class ResidentBlock {
     shared_.rotary[half + i] = turn.y;
   }
 
-  /// The stage's inputs as planes of 8 bits, as soon as they are there.
-  template <Input kIn>
-  __device__ void make_inputs(const ResidentStage& s, const ResidentInput& from, float* squares) {
-    constexpr int kGroupsASegment = kGroup32 ? 4 : 2;
-    InputArgs in;
-    in.weight = from.weight;
-    in.width = s.width;
-    in.head = from.head;
-    const int segments = (s.k_tiles + 1) / 2;
-    for (int segment = warp_; segment < segments; segment += kResidentWarps) {
-      const int col = segment * kSegment + lane_ * 4;
-      const float4 weight = input_weight<kIn>(in, segment, lane_);
-      float4 y{0, 0, 0, 0};
-      if (kIn == Input::gated) y = await_four(from.y, col, s.width, from.y_mark, watch_);
-      const float4 x = await_four(from.x, col, s.width, from.x_mark, watch_);
-      float late = 1;
-      const float4 v = input_of<kIn>(x, y, weight, from.head, args_.eps, late);
-      if (kIn == Input::norm) {
-        const float square = sum_lanes(add_squares(x, 0));
-        if (lane_ == 0) squares[segment] = square;
-      }
-      quantize_segment<kGroup32>(v, late, lane_, shared_.planes[0] + segment * kSegment,
-                                 shared_.planes[1] + segment * kSegment, shared_.scales + segment * kGroupsASegment);
+  __device__ ResidentWork stage_of(const ResidentLayer& layer, int stage, uint32_t mark) const {
+    const bool delta = layer.delta != 0;
+    ResidentWork w{};
+    w.x_mark = mark;
+    w.mark = mark;
+    if (stage == 0) {
+      w.shape = shared_.stages + (delta ? kDeltaIn : kAttentionIn);
+      w.in = Input::norm, w.out = Output::store;
+      w.x = args_.hidden, w.x_mark = mark - 1, w.weight = layer.input_norm;
+      w.to = args_.rows;
+    } else if (stage == 1) {
+      w.shape = shared_.stages + (delta ? kDeltaOut : kAttentionOut);
+      w.in = delta ? Input::gated : Input::plain, w.out = Output::add;
+      w.x = args_.mixed, w.y = args_.rows + args_.delta.z_at;
+      if (delta) w.weight = args_.delta_layers[layer.mixer].norm;
+      w.to = args_.middle, w.old = args_.hidden, w.old_mark = mark - 1;
+    } else if (stage == 2) {
+      w.shape = shared_.stages + kGateUp;
+      w.in = Input::norm, w.out = Output::silu;
+      w.x = args_.middle, w.weight = layer.post_norm;
+      w.to = args_.inner;
+    } else {
+      w.shape = shared_.stages + kDown;
+      w.in = Input::plain, w.out = Output::add;
+      w.x = args_.inner;
+      w.to = args_.hidden, w.old = args_.middle, w.old_mark = mark;
     }
+    return w;
   }
 
-  __device__ float factor_of(const ResidentStage& s, const float* squares) const {
+  /// A segment of the inputs as planes of 8 bits.
+  template <Input kIn>
+  __device__ void make_segment(float4 x, float4 y, float4 weight, int segment) {
+    constexpr int kGroupsASegment = kGroup32 ? 4 : 2;
+    float late = 1;
+    const float4 v = input_of<kIn>(x, y, weight, args_.delta.value_dim, args_.eps, late);
+    if (kIn == Input::norm) {
+      const float square = sum_lanes(add_squares(x, 0));
+      if (lane_ == 0) shared_.squares[segment] = square;
+    }
+    quantize_segment<kGroup32>(v, late, lane_, shared_.planes[0] + segment * kSegment,
+                               shared_.planes[1] + segment * kSegment, shared_.scales + segment * kGroupsASegment);
+  }
+
+  /// All inputs of a stage, as soon as they are there. A warp has one segment, or two of a long row.
+  template <Input kIn>
+  __device__ void make_inputs(const ResidentWork& w) {
+    const ResidentStage& s = *w.shape;
+    const int segments = (s.k_tiles + 1) / 2;
+    const int segment = warp_;
+    if (segment >= segments) return;
+    constexpr int kStep = kResidentWarps * kSegment;
+    InputArgs in;
+    in.weight = w.weight;
+    in.width = s.width;
+    in.head = args_.delta.value_dim;
+    const int col = segment * kSegment + lane_ * 4;
+    float4 weight[2] = {input_weight<kIn>(in, segment, lane_), {1, 1, 1, 1}};
+    float4 x[2];
+    float4 y[2] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+    if (segment + kResidentWarps >= segments) {
+      if (kIn == Input::gated) y[0] = await_four(w.y, col, s.width, w.x_mark, watch_);
+      x[0] = await_four(w.x, col, s.width, w.x_mark, watch_);
+      make_segment<kIn>(x[0], y[0], weight[0], segment);
+      return;
+    }
+    weight[1] = input_weight<kIn>(in, segment + kResidentWarps, lane_);
+    if (kIn == Input::gated) await_fours(w.y, col, kStep, s.width, w.x_mark, watch_, y);
+    await_fours(w.x, col, kStep, s.width, w.x_mark, watch_, x);
+    make_segment<kIn>(x[0], y[0], weight[0], segment);
+    make_segment<kIn>(x[1], y[1], weight[1], segment + kResidentWarps);
+  }
+
+  __device__ float factor_of(const ResidentStage& s) const {
     InputArgs in;
     in.width = s.width;
     in.eps = args_.eps;
-    return scale_of(squares, (s.k_tiles + 1) / 2, in);
+    return scale_of(shared_.squares, (s.k_tiles + 1) / 2, in);
   }
 
-  /// A slice of a tile row by a warp: rows lane / 4 and + 8, in every lane of four. The slot is freed.
-  __device__ float2 multiply(const ResidentStage& s, int first_piece, int slice) {
-    constexpr int kGroupsATile = kGroup32 ? 2 : 1;
-    const int in_row = slice / s.slices_a_piece;
-    const int piece = first_piece + in_row;
-    const int slot = piece % ring_.slots;
-    wait_ring(ring_.full + slot, piece / ring_.slots, watch_);
-    const uint8_t* const weights = ring_.base + slot * slot_bytes<kBits, kGroup32>();
+  /// Where a warp's slice is.
+  struct Slice {
+    int slot = 0;
+    int round = 0;
+    int begin = 0;  // tiles of the row
+    int end = 0;
+    int piece_k = 0;  // the slot's first
+    int shares = 0;   // arrivals
+  };
+  __device__ Slice slice_of(const ResidentStage& s, int row, int slice) const {
+    Slice at;
+    const int in_row = slice >> s.piece_shift;
+    Ring ring = ring_;
+    ring.move(row * s.pieces + in_row);
+    at.slot = ring.slot;
+    at.round = ring.round;
+    at.begin = slice * s.per_slice;
+    at.end = min(at.begin + s.per_slice, s.k_tiles);
+    at.piece_k = (in_row << s.piece_shift) * s.per_slice;
+    const int missing = slice == s.slices - 1 ? ((in_row + 1) << s.piece_shift) - s.slices : 0;
+    at.shares = (kPieceShares >> s.piece_shift) * (1 + missing);
+    return at;
+  }
+
+  /// Tiles k .. k + 3, as far as the slice goes.
+  __device__ void take(ResidentTiles<kBits, kGroup32>& tiles, const ResidentStage& s, const Slice& at, int k) const {
+    const uint8_t* const weights = ring_.base + at.slot * slot_bytes<kBits, kGroup32>();
     const auto* const pairs = reinterpret_cast<const uint2*>(weights + slot_planes<kBits>()) + lane_ / 4;
-    const int piece_k = in_row * s.slices_a_piece * s.per_slice;
-    const int begin = slice * s.per_slice;
-    const int end = min(begin + s.per_slice, s.k_tiles);
+#pragma unroll
+    for (int i = 0; i < kBatchTiles; ++i) {
+      if (k + i >= at.end) continue;
+      const int in_piece = k + i - at.piece_k;
+      tiles.tile[i].read(weights + in_piece * (128 * kBits), lane_);
+#pragma unroll
+      for (int j = 0; j < tiles.kScales; ++j) {
+        const uint2 pair = pairs[(kGroup32 ? 2 * in_piece + j : in_piece >> s.wide) * 8];
+        tiles.scale[i][j][0] = unpack_scale(pair.x, args_.scale_type);
+        tiles.scale[i][j][1] = unpack_scale(pair.y, args_.scale_type);
+      }
+    }
+  }
+
+  /// Adds tiles k .. k + 3 times the inputs: rows lane / 4 and + 8, in every lane of four.
+  __device__ void add_tiles(float (&sum)[2], const ResidentTiles<kBits, kGroup32>& tiles, int k, int end) const {
     const uint8_t* const planes = shared_.planes[lane_ / 4 % 2] + lane_ % 4 * 16;
-    float sum[2] = {0, 0};
-#pragma unroll 4
-    for (int k = begin; k < end; ++k) {
-      LaneTile<kBits> tile;
-      tile.read(weights + (k - piece_k) * (128 * kBits), lane_);
+#pragma unroll
+    for (int i = 0; i < kBatchTiles; ++i) {
+      if (k + i >= end) continue;
       uint32_t a[2][4];
-      tile.unpack(0, a[0]);
-      tile.unpack(1, a[1]);
-      const uint4 b = *reinterpret_cast<const uint4*>(planes + k * kTileCols);
-      const uint2* const scale = pairs + (kGroup32 ? 2 * (k - piece_k) : (k - piece_k) >> s.wide) * 8;
+      tiles.tile[i].unpack(0, a[0]);
+      tiles.tile[i].unpack(1, a[1]);
+      const uint4 b = *reinterpret_cast<const uint4*>(planes + (k + i) * kTileCols);
       int d[4] = {0, 0, 0, 0};
       mma_u8s8(d, a[0], b.x, b.y);
       if constexpr (kGroup32) {
-        add_group(sum, d, scale[0], args_.scale_type, shared_.scales[2 * k]);
+        add_group(sum, d, tiles.scale[i][0][0], tiles.scale[i][0][1], shared_.scales[2 * (k + i)]);
         d[0] = d[1] = d[2] = d[3] = 0;
       }
       mma_u8s8(d, a[1], b.z, b.w);
-      add_group(sum, d, scale[kGroup32 ? 8 : 0], args_.scale_type, shared_.scales[kGroupsATile * k + kGroupsATile - 1]);
+      constexpr int kLast = kGroup32 ? 1 : 0;
+      add_group(sum, d, tiles.scale[i][kLast][0], tiles.scale[i][kLast][1],
+                shared_.scales[(kLast + 1) * (k + i) + kLast]);
+    }
+  }
+
+  /// The rest of a slice whose first tiles are taken; frees the slot.
+  __device__ float2 finish(ResidentTiles<kBits, kGroup32>& tiles, const ResidentStage& s, const Slice& at) {
+    float sum[2] = {0, 0};
+    add_tiles(sum, tiles, at.begin, at.end);
+#pragma unroll 1
+    for (int k = at.begin + kBatchTiles; k < at.end; k += kBatchTiles) {
+      take(tiles, s, at, k);
+      add_tiles(sum, tiles, k, at.end);
     }
     __syncwarp();
-    if (lane_ == 0) {
-      const int share = kPieceShares / s.slices_a_piece;
-      const int last = slice == s.slices - 1 ? s.slices_a_piece - 1 - slice % s.slices_a_piece : 0;
-      barrier_arrive_many(shared_address(ring_.empty + slot), share * (1 + last));
-    }
+    if (lane_ == 0) barrier_arrive_many(shared_address(ring_.empty + at.slot), at.shares);
     return {sum[0], sum[1]};
   }
 
-  template <Input kIn, Output kOut>
-  __device__ void product(const ResidentStage& s, const ResidentInput& from, const ResidentOutput& to, int turn) {
+  __device__ void product(const ResidentWork& w) {
+    const ResidentStage& s = *w.shape;
     const int rows = tile_rows_of(s, block_, blocks_);
     if (rows == 0) return;
     const int first = first_unit(s, block_, blocks_);
+    // Before the inputs are there: the first slice's weights, and what the sums are added to (a block has at most one
+    // row a thread then).
+    ResidentTiles<kBits, kGroup32> tiles;
+    int row = warp_ / s.slices;
+    int slice = warp_ - row * s.slices;
+    Slice at;
+    if (row < rows) {
+      at = slice_of(s, row, slice);
+      wait_ring(ring_.full + at.slot, at.round, watch_);
+      take(tiles, s, at, at.begin);
+    }
     const int n0 = (first + thread_ / kTileRows * blocks_) * kTileRows + thread_ % kTileRows;
-    float old = 0;  // for add: a block has at most one row a thread
-    if (kOut == Output::add && thread_ < rows * kTileRows && n0 < s.limit)
-      old = await(to.old + n0, to.old_mark, watch_);
-    float* const squares = shared_.squares[turn];
-    make_inputs<kIn>(s, from, squares);
+    float old = 0;
+    if (w.out == Output::add && thread_ < rows * kTileRows && n0 < s.limit) old = await(w.old + n0, w.old_mark, watch_);
+    switch (w.in) {
+      case Input::norm: make_inputs<Input::norm>(w); break;
+      case Input::gated: make_inputs<Input::gated>(w); break;
+      default: make_inputs<Input::plain>(w); break;
+    }
     meet_all();
-    for (int job = warp_; job < rows * s.slices; job += kResidentWarps) {
-      const int row = job / s.slices;
-      const float2 sum = multiply(s, ring_.next + row * s.pieces, job % s.slices);
+    float factor = 1;
+    if (w.in == Input::norm && thread_ < rows * kTileRows) factor = factor_of(s);
+#pragma unroll 1
+    while (row < rows) {
+      const float2 sum = finish(tiles, s, at);
       if (lane_ % 4 == 0) {
-        shared_.partial[job * kTileRows + lane_ / 4] = sum.x;
-        shared_.partial[job * kTileRows + lane_ / 4 + 8] = sum.y;
+        float* const to = shared_.partial + (row * s.slices + slice) * kTileRows + lane_ / 4;
+        to[0] = sum.x;
+        to[8] = sum.y;
       }
+      slice += kResidentWarps;
+      while (slice >= s.slices) slice -= s.slices, ++row;
+      if (row >= rows) break;
+      at = slice_of(s, row, slice);
+      wait_ring(ring_.full + at.slot, at.round, watch_);
+      take(tiles, s, at, at.begin);
     }
-    ring_.next += rows * s.pieces;
+    ring_.move(rows * s.pieces);
     meet_all();
-    for (int i = thread_; i < rows * kTileRows; i += kResidentThreads) {
-      const int row = i / kTileRows;
-      const int r = i % kTileRows;
-      if (kOut == Output::silu && row % 2 != 0) continue;
-      const int n = (first + row / s.rows_a_unit * blocks_) * kTileRows + r;
-      if (n >= s.limit) continue;
-      const float factor = kIn == Input::norm ? factor_of(s, squares) : 1.0F;
-      const auto sum_of = [&](int which) {
-        float y = 0;
+    for (int i = thread_; i < rows * kTileRows; i += kResidentThreads) give(w, i, first, factor, old);
+  }
+
+  /// Joins the slices of one row of the block's and hands it on.
+  __device__ void give(const ResidentWork& w, int i, int first, float factor, float old) {
+    const ResidentStage& s = *w.shape;
+    const int row = i / kTileRows;
+    const int r = i % kTileRows;
+    if (w.out == Output::silu && row % 2 != 0) return;
+    const int n = (first + (w.out == Output::silu ? row / 2 : row) * blocks_) * kTileRows + r;
+    if (n >= s.limit) return;
+    if (w.in == Input::norm && i >= kResidentThreads) factor = factor_of(s);
+    const auto sum_of = [&](int which) {
+      float y = 0;
 #pragma unroll 4
-        for (int slice = 0; slice < s.slices; ++slice) y += shared_.partial[(which * s.slices + slice) * kTileRows + r];
-        return kIn == Input::norm ? y * factor : y;
-      };
-      float y = sum_of(row);
-      if (kOut == Output::silu) y = silu(y) * sum_of(row + 1);
-      publish(to.out + n, kOut == Output::add ? old + y : y, to.mark);
-    }
+      for (int slice = 0; slice < s.slices; ++slice) y += shared_.partial[(which * s.slices + slice) * kTileRows + r];
+      return w.in == Input::norm ? y * factor : y;
+    };
+    float y = sum_of(row);
+    if (w.out == Output::silu) y = silu(y) * sum_of(row + 1);
+    publish(w.to + n, w.out == Output::add ? old + y : y, w.mark);
   }
 
   __device__ void load(Unit& unit, const ResidentLayer& layer) {
@@ -332,16 +443,18 @@ class ResidentBlock {
     unit.bias = small.dt_bias[unit.head];
   }
 
-  __device__ void step(Unit& unit, uint32_t mark) {
+  __device__ void step(const ResidentLayer& layer, uint32_t mark) {
     const DeltaShape& s = args_.delta;
+    Unit unit;
+    load(unit, layer);
+    if (!unit.there) return;
     auto& shared = shared_.delta;
     constexpr int kChannels = 2 * kResidentKeys * 32 + kStateColumns;
     constexpr int kDecayThread = kResidentThreads - 32;
     constexpr int kBetaThread = kResidentThreads - 64;
     static_assert(kBetaThread >= kChannels, "gates have threads of their own");
-    if (thread_ == kDecayThread)
-      shared.gates[0] = decay_of(await(args_.rows + s.a_at + unit.head, mark, watch_), unit.rate, unit.bias);
-    if (thread_ == kBetaThread) shared.gates[1] = beta_of(await(args_.rows + s.b_at + unit.head, mark, watch_));
+    if (thread_ == kDecayThread) shared.gates[0] = await(args_.rows + s.a_at + unit.head, mark, watch_);
+    if (thread_ == kBetaThread) shared.gates[1] = await(args_.rows + s.b_at + unit.head, mark, watch_);
     float x = 0;
     if (thread_ < kChannels) {
       if (unit.channel.at >= 0) x = await(args_.rows + unit.channel.at, mark, watch_);
@@ -352,6 +465,8 @@ class ResidentBlock {
     if (thread_ >= kDeltaThreads) return;
     float keys[kResidentKeys];
     delta_sums(shared, unit.state, keys, thread_);
+    if (thread_ == 96) shared.gates[0] = decay_of(shared.gates[0], unit.rate, unit.bias);
+    if (thread_ == 64) shared.gates[1] = beta_of(shared.gates[1]);
     meet_delta();
     const float4 out = delta_update(shared, unit.state, keys, s.key_dim, thread_);
     if (thread_ < 4) {
@@ -445,17 +560,27 @@ class ResidentBlock {
 
   /// A warp a tile row, all its slices in order.
   __device__ void head() {
-    const ResidentStage& s = args_.head;
-    const uint32_t mark = args_.first_mark + static_cast<uint32_t>(args_.layer_count);
-    make_inputs<Input::norm>(s, {args_.hidden, mark, nullptr, 0, args_.norm, 0}, shared_.squares[0]);
+    const ResidentStage& s = shared_.stages[kHead];
+    ResidentWork w{};
+    w.shape = &s;
+    w.x = args_.hidden;
+    w.x_mark = args_.first_mark + static_cast<uint32_t>(args_.layer_count);
+    w.weight = args_.norm;
+    make_inputs<Input::norm>(w);
     meet_all();
-    const float factor = factor_of(s, shared_.squares[0]);
+    const float factor = factor_of(s);
     const int rows = tile_rows_of(s, block_, blocks_);
     const int first = first_unit(s, block_, blocks_);
+#pragma unroll 1
     for (int row = warp_; row < rows; row += kResidentWarps) {
       float2 total{0, 0};
+#pragma unroll 1
       for (int slice = 0; slice < s.slices; ++slice) {
-        const float2 sum = multiply(s, ring_.next + row * s.pieces, slice);
+        const Slice at = slice_of(s, row, slice);
+        wait_ring(ring_.full + at.slot, at.round, watch_);
+        ResidentTiles<kBits, kGroup32> tiles;
+        take(tiles, s, at, at.begin);
+        const float2 sum = finish(tiles, s, at);
         total.x += sum.x;
         total.y += sum.y;
       }
@@ -477,10 +602,11 @@ class ResidentBlock {
   const int lane_;
 };
 
-/// Once before a block's threads part.
-__device__ inline void prepare_ring(BlockShared& shared, int slots) {
-  if (threadIdx.x != 0) return;
-  for (int i = 0; i < slots; ++i) {
+/// Once, before a block's threads meet and part.
+__device__ inline void prepare_block(const ResidentArgs& args, BlockShared& shared) {
+  if (threadIdx.x < kResidentKinds) shared.stages[threadIdx.x] = args.stages[threadIdx.x];
+  if (threadIdx.x != kResidentThreads) return;
+  for (int i = 0; i < args.slots; ++i) {
     barrier_init(shared_address(shared.full + i), 1);
     barrier_init(shared_address(shared.empty + i), kPieceShares);
   }

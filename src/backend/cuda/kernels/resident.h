@@ -26,8 +26,8 @@ struct ResidentStage {
   int wide = 0;    // 1: two tiles share a scale
   int slices = 0;
   int per_slice = 0;
-  int slices_a_piece = 0;
-  int pieces = 0;  // of a tile row
+  int piece_shift = 0;  // 1 << piece_shift slices a piece
+  int pieces = 0;       // of a tile row
   int first_block = 0;
   int width = 0;  // columns of the input that exist
   int limit = 0;  // rows that exist
@@ -48,8 +48,10 @@ struct ResidentLayer {
   int mixer = 0;  // its number among the layers of its kind
 };
 
+enum ResidentKind : int { kDeltaIn, kAttentionIn, kDeltaOut, kAttentionOut, kGateUp, kDown, kHead, kResidentKinds };
+
 struct ResidentArgs {
-  ResidentStage delta_in, attention_in, delta_out, attention_out, gate_up, down, head;
+  ResidentStage stages[kResidentKinds];
   ResidentMatrix head_matrix;
   const ResidentLayer* layers = nullptr;  // device
   int layer_count = 0;

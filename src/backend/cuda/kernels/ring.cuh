@@ -27,7 +27,15 @@ struct Ring {
   uint64_t* full;   // [slots] barriers: the copies have come
   uint64_t* empty;  // [slots] kPieceShares arrivals: everybody has read it
   int slots;
-  int next = 0;  // the first piece of the stage under way
+  // Where the stage under way begins.
+  int slot = 0;
+  int round = 0;
+
+  /// `pieces` on.
+  __device__ void move(int pieces) {
+    slot += pieces;
+    while (slot >= slots) slot -= slots, ++round;
+  }
 };
 
 /// Copies come and warps go on whatever becomes of the pass, so this does not end with it.
@@ -55,7 +63,7 @@ __device__ inline int tile_rows_of(const ResidentStage& s, int block, int blocks
 template <int kBits, bool kGroup32>
 __device__ inline void feed(Ring& ring, const ResidentStage& s, const ResidentMatrix& m, int block, int blocks,
                             Watch& watch) {
-  const int piece_tiles = s.slices_a_piece * s.per_slice;
+  const int piece_tiles = s.per_slice << s.piece_shift;
   for (int unit = first_unit(s, block, blocks); unit < s.units; unit += blocks) {
     for (int half = 0; half < s.rows_a_unit; ++half) {
       const int64_t tile_row = unit * s.rows_a_unit + half;
@@ -64,15 +72,13 @@ __device__ inline void feed(Ring& ring, const ResidentStage& s, const ResidentMa
         const int tiles = min(piece_tiles, s.k_tiles - k);
         const int group = kGroup32 ? 2 * k : k >> s.wide;
         const int groups = kGroup32 ? 2 * tiles : (tiles + s.wide) >> s.wide;
-        const int slot = ring.next % ring.slots;
-        const int round = ring.next / ring.slots;
-        if (round > 0) wait_ring(ring.empty + slot, round - 1, watch);
-        const uint32_t barrier = shared_address(ring.full + slot);
-        const uint32_t to = shared_address(ring.base + slot * slot_bytes<kBits, kGroup32>());
+        if (ring.round > 0) wait_ring(ring.empty + ring.slot, ring.round - 1, watch);
+        const uint32_t barrier = shared_address(ring.full + ring.slot);
+        const uint32_t to = shared_address(ring.base + ring.slot * slot_bytes<kBits, kGroup32>());
         barrier_expect(barrier, tiles * 128 * kBits + groups * 64);
         bulk_copy_once(to, m.planes + (tile_row * s.k_tiles + k) * (128 * kBits), tiles * 128 * kBits, barrier);
         bulk_copy_once(to + slot_planes<kBits>(), m.scales + (tile_row * s.groups + group) * 16, groups * 64, barrier);
-        ++ring.next;
+        ring.move(1);
       }
     }
   }
