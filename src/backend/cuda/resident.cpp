@@ -51,7 +51,8 @@ ResidentArgs stages_of(const Model& model, int blocks) {
       args.stages[kAttentionOut] = shape_of(layer.out, 1, 0, static_cast<int>(c.query_dim()), hidden);
     }
     const int down_at = tile_rows(layer.down) % blocks;
-    args.stages[kGateUp] = shape_of(layer.gate_up, 2, (blocks - std::max(blocks - 2 * tile_rows(layer.down), 0)) % blocks, hidden, inner);
+    args.stages[kGateUp] =
+        shape_of(layer.gate_up, 2, (blocks - std::max(blocks - 2 * tile_rows(layer.down), 0)) % blocks, hidden, inner);
     args.stages[kDown] = shape_of(layer.down, 1, down_at, inner, hidden);
   }
   args.stages[kHead] = shape_of(model.head, 1, 0, hidden, static_cast<int>(c.vocab_size));
@@ -165,10 +166,38 @@ Resident::Resident(std::shared_ptr<Device> device, const Model& model)
   args_.inner = scratch<uint64_t>(c.intermediate_size);
   if (model.attention_count > 0)
     args_.partial = scratch<uint64_t>(c.num_attention_heads * kMaxSpans * (c.head_dim + 2));
+  connect();
   args_.given_up = scratch<uint32_t>(1);
   failure_ = device_->allocate_pinned(sizeof(uint32_t), "a sign of failure");
   *failure_->as<uint32_t>() = 0;
   args_.failure = failure_->as<uint32_t>();
+}
+
+void Resident::connect() {
+  const auto from = [&](ResidentKind kind, Input in, const uint64_t* x, int back) {
+    args_.stages[kind].in = in;
+    args_.stages[kind].x = x;
+    args_.stages[kind].x_back = back;
+  };
+  const auto to = [&](ResidentKind kind, Output out, uint64_t* row, const uint64_t* old, int back) {
+    args_.stages[kind].out = out;
+    args_.stages[kind].to = row;
+    args_.stages[kind].old = old;
+    args_.stages[kind].old_back = back;
+  };
+  for (const ResidentKind in : {kDeltaIn, kAttentionIn}) {
+    from(in, Input::norm, args_.hidden, 1);
+    to(in, Output::store, args_.rows, nullptr, 0);
+  }
+  from(kDeltaOut, Input::gated, args_.mixed, 0);
+  args_.stages[kDeltaOut].y = args_.rows + args_.delta.z_at;
+  from(kAttentionOut, Input::plain, args_.mixed, 0);
+  for (const ResidentKind out : {kDeltaOut, kAttentionOut}) to(out, Output::add, args_.middle, args_.hidden, 1);
+  from(kGateUp, Input::norm, args_.middle, 0);
+  to(kGateUp, Output::silu, args_.inner, nullptr, 0);
+  from(kDown, Input::plain, args_.inner, 0);
+  to(kDown, Output::add, args_.hidden, args_.middle, 0);
+  from(kHead, Input::norm, args_.hidden, 0);
 }
 
 void Resident::run(const RowArgs& row, const ItemArgs& item) {

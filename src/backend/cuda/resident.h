@@ -28,6 +28,8 @@ class Resident {
   [[nodiscard]] int64_t scratch_bytes() const { return scratch_bytes_; }
 
  private:
+  /// Which stage reads and writes which rows of words.
+  void connect();
   template <typename T>
   T* scratch(int64_t elements);
 

@@ -29,7 +29,7 @@ __global__ __launch_bounds__(kSpanWarps * 32) void span_kernel(AttentionArgs arg
                        s.rotary_dim};
   const int stride = s.head_dim + 2;
   float* const to = args.partial + ((static_cast<int64_t>(index) * s.heads + head0) * kMaxSpans + blockIdx.x) * stride;
-  attend<kE>(
+  attend<kE, false>(
       args, row, source, unit, shared, static_cast<int>(threadIdx.x), [] { __syncthreads(); },
       [&](int h, int i, float x) { to[static_cast<int64_t>(h) * kMaxSpans * stride + i] = x; });
 }

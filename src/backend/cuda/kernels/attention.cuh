@@ -69,15 +69,15 @@ __device__ inline SpanUnit span_unit(const AttentionShape& s, int position, int 
 
 template <int kE>
 struct SpanShared {
-  float queries[kSpanHeads][kE * 32];
+  alignas(16) float queries[kSpanHeads][kE * 32];
   alignas(16) float scratch[kSpanWarps][kSpanHeads][kE * 32];
   float largest[kSpanWarps][kSpanHeads];
   float totals[kSpanWarps][kSpanHeads];
 };
 
-/// kE: dims of a lane. sync(): a barrier of the 256 threads. put(h, i, x): element i of the unit's head h: its dims,
-/// then the largest score and the sum of the weights.
-template <int kE, typename Sync, typename Put>
+/// kE: dims of a lane. kTight: for a kernel of few registers; the same numbers. sync(): a barrier of the 256 threads.
+/// put(h, i, x): element i of the unit's head h: its dims, then the largest score and the sum of the weights.
+template <int kE, bool kTight, typename Sync, typename Put>
 __device__ inline void attend(const AttentionArgs& args, const RowArgs& row, const SpanRow& source,
                               const SpanUnit& unit, SpanShared<kE>& shared, int thread, const Sync& sync,
                               const Put& put) {
@@ -119,7 +119,7 @@ __device__ inline void attend(const AttentionArgs& args, const RowArgs& row, con
   for (int h = 0; h < kSpanHeads; ++h) {
     top[h] = kNoScore;
 #pragma unroll
-    for (int e = 0; e < kE; ++e) q[h][e] = inside && h < heads ? shared.queries[h][d0 + e] : 0.0F;
+    for (int e = 0; e < kE; ++e) q[h][e] = !kTight && inside && h < heads ? shared.queries[h][d0 + e] : 0.0F;
   }
   for (int p0 = begin + warp * kSpanAhead; p0 < end; p0 += kSpanWarps * kSpanAhead) {
     const uint16_t* const block = row.kv[p0 / kKvSpan];
@@ -129,18 +129,32 @@ __device__ inline void attend(const AttentionArgs& args, const RowArgs& row, con
     for (int u = 0; u < kSpanAhead; ++u) {
       const int p = min(p0 + u, end - 1);
       key[u].load(block + kv_at(s, args.layer, kv_head, 0, p) + (inside ? d0 : 0));
-      value[u].load(block + kv_at(s, args.layer, kv_head, 1, p) + (inside ? d0 : 0));
+      if (!kTight) value[u].load(block + kv_at(s, args.layer, kv_head, 1, p) + (inside ? d0 : 0));
     }
     float score[kSpanHeads][kSpanAhead];
 #pragma unroll
-    for (int u = 0; u < kSpanAhead; ++u) {
+    for (int h = 0; h < kSpanHeads; ++h) {
+      if constexpr (kTight) {
 #pragma unroll
-      for (int h = 0; h < kSpanHeads; ++h) {
+        for (int e = 0; e < kE; e += 4) {
+          const float4 four = load_shared_four(&shared.queries[h][d0 + e]);
+          const bool there = inside && h < heads;
+          q[h][e] = there ? four.x : 0.0F, q[h][e + 1] = there ? four.y : 0.0F;
+          q[h][e + 2] = there ? four.z : 0.0F, q[h][e + 3] = there ? four.w : 0.0F;
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kSpanAhead; ++u) {
         float dot = 0;
 #pragma unroll
         for (int e = 0; e < kE; ++e) dot = __fmaf_rn(q[h][e], key[u].value(e), dot);
         score[h][u] = dot;
       }
+    }
+    if (kTight) {
+#pragma unroll
+      for (int u = 0; u < kSpanAhead; ++u)
+        value[u].load(block + kv_at(s, args.layer, kv_head, 1, min(p0 + u, end - 1)) + (inside ? d0 : 0));
     }
 #pragma unroll
     for (int step = 16; step > 0; step /= 2) {

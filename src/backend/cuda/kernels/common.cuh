@@ -92,6 +92,17 @@ __device__ inline uint32_t load_flag(const uint32_t* p) {
   return v;
 }
 
+__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+/// Four numbers of shared memory where this stands, not where the compiler would rather keep them.
+__device__ inline float4 load_shared_four(const float* p) {
+  float4 v;
+  asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(shared_address(p)));
+  return v;
+}
+
 /// A barrier of the first `threads` threads of a block that meet at it (whole warps; index 0 is __syncthreads()'s).
 template <int kIndex, int kThreadsThere>
 __device__ inline void meet() {
@@ -110,8 +121,6 @@ __device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-
-__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 __device__ inline void load_matrices(uint32_t (&r)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

@@ -37,27 +37,12 @@ struct BlockShared {
 };
 
 #ifdef PROSA_WGMMA
-/// A stage: where it finds its inputs and leaves its sums.
-struct ResidentWork {
-  const ResidentStage* shape;
-  Input in;
-  Output out;
-  const uint64_t* x;
-  const uint64_t* y;  // Input::gated
-  uint32_t x_mark;    // of both
-  const float* weight;
-  uint64_t* to;
-  uint32_t mark;
-  const uint64_t* old;  // Output::add
-  uint32_t old_mark;
-};
-
 /// Four tiles of a slice in registers, with their scales.
 template <int kBits, bool kGroup32>
 struct ResidentTiles {
   static constexpr int kScales = kGroup32 ? 2 : 1;
   LaneTile<kBits> tile[kBatchTiles];
-  float2 scale[kBatchTiles][kScales][2];  // of the rows lane / 4 and + 8
+  uint2 scale[kBatchTiles][kScales];  // of the rows lane / 4 and + 8
 };
 
 __device__ inline void meet_all() { meet<1, kResidentThreads>(); }
@@ -106,7 +91,7 @@ class ResidentBlock {
       const uint32_t mark = args_.first_mark + static_cast<uint32_t>(l) + 1;
 #pragma unroll 1
       for (int stage = 0; stage < 4; ++stage) {
-        product(stage_of(layer, stage, mark));
+        product(layer, stage_of(layer, stage), mark);
         if (stage > 0) continue;
         if (delta) {
           step(layer, mark);
@@ -192,34 +177,16 @@ class ResidentBlock {
     shared_.rotary[half + i] = turn.y;
   }
 
-  __device__ ResidentWork stage_of(const ResidentLayer& layer, int stage, uint32_t mark) const {
+  __device__ const ResidentStage& stage_of(const ResidentLayer& layer, int stage) const {
     const bool delta = layer.delta != 0;
-    ResidentWork w{};
-    w.x_mark = mark;
-    w.mark = mark;
-    if (stage == 0) {
-      w.shape = shared_.stages + (delta ? kDeltaIn : kAttentionIn);
-      w.in = Input::norm, w.out = Output::store;
-      w.x = args_.hidden, w.x_mark = mark - 1, w.weight = layer.input_norm;
-      w.to = args_.rows;
-    } else if (stage == 1) {
-      w.shape = shared_.stages + (delta ? kDeltaOut : kAttentionOut);
-      w.in = delta ? Input::gated : Input::plain, w.out = Output::add;
-      w.x = args_.mixed, w.y = args_.rows + args_.delta.z_at;
-      if (delta) w.weight = args_.delta_layers[layer.mixer].norm;
-      w.to = args_.middle, w.old = args_.hidden, w.old_mark = mark - 1;
-    } else if (stage == 2) {
-      w.shape = shared_.stages + kGateUp;
-      w.in = Input::norm, w.out = Output::silu;
-      w.x = args_.middle, w.weight = layer.post_norm;
-      w.to = args_.inner;
-    } else {
-      w.shape = shared_.stages + kDown;
-      w.in = Input::plain, w.out = Output::add;
-      w.x = args_.inner;
-      w.to = args_.hidden, w.old = args_.middle, w.old_mark = mark;
-    }
-    return w;
+    if (stage == 0) return shared_.stages[delta ? kDeltaIn : kAttentionIn];
+    if (stage == 1) return shared_.stages[delta ? kDeltaOut : kAttentionOut];
+    return shared_.stages[stage == 2 ? kGateUp : kDown];
+  }
+  /// What the inputs of a layer's stage are multiplied with.
+  __device__ const float* weight_of(const ResidentLayer& layer, const ResidentStage& s) const {
+    if (s.in == Input::gated) return args_.delta_layers[layer.mixer].norm;
+    return s.x == args_.hidden ? layer.input_norm : layer.post_norm;
   }
 
   /// A segment of the inputs as planes of 8 bits.
@@ -238,31 +205,27 @@ class ResidentBlock {
 
   /// All inputs of a stage, as soon as they are there. A warp has one segment, or two of a long row.
   template <Input kIn>
-  __device__ void make_inputs(const ResidentWork& w) {
-    const ResidentStage& s = *w.shape;
+  __device__ void make_inputs(const ResidentStage& s, const float* weights, uint32_t mark) {
     const int segments = (s.k_tiles + 1) / 2;
-    const int segment = warp_;
-    if (segment >= segments) return;
-    constexpr int kStep = kResidentWarps * kSegment;
-    InputArgs in;
-    in.weight = w.weight;
-    in.width = s.width;
-    in.head = args_.delta.value_dim;
-    const int col = segment * kSegment + lane_ * 4;
-    float4 weight[2] = {input_weight<kIn>(in, segment, lane_), {1, 1, 1, 1}};
-    float4 x[2];
-    float4 y[2] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
-    if (segment + kResidentWarps >= segments) {
-      if (kIn == Input::gated) y[0] = await_four(w.y, col, s.width, w.x_mark, watch_);
-      x[0] = await_four(w.x, col, s.width, w.x_mark, watch_);
-      make_segment<kIn>(x[0], y[0], weight[0], segment);
+    if (kIn == Input::plain && warp_ + kResidentWarps < segments) {
+      float4 x[2];
+      await_fours(s.x, warp_ * kSegment + lane_ * 4, kResidentWarps * kSegment, s.width, mark, watch_, x);
+      make_segment<kIn>(x[0], x[0], x[0], warp_);
+      make_segment<kIn>(x[1], x[1], x[1], warp_ + kResidentWarps);
       return;
     }
-    weight[1] = input_weight<kIn>(in, segment + kResidentWarps, lane_);
-    if (kIn == Input::gated) await_fours(w.y, col, kStep, s.width, w.x_mark, watch_, y);
-    await_fours(w.x, col, kStep, s.width, w.x_mark, watch_, x);
-    make_segment<kIn>(x[0], y[0], weight[0], segment);
-    make_segment<kIn>(x[1], y[1], weight[1], segment + kResidentWarps);
+    InputArgs in;
+    in.weight = weights;
+    in.width = s.width;
+    in.head = args_.delta.value_dim;
+#pragma unroll 1
+    for (int segment = warp_; segment < segments; segment += kResidentWarps) {
+      const int col = segment * kSegment + lane_ * 4;
+      const float4 weight = input_weight<kIn>(in, segment, lane_);
+      float4 y{0, 0, 0, 0};
+      if (kIn == Input::gated) y = await_four(s.y, col, s.width, mark, watch_);
+      make_segment<kIn>(await_four(s.x, col, s.width, mark, watch_), y, weight, segment);
+    }
   }
 
   __device__ float factor_of(const ResidentStage& s) const {
@@ -306,11 +269,8 @@ class ResidentBlock {
       const int in_piece = k + i - at.piece_k;
       tiles.tile[i].read(weights + in_piece * (128 * kBits), lane_);
 #pragma unroll
-      for (int j = 0; j < tiles.kScales; ++j) {
-        const uint2 pair = pairs[(kGroup32 ? 2 * in_piece + j : in_piece >> s.wide) * 8];
-        tiles.scale[i][j][0] = unpack_scale(pair.x, args_.scale_type);
-        tiles.scale[i][j][1] = unpack_scale(pair.y, args_.scale_type);
-      }
+      for (int j = 0; j < tiles.kScales; ++j)
+        tiles.scale[i][j] = pairs[(kGroup32 ? 2 * in_piece + j : in_piece >> s.wide) * 8];
     }
   }
 
@@ -327,13 +287,12 @@ class ResidentBlock {
       int d[4] = {0, 0, 0, 0};
       mma_u8s8(d, a[0], b.x, b.y);
       if constexpr (kGroup32) {
-        add_group(sum, d, tiles.scale[i][0][0], tiles.scale[i][0][1], shared_.scales[2 * (k + i)]);
+        add_group(sum, d, tiles.scale[i][0], args_.scale_type, shared_.scales[2 * (k + i)]);
         d[0] = d[1] = d[2] = d[3] = 0;
       }
       mma_u8s8(d, a[1], b.z, b.w);
       constexpr int kLast = kGroup32 ? 1 : 0;
-      add_group(sum, d, tiles.scale[i][kLast][0], tiles.scale[i][kLast][1],
-                shared_.scales[(kLast + 1) * (k + i) + kLast]);
+      add_group(sum, d, tiles.scale[i][kLast], args_.scale_type, shared_.scales[(kLast + 1) * (k + i) + kLast]);
     }
   }
 
@@ -351,8 +310,7 @@ class ResidentBlock {
     return {sum[0], sum[1]};
   }
 
-  __device__ void product(const ResidentWork& w) {
-    const ResidentStage& s = *w.shape;
+  __device__ void product(const ResidentLayer& layer, const ResidentStage& s, uint32_t mark) {
     const int rows = tile_rows_of(s, block_, blocks_);
     if (rows == 0) return;
     const int first = first_unit(s, block_, blocks_);
@@ -369,15 +327,17 @@ class ResidentBlock {
     }
     const int n0 = (first + thread_ / kTileRows * blocks_) * kTileRows + thread_ % kTileRows;
     float old = 0;
-    if (w.out == Output::add && thread_ < rows * kTileRows && n0 < s.limit) old = await(w.old + n0, w.old_mark, watch_);
-    switch (w.in) {
-      case Input::norm: make_inputs<Input::norm>(w); break;
-      case Input::gated: make_inputs<Input::gated>(w); break;
-      default: make_inputs<Input::plain>(w); break;
+    if (s.out == Output::add && thread_ < rows * kTileRows && n0 < s.limit)
+      old = await(s.old + n0, mark - static_cast<uint32_t>(s.old_back), watch_);
+    const uint32_t x_mark = mark - static_cast<uint32_t>(s.x_back);
+    switch (s.in) {
+      case Input::norm: make_inputs<Input::norm>(s, weight_of(layer, s), x_mark); break;
+      case Input::gated: make_inputs<Input::gated>(s, weight_of(layer, s), x_mark); break;
+      default: make_inputs<Input::plain>(s, nullptr, x_mark); break;
     }
     meet_all();
     float factor = 1;
-    if (w.in == Input::norm && thread_ < rows * kTileRows) factor = factor_of(s);
+    if (s.in == Input::norm && thread_ < rows * kTileRows) factor = factor_of(s);
 #pragma unroll 1
     while (row < rows) {
       const float2 sum = finish(tiles, s, at);
@@ -395,27 +355,26 @@ class ResidentBlock {
     }
     ring_.move(rows * s.pieces);
     meet_all();
-    for (int i = thread_; i < rows * kTileRows; i += kResidentThreads) give(w, i, first, factor, old);
+    for (int i = thread_; i < rows * kTileRows; i += kResidentThreads) give(s, i, first, factor, old, mark);
   }
 
   /// Joins the slices of one row of the block's and hands it on.
-  __device__ void give(const ResidentWork& w, int i, int first, float factor, float old) {
-    const ResidentStage& s = *w.shape;
+  __device__ void give(const ResidentStage& s, int i, int first, float factor, float old, uint32_t mark) const {
     const int row = i / kTileRows;
     const int r = i % kTileRows;
-    if (w.out == Output::silu && row % 2 != 0) return;
-    const int n = (first + (w.out == Output::silu ? row / 2 : row) * blocks_) * kTileRows + r;
+    if (s.out == Output::silu && row % 2 != 0) return;
+    const int n = (first + (s.out == Output::silu ? row / 2 : row) * blocks_) * kTileRows + r;
     if (n >= s.limit) return;
-    if (w.in == Input::norm && i >= kResidentThreads) factor = factor_of(s);
+    if (s.in == Input::norm && i >= kResidentThreads) factor = factor_of(s);
     const auto sum_of = [&](int which) {
       float y = 0;
 #pragma unroll 4
       for (int slice = 0; slice < s.slices; ++slice) y += shared_.partial[(which * s.slices + slice) * kTileRows + r];
-      return w.in == Input::norm ? y * factor : y;
+      return s.in == Input::norm ? y * factor : y;
     };
     float y = sum_of(row);
-    if (w.out == Output::silu) y = silu(y) * sum_of(row + 1);
-    publish(w.to + n, w.out == Output::add ? old + y : y, w.mark);
+    if (s.out == Output::silu) y = silu(y) * sum_of(row + 1);
+    publish(s.to + n, s.out == Output::add ? old + y : y, mark);
   }
 
   __device__ void load(Unit& unit, const ResidentLayer& layer) {
@@ -528,7 +487,7 @@ class ResidentBlock {
           heads, s.head_dim, heads + kSpanHeads * s.head_dim, heads + (kSpanHeads + 1) * s.head_dim, shared_.rotary,
           0,     0};
       uint64_t* const to = args_.partial + (static_cast<int64_t>(head0) * kMaxSpans + u / parts) * stride;
-      attend<kResidentDims>(
+      attend<kResidentDims, true>(
           attention, args_.row, source, unit, shared_.span, thread_, [] { meet_span(); },
           [&](int h, int i, float x) { publish(to + static_cast<int64_t>(h) * kMaxSpans * stride + i, x, mark); });
     }
@@ -561,12 +520,7 @@ class ResidentBlock {
   /// A warp a tile row, all its slices in order.
   __device__ void head() {
     const ResidentStage& s = shared_.stages[kHead];
-    ResidentWork w{};
-    w.shape = &s;
-    w.x = args_.hidden;
-    w.x_mark = args_.first_mark + static_cast<uint32_t>(args_.layer_count);
-    w.weight = args_.norm;
-    make_inputs<Input::norm>(w);
+    make_inputs<Input::norm>(s, args_.norm, args_.first_mark + static_cast<uint32_t>(args_.layer_count));
     meet_all();
     const float factor = factor_of(s);
     const int rows = tile_rows_of(s, block_, blocks_);

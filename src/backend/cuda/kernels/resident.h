@@ -31,6 +31,16 @@ struct ResidentStage {
   int first_block = 0;
   int width = 0;  // columns of the input that exist
   int limit = 0;  // rows that exist
+
+  // Words {number, mark}. A row's mark is that of its layer, or the one before (`back` 1).
+  Input in = Input::plain;
+  Output out = Output::store;
+  const uint64_t* x = nullptr;
+  const uint64_t* y = nullptr;  // Input::gated
+  uint64_t* to = nullptr;
+  const uint64_t* old = nullptr;  // Output::add
+  int x_back = 0;
+  int old_back = 0;
 };
 
 struct ResidentMatrix {
