@@ -68,6 +68,10 @@ class CudaBackend final : public Backend {
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return CudaSnapshot::layout; }
   [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find,
                                                         const Snapshot* longer) override;
+  std::vector<StageTime> take_profile() override {
+    const std::lock_guard lock(mutex_);
+    return decoder_.take_profile();
+  }
   [[nodiscard]] MemoryReport memory() const noexcept override {
     return {model_.weight_bytes, decoder_.scratch_bytes() + many_.scratch_bytes()};
   }

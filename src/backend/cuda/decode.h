@@ -46,6 +46,9 @@ class Decoder {
   void check_passes() {
     if (resident_) resident_->check_passes();
   }
+  [[nodiscard]] std::vector<StageTime> take_profile() {
+    return resident_ ? resident_->take_profile() : std::vector<StageTime>{};
+  }
   /// Which kernels decode one row, and why not others.
   [[nodiscard]] std::string describe() const;
 

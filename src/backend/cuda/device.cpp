@@ -57,6 +57,9 @@ std::shared_ptr<Device> Device::open(int ordinal) {
   device->processors_ = properties.multiProcessorCount;
   device->architecture_ = properties.major * 10 + properties.minor;
   device->shared_bytes_ = static_cast<int>(properties.sharedMemPerBlockOptin);
+  int khz = 0;
+  check(cudaDeviceGetAttribute(&khz, cudaDevAttrClockRate, ordinal), "asking the card");
+  device->clock_khz_ = khz;
   device->cooperative_ = properties.cooperativeLaunch != 0;
   device->name_ = properties.name;
   check(cudaStreamCreateWithFlags(&device->stream_, cudaStreamNonBlocking), "a stream");

@@ -68,6 +68,7 @@ class Device : public std::enable_shared_from_this<Device> {
   [[nodiscard]] int processors() const noexcept { return processors_; }
   [[nodiscard]] int architecture() const noexcept { return architecture_; }  // 90 for compute capability 9.0
   [[nodiscard]] int shared_bytes() const noexcept { return shared_bytes_; }  // of a block at most
+  [[nodiscard]] double clock_khz() const noexcept { return clock_khz_; }     // at most
   [[nodiscard]] bool cooperative() const noexcept { return cooperative_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] int64_t free_bytes() const;
@@ -84,6 +85,7 @@ class Device : public std::enable_shared_from_this<Device> {
   int processors_ = 0;
   int architecture_ = 0;
   int shared_bytes_ = 0;
+  double clock_khz_ = 1e6;
   bool cooperative_ = false;
   std::string name_;
   std::mutex mutex_;  // guards spares_

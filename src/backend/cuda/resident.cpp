@@ -215,6 +215,25 @@ void Resident::run(const RowArgs& row, const ItemArgs& item) {
   launch_resident(device_->stream(), args_, bits_, group_, blocks_);
 }
 
+std::vector<StageTime> Resident::take_profile() {
+  static constexpr std::string_view kNames[kResidentTimes] = {"begin", "in",      "delta rule", "attention",
+                                                              "out",   "gate_up", "down",       "head"};
+  std::vector<StageTime> answer;
+  device_->use();
+  if (times_) {
+    int64_t clocks[kResidentTimes] = {};
+    device_->copy(clocks, times_->as(), sizeof clocks);
+    device_->finish();
+    for (int i = 0; i < kResidentTimes; ++i)
+      answer.push_back({kNames[i], static_cast<double>(clocks[i]) / (device_->clock_khz() * 1e3)});
+  } else {
+    times_ = device_->allocate(kResidentTimes * 8, "scratch memory");
+    args_.times = times_->as<int64_t>();
+  }
+  device_->clear(times_->as(), kResidentTimes * 8);
+  return answer;
+}
+
 void Resident::check_passes() {
   auto* const failure = reinterpret_cast<volatile uint32_t*>(failure_->as<uint32_t>());
   if (*failure == 0) return;

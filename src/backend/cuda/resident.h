@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
 #include "backend/cuda/kernels/resident.h"
 #include "backend/cuda/model.h"
 
@@ -25,6 +26,8 @@ class Resident {
   void run(const RowArgs& row, const ItemArgs& item);
   /// Error(io) when a pass gave up waiting. What it was to compute is lost; later passes are not.
   void check_passes();
+  /// Time by stage since the last call, which measures from the first on.
+  std::vector<StageTime> take_profile();
   [[nodiscard]] int64_t scratch_bytes() const { return scratch_bytes_; }
 
  private:
@@ -35,6 +38,7 @@ class Resident {
 
   std::shared_ptr<Device> device_;
   std::vector<MemoryPtr> memory_;
+  MemoryPtr times_;
   MemoryPtr failure_;  // pinned: the first mark of a pass that gave up
   int64_t scratch_bytes_ = 0;
   int bits_ = 0;

@@ -60,6 +60,19 @@ struct ResidentLayer {
 
 enum ResidentKind : int { kDeltaIn, kAttentionIn, kDeltaOut, kAttentionOut, kGateUp, kDown, kHead, kResidentKinds };
 
+/// What a block's time went to, waiting included.
+enum ResidentTime : int {
+  kTimeBegin,
+  kTimeIn,
+  kTimeDelta,
+  kTimeAttention,
+  kTimeOut,
+  kTimeGateUp,
+  kTimeDown,
+  kTimeHead,
+  kResidentTimes
+};
+
 struct ResidentArgs {
   ResidentStage stages[kResidentKinds];
   ResidentMatrix head_matrix;
@@ -85,6 +98,8 @@ struct ResidentArgs {
 
   uint32_t* given_up = nullptr;  // device
   uint32_t* failure = nullptr;   // host
+
+  int64_t* times = nullptr;  // device: [kResidentTimes] clocks of the first block, added up; null: not measured
 
   // Of a pass.
   uint32_t first_mark = 0;  // its marks: first_mark .. first_mark + layer_count; 0 is nobody's
