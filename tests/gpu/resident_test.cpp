@@ -83,7 +83,7 @@ Pair pair_of(const std::shared_ptr<const Weights>& weights) {
   const std::string& kernels = pair.resident->description().kernels;
   pair.there = kernels.find("no resident kernel") == std::string::npos;
   std::cout << "  " << kernels << "\n";
-  if (backend::cuda::Device::open(0)->architecture() == 90) EXPECT_TRUE(pair.there) << kernels;
+  EXPECT_TRUE(pair.there || backend::cuda::Device::open(0)->architecture() != 90) << kernels;
   return pair;
 }
 

@@ -122,7 +122,7 @@ std::string Resident::obstacle(const Device& device, const Model& model) {
   if (std::string why = shape_obstacle(model, blocks); !why.empty()) return why;
   if (!resident_built(first.bits, first.group))
     return "no kernel for " + std::to_string(first.bits) + " bits in groups of " + std::to_string(first.group);
-  if (resident_slots(first.bits, first.group, device.shared_bytes()) == 0) return "too little shared memory";
+  if (resident_slots(first.bits, device.shared_bytes()) == 0) return "too little shared memory";
   return "";
 }
 
@@ -138,7 +138,6 @@ Resident::Resident(std::shared_ptr<Device> device, const Model& model)
     : device_(std::move(device)), blocks_(device_->processors()), args_(stages_of(model, blocks_)) {
   const ModelConfig& c = model.config;
   bits_ = matrix_of(model.head).bits;
-  group_ = matrix_of(model.head).group;
   args_.head_matrix = pointers_of(model.head);
   args_.layer_count = static_cast<int>(model.layers.size());
   args_.scale_type = matrix_of(model.head).scale_type;
@@ -149,7 +148,7 @@ Resident::Resident(std::shared_ptr<Device> device, const Model& model)
   args_.delta = model.delta;
   args_.delta_layers = model.delta_layers;
   args_.attention = model.attention;
-  args_.slots = resident_slots(bits_, group_, device_->shared_bytes());
+  args_.slots = resident_slots(bits_, device_->shared_bytes());
   std::vector<ResidentLayer> layers;
   for (const ModelLayer& layer : model.layers) {
     layers.push_back({pointers_of(layer.in), pointers_of(layer.out), pointers_of(layer.gate_up),
@@ -212,7 +211,7 @@ void Resident::run(const RowArgs& row, const ItemArgs& item) {
   args_.row = row;
   args_.item = item;
   next_mark_ += marks;
-  launch_resident(device_->stream(), args_, bits_, group_, blocks_);
+  launch_resident(device_->stream(), args_, bits_, blocks_);
 }
 
 std::vector<StageTime> Resident::take_profile() {

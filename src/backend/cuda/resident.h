@@ -42,7 +42,6 @@ class Resident {
   MemoryPtr failure_;  // pinned: the first mark of a pass that gave up
   int64_t scratch_bytes_ = 0;
   int bits_ = 0;
-  int group_ = 0;
   int blocks_ = 0;
   uint32_t next_mark_ = 1;
   ResidentArgs args_;

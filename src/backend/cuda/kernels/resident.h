@@ -109,9 +109,9 @@ struct ResidentArgs {
 
 /// Whether the module has the kernel for this format.
 bool resident_built(int bits, int group);
-/// Slots of the ring that fit into a block's shared memory; 0: the kernel can't be resident there.
-int resident_slots(int bits, int group, int shared_bytes);
+/// Where it has: slots of the ring that fit into a block's shared memory; 0: the kernel can't be resident there.
+int resident_slots(int bits, int shared_bytes);
 /// Error: the card refuses a launch in which all blocks are resident at once.
-void launch_resident(cudaStream_t stream, const ResidentArgs& args, int bits, int group, int blocks);
+void launch_resident(cudaStream_t stream, const ResidentArgs& args, int bits, int blocks);
 
 }  // namespace prosa::backend::cuda
