@@ -1,8 +1,6 @@
 // Which format has a resident decode kernel. Built for sm_90a; elsewhere resident_built() says no.
 #include "backend/cuda/kernels/resident.h"
 
-#include <cuda_runtime.h>
-
 namespace prosa::backend::cuda {
 
 int resident_slots_4(int shared_bytes);
