@@ -6,10 +6,10 @@
 
 namespace prosa::backend {
 
-std::unique_ptr<Backend> make_backend(std::string_view name, std::shared_ptr<const Weights> weights,
+std::unique_ptr<Backend> make_backend(std::string_view name, const std::shared_ptr<const Weights>& weights,
                                       const BackendOptions& options) {
-  if (name == "cuda") return cuda::make_module_backend(std::move(weights), options);
-  if (name == "reference") return make_reference_backend(std::move(weights), options);
+  if (name == "cuda") return cuda::make_module_backend(weights, options);
+  if (name == "reference") return make_reference_backend(weights, options);
   throw Error(ErrorCode::unsupported, "unknown backend '" + std::string(name) + "'", "backend");
 }
 
