@@ -255,7 +255,7 @@ TEST_F(HubPull, RetryAfterIsWaitedFor) {
 
 TEST_F(HubPull, WaitsBeyondAllTypes) {
   for (const char* header :
-       {"Retry-After: 9223372036854775807", "Retry-After: 9223372036854775", "Retry-After: 99999999999999999999999",
+       {"Retry-After: 9223372036854775807", "Retry-After: 9223372036854775",
         "RateLimit: \"api\";r=0;t=9223372036854775807", "RateLimit: \"api\";r=0;t=99999999999999999999999"}) {
     misbehave("/revision/", 1, [header](const ServerRequest&) {
       ServerReply reply = HubServer::error(429);
@@ -267,7 +267,8 @@ TEST_F(HubPull, WaitsBeyondAllTypes) {
   }
   // What makes no sense is no answer.
   for (const char* header : {"RateLimit: \"api\";r=0;t=-9223372036854775808", "RateLimit: t=-99999999999999999999999",
-                             "RateLimit: t=", "RateLimit: t=x", "Retry-After: -1", "Retry-After: 0"}) {
+                             "RateLimit: t=", "RateLimit: t=x", "Retry-After: -1", "Retry-After: 0",
+                             "Retry-After: 99999999999999999999999"}) {
     SCOPED_TRACE(header);
     misbehave("/revision/", 1, [header](const ServerRequest&) {
       ServerReply reply = HubServer::error(429);
@@ -292,7 +293,7 @@ TEST_F(HubPull, SizesThatNoFileCanHave) {
     });
     expect_pull_error(ErrorCode::network, {"announces a size"});
   }
-  for (const uint64_t size : {uint64_t{1} << 45, uint64_t{INT64_MAX}, UINT64_MAX}) {
+  for (const uint64_t size : {uint64_t{1} << 45, uint64_t{INT64_MAX}}) {
     SCOPED_TRACE(size);
     misbehave("/resolve/", 1000, [this, size](const ServerRequest& request) {
       ServerReply reply = server.answer(request);
@@ -300,7 +301,7 @@ TEST_F(HubPull, SizesThatNoFileCanHave) {
       reply.announced = size;
       return reply;
     });
-    expect_pull_error(ErrorCode::network, {"config.json"});
+    expect_pull_error(ErrorCode::network, {"some/model"});
   }
 }
 

@@ -146,6 +146,13 @@ class Builder {
   using Members =
       std::conditional_t<std::is_same_v<Json, json>, json::object_t, std::vector<std::pair<std::string, Json>>>;
   struct Level {
+    Level() = default;
+    Level(Level&&) noexcept = default;
+    ~Level() {  // what a failure leaves behind
+      for (Json& element : elements) dismantle(element);
+      for (auto& member : members) dismantle(member.second);
+    }
+
     bool is_object = false;
     std::vector<Json> elements;  // of an array
     Members members;             // of an object
@@ -173,9 +180,15 @@ class Builder {
     }
     Level& level = levels_.back();
     if (level.is_object) {
+      dismantle(*level.next);  // of a key that stands twice
       *level.next = std::move(what);
-    } else {
+      return true;
+    }
+    try {
       level.elements.push_back(std::move(what));
+    } catch (...) {
+      dismantle(what);
+      throw;
     }
     return true;
   }

@@ -113,22 +113,39 @@ Json parse_tool(const Tool& tool, size_t index) {
   return json;
 }
 
-Json to_json(const Message& message) {
+namespace {
+
+void add_message(const Message& message, Json& json) {
   // No initializer lists and no growth: both make copies whose destruction needs memory (dismantle()).
   constexpr size_t kMostKeys = 4;
-  Json json = Json::object();
   json.get_ref<Json::object_t&>().reserve(kMostKeys);
   json["role"] = std::string(role_name(message.role));
   json["content"] = message.content;
   if (!message.reasoning_content.empty()) json["reasoning_content"] = message.reasoning_content;
-  if (!message.tool_calls.empty()) {
-    Json& calls = json["tool_calls"] = Json::array();
-    for (const ToolCall& call : message.tool_calls) {
-      Json entry = {{"type", "function"}, {"function", Json::object()}};
-      entry["function"]["name"] = call.name;
-      entry["function"]["arguments"] = parse_tool_arguments(call);
-      calls.push_back(std::move(entry));
-    }
+  if (message.tool_calls.empty()) return;
+  Json& calls = json["tool_calls"] = Json::array();
+  for (const ToolCall& call : message.tool_calls) {
+    Json entry = Json::object();
+    const JsonGuard guard(entry);
+    entry.get_ref<Json::object_t&>().reserve(kMostKeys);
+    entry["type"] = "function";
+    Json& function = entry["function"] = Json::object();
+    function.get_ref<Json::object_t&>().reserve(kMostKeys);
+    function["name"] = call.name;
+    function["arguments"] = parse_tool_arguments(call);
+    calls.push_back(std::move(entry));
+  }
+}
+
+}  // namespace
+
+Json to_json(const Message& message) {
+  Json json = Json::object();
+  try {
+    add_message(message, json);
+  } catch (...) {
+    dismantle(json);
+    throw;
   }
   return json;
 }
