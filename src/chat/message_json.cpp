@@ -124,6 +124,7 @@ void add_message(const Message& message, Json& json) {
   if (!message.reasoning_content.empty()) json["reasoning_content"] = message.reasoning_content;
   if (message.tool_calls.empty()) return;
   Json& calls = json["tool_calls"] = Json::array();
+  calls.get_ref<Json::array_t&>().reserve(message.tool_calls.size());
   for (const ToolCall& call : message.tool_calls) {
     Json entry = Json::object();
     const JsonGuard guard(entry);
@@ -152,6 +153,7 @@ Json to_json(const Message& message) {
 
 Json to_json(std::span<const Message> messages) {
   Json json = Json::array();
+  json.get_ref<Json::array_t&>().reserve(messages.size());
   try {
     for (const Message& message : messages) json.push_back(to_json(message));
   } catch (...) {
@@ -164,6 +166,7 @@ Json to_json(std::span<const Message> messages) {
 Json to_json(std::span<const Tool> tools) {
   if (tools.empty()) return nullptr;
   Json json = Json::array();
+  json.get_ref<Json::array_t&>().reserve(tools.size());
   for (size_t i = 0; i < tools.size(); ++i) json.push_back(parse_tool(tools[i], i));
   return json;
 }

@@ -10,11 +10,16 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "tokenizer/string_pool.h"
 
 namespace prosa {
 
 struct TokenizerJson {
+  TokenizerJson() = default;
+  TokenizerJson(TokenizerJson&&) = default;
+  ~TokenizerJson() { dismantle(rest); }
+
   nlohmann::json rest;  // everything but the two below
   bool has_vocab = false;
   bool has_merges = false;
