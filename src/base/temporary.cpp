@@ -22,15 +22,15 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxNameBytes = 200;  // of NAME: the whole stays below NAME_MAX
-constexpr size_t kDigits = 16;
+constexpr size_t kNumberDigits = 16;
 constexpr std::string_view kSuffix = ".tmp";
 constexpr int kMaxAttempts = 100;    // at a random name
 constexpr time_t kLinkSeconds = 60;  // a link under a temporary's name lives for microseconds
 
 std::string random_digits() {
-  static_assert(kDigits == 2 * sizeof(uint64_t));
+  static_assert(kNumberDigits == 2 * sizeof(uint64_t));
   std::string digits;
-  for (uint64_t number = random_number(); digits.size() < kDigits; number >>= 4U) {
+  for (uint64_t number = random_number(); digits.size() < kNumberDigits; number >>= 4U) {
     digits += "0123456789abcdef"[number & 15U];
   }
   return digits;
@@ -42,11 +42,11 @@ std::string stem_of(const fs::path& path) { return path.filename().string().subs
 std::optional<std::string_view> name_in(std::string_view file) {
   if (!file.starts_with('.') || !file.ends_with(kSuffix)) return std::nullopt;
   file = file.substr(1, file.size() - 1 - std::min(file.size() - 1, kSuffix.size()));
-  if (file.size() <= kDigits + 1 || file[file.size() - kDigits - 1] != '.') return std::nullopt;
-  if (file.substr(file.size() - kDigits).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+  if (file.size() <= kNumberDigits + 1 || file[file.size() - kNumberDigits - 1] != '.') return std::nullopt;
+  if (file.substr(file.size() - kNumberDigits).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
     return std::nullopt;
   }
-  return file.substr(0, file.size() - kDigits - 1);
+  return file.substr(0, file.size() - kNumberDigits - 1);
 }
 
 /// Whether the file still has a name: somebody may have taken a temporary for a leftover before it was locked.
