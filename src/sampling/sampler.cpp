@@ -37,7 +37,8 @@ constexpr std::array<double, 14> kInverseFactorial = [] {
 /// `best`: the best candidate, or null when there is none.
 void require_finite(const Candidate* best, const SamplingConfig& config) {
   if (best != nullptr && !std::isinf(best->logit)) return;
-  if (best != nullptr && config.repetition_penalty < 1) {  // a division by it
+  constexpr float kLeastHarmless = 1e-6F;  // a division by more leaves every logit of a sound model finite
+  if (best != nullptr && config.repetition_penalty < kLeastHarmless) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("is {}, which makes a logit infinite", config.repetition_penalty),
                 "SamplingConfig.repetition_penalty", "1 is off");
