@@ -3,7 +3,9 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -201,7 +203,10 @@ void add_convert(CLI::App& app) {
   convert
       ->add_option("--budget", arguments->method.budget,
                    "mixed: as large as codes of so many bits in groups of --group (default: --bits)")
-      ->check(CLI::Range(3.0, 8.0));
+      ->check(CLI::Range(3.0, 8.0))
+      ->check([](const std::string& text) {  // NaN lies in every range of CLI11's
+        return std::string(std::isnan(std::strtod(text.c_str(), nullptr)) ? "is no number" : "");
+      });
   convert
       ->add_option("--override", arguments->overrides,
                    "PATTERN=BITS[:GROUP] for some matrices (repeatable; the last one that matches counts)")
