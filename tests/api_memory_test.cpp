@@ -58,6 +58,10 @@ void* operator new(size_t bytes, std::align_val_t to, const std::nothrow_t&) noe
 void* operator new[](size_t bytes, std::align_val_t to, const std::nothrow_t&) noexcept {
   return allocate(bytes, static_cast<size_t>(to));
 }
+// The compiler sees through allocate() to malloc() where it inlines one of the pair, and then misses the other.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
 void operator delete(void* data) noexcept { std::free(data); }
 void operator delete[](void* data) noexcept { std::free(data); }
 void operator delete(void* data, size_t) noexcept { std::free(data); }
