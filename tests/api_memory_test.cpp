@@ -110,7 +110,7 @@ void fail_everywhere(const Call& prepare, const Call& call, const Call& check) {
       if (testing::Test::HasFailure()) return;
       check();
       ASSERT_FALSE(testing::Test::HasFailure()) << "after allocation " << n << " failed";
-      n += 1 + (n > 8 ? n / 3 : 0);
+      n += 1 + (n > 60 ? n / 8 : 0);
     } while (failures > 0);
     EXPECT_GT(refusals, 0) << "nothing was tried";
   }

@@ -49,6 +49,13 @@ class JsonGuard {
   Json& document_;
 };
 
+/// Whether a value is that string. The library's own == makes a value of the text first, and ends the process where there
+/// is no memory for it.
+template <typename Json>
+bool is_text(const Json& value, std::string_view text) noexcept {
+  return value.is_string() && *value.template get_ptr<const std::string*>() == text;
+}
+
 /// Error(source.code) names the place: not valid JSON (with the byte), too deep, too large, too many values, a key
 /// twice. Text behind the value, a zero byte among it, and damaged UTF-8 are not valid JSON.
 nlohmann::json parse_json(std::string_view text, const JsonSource& source, const JsonLimits& limits = {});

@@ -1,6 +1,7 @@
 // Random names, the lock of a living writer, and looking for what has none.
 #include "base/temporary.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -55,6 +57,10 @@ bool has_name(int descriptor) {
   return ::fstat(descriptor, &status) == 0 && status.st_nlink > 0;
 }
 
+struct CloseFolder {
+  void operator()(DIR* folder) const noexcept { ::closedir(folder); }
+};
+
 void remove_if_left(const fs::path& path) noexcept {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) return;
@@ -94,20 +100,25 @@ Temporary create_temporary(const fs::path& target, mode_t mode) {
 
 void remove_leftovers(const fs::path& folder, const std::function<bool(std::string_view name)>& is_ours) noexcept {
   try {
-    std::error_code error;
-    size_t looked_at = 0;
+    // Not the library's directory_iterator, which ends the process where there is no memory for it.
     const fs::path place = folder.empty() ? fs::path(".") : folder;
-    for (fs::directory_iterator item(place, error); !error && item != fs::directory_iterator(); item.increment(error)) {
+    const std::unique_ptr<DIR, CloseFolder> entries(::opendir(place.c_str()));
+    if (!entries) return;
+    size_t looked_at = 0;
+    while (const dirent* const entry = ::readdir(entries.get())) {
       if (++looked_at > kMaxLookedAt) return;
-      const std::string file = item->path().filename().string();
-      if (const auto name = name_in(file); name && is_ours(*name)) remove_if_left(item->path());
+      const std::string file = entry->d_name;
+      if (const auto name = name_in(file); name && is_ours(*name)) remove_if_left(place / file);
     }
   } catch (const std::exception&) {  // no memory: they stay until the next time
   }
 }
 
 void remove_leftovers_of(const fs::path& target) noexcept {
-  remove_leftovers(target.parent_path(), [stem = stem_of(target)](std::string_view name) { return name == stem; });
+  try {
+    remove_leftovers(target.parent_path(), [stem = stem_of(target)](std::string_view name) { return name == stem; });
+  } catch (const std::exception&) {  // no memory: they stay until the next time
+  }
 }
 
 }  // namespace prosa

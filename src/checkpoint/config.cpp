@@ -83,9 +83,9 @@ void read_layers(const ConfigReader& reader, ModelConfig& config) {
     holder.bad("layer_types", "a list of num_hidden_layers = " + std::to_string(config.num_layers) + " names");
   }
   for (const json& type : *types) {
-    if (type == "linear_attention") {
+    if (is_text(type, "linear_attention")) {
       config.layer_types.push_back(LayerType::linear_attention);
-    } else if (type == "full_attention") {
+    } else if (is_text(type, "full_attention")) {
       config.layer_types.push_back(LayerType::full_attention);
     } else {
       holder.unsupported("layer_types", "linear_attention, full_attention");
@@ -240,14 +240,18 @@ void read_quantization(const ConfigReader& reader, ModelConfig& config) {
 std::vector<int32_t> read_token_ids(const JsonObject& object, std::string_view key, int64_t vocab) {
   const json* value = object.find(key);
   if (value == nullptr) return {};
-  const json list = value->is_array() ? *value : json::array({*value});
   const std::string expected = "an id or at most 64 ids in [0, vocab_size = " + std::to_string(vocab) + ")";
-  if (list.size() > 64) object.bad(key, expected);
   std::vector<int32_t> ids;
-  for (const json& id : list) {
+  const auto add = [&](const json& id) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(vocab)) object.bad(key, expected);
     ids.push_back(id.get<int32_t>());
+  };
+  if (!value->is_array()) {
+    add(*value);
+    return ids;
   }
+  if (value->size() > 64) object.bad(key, expected);
+  for (const json& id : *value) add(id);
   return ids;
 }
 

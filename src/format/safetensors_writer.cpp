@@ -54,7 +54,9 @@ SafetensorsWriter::SafetensorsWriter(fs::path path, const std::vector<TensorSpec
       throw Error(ErrorCode::invalid_argument, "'" + spec.name + "' can't have the shape " + shape_string(spec.shape),
                   path_.string());
     }
-    std::string shape = nlohmann::json(spec.shape).dump();
+    std::string shape = "[";
+    for (const int64_t dim : spec.shape) shape += (shape.size() > 1 ? "," : "") + std::to_string(dim);
+    shape += ']';
     header += quoted(spec.name) + ":{\"dtype\":\"" + std::string(to_string(spec.type)) + "\",\"shape\":" + shape +
               ",\"data_offsets\":[" + std::to_string(data_bytes_) + "," + std::to_string(data_bytes_ + *bytes) + "]},";
     slots_[number] = {data_bytes_, *bytes};

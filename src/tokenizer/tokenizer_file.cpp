@@ -93,11 +93,11 @@ class ByteAlphabet {
 void check_model_options(const json& model, const std::string& where) {
   const json& type = member(model, "type");
   if (!type.is_string()) fail(where, "model.type", "missing or not a string");
-  if (type != "BPE") unsupported(where, "model.type", fmt::format("the model is {}, not BPE", shown(type)));
+  if (!is_text(type, "BPE")) unsupported(where, "model.type", fmt::format("the model is {}, not BPE", shown(type)));
   for (const char* key :
        {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"}) {
     const json& value = member(model, key);
-    const bool off = value.is_null() || value == false || value == "" || (value.is_number() && value == 0);
+    const bool off = value.is_null() || value == false || is_text(value, "") || (value.is_number() && value == 0);
     if (!off) unsupported(where, fmt::format("model.{}", key), fmt::format("{} is not known", shown(value)));
   }
 }
