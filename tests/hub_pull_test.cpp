@@ -589,10 +589,10 @@ TEST_F(HubPull, ADiskWithTooLittleRoom) {
   misbehave("/resolve/", 1000, [this](const ServerRequest& request) {
     ServerReply reply = server.answer(request);
     std::erase_if(reply.headers, [](const std::string& line) { return line.starts_with("X-Linked-Size"); });
-    if (reply.status == 302) reply.headers.emplace_back("X-Linked-Size: 4000000000000000");
+    if (reply.status == 302) reply.headers.emplace_back("X-Linked-Size: 16000000000000");
     return reply;
   });
-  expect_pull_error(ErrorCode::io, {"4000000.00 GB", "free"});
+  expect_pull_error(ErrorCode::io, {"16000.00 GB", "free"});
   EXPECT_EQ(server.count("GET", "/blob/"), 0U);
 }
 
