@@ -2,7 +2,7 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-install(TARGETS prosa prosa_core prosa_hub prosa_base EXPORT prosa-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS prosa prosa_voice prosa_core prosa_hub prosa_base EXPORT prosa-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(PROSA_BUILD_PROGRAM)
   install(TARGETS prosa_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
