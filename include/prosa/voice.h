@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "prosa/chat.h"
+#include "prosa/speakable.h"
 #include "prosa/voice_parts.h"
 
 namespace prosa {
@@ -54,5 +55,115 @@ struct TurnRules {
 
 /// Error(invalid_argument) that names the field and its range.
 void validate(const TurnRules& rules);
+
+/// Something that happened, for logs, pictures and live views.
+struct VoiceEvent {
+  enum class Kind {
+    speech_started,  // the user is taken to speak
+    partial,         // the transcript so far
+    speech_ended,    // the utterance is taken to be over
+    transcript,      // the words of the utterance
+    read_ahead,      // the model has read `text`
+    draft,           // a reply to `text` is drafted
+    draft_dropped,
+    draft_held,  // the turn has the draft's words: its reply is there already
+    commit,      // the turn is over, its reply is asked for
+    first_token,
+    reply_text,      // a piece of the written reply
+    tool_call,       // `text`: its name
+    tool_result,     // `text`: what it said
+    first_sentence,  // handed to synthesis
+    sentence,        // the next ones
+    first_audio,     // the first sound of the reply is played
+    paused,          // speech over the reply: the voice is silent
+    resumed,         // it was no interruption
+    interrupted,     // it was: `text` is what was heard of the reply
+    replaced,        // the user's turn goes on: its reply never was
+    reply_over,      // all of it was played
+    error,           // `text`: what failed; the conversation goes on
+  };
+  Kind kind;
+  std::chrono::microseconds time{};  // since the pipeline began
+  int64_t revision = 0;              // of the turn that it belongs to
+  std::string text = {};             // UTF-8
+};
+std::string_view to_string(VoiceEvent::Kind kind) noexcept;
+
+/// One turn of the user and its reply. It survives tools, revisions and interruptions.
+struct TurnRecord {
+  using Time = std::chrono::microseconds;  // since the pipeline began
+  int64_t revision = 0;
+  std::string user;
+  std::string reply;     // written, as far as it was made
+  std::string heard;     // of it
+  Time end_of_speech{};  // the user's last sound
+  Time committed{};      // the turn was taken to be over
+  std::optional<Time> first_token, first_sentence, first_audio, over;
+  bool draft_held = false;
+  bool interrupted = false;
+  bool failed = false;
+  int64_t prompt_tokens = 0;    // of the reply's prompt
+  int64_t computed_tokens = 0;  // of these: read after the commit, or by the draft that held
+  int64_t generated_tokens = 0;
+  int drafts = 0;              // begun in this turn
+  int64_t drafted_tokens = 0;  // generated for drafts that did not hold
+};
+
+struct VoiceOptions {
+  TurnRules turns = {};
+  SpeakableOptions speakable = {};
+  /// A voice does not think aloud: disable_thinking is set unless enable_thinking is.
+  SamplingConfig sampling = {};
+  std::string system = {};            // the system message
+  std::vector<Message> history = {};  // what was said before
+  std::vector<Tool> tools = {};
+  /// Runs a call of the committed turn and returns its result; on a thread of the pipeline. What it throws is told to
+  /// the model as the result. No call is made for drafts.
+  std::function<std::string(const ToolCall&)> on_tool = {};
+  int max_tool_rounds = 4;     // a turn
+  std::string greeting = {};   // spoken first; ready before the first push()
+  int play_rate = kHeardRate;  // samples a second of pull(); a multiple of 100
+  int output_latency_ms = 0;   // from pull() to the ear: not heard yet when it is asked
+  /// On threads of the pipeline, one call at a time; must not call the pipeline.
+  std::function<void(const VoiceEvent&)> on_event = {};
+};
+
+/// The engines of a pipeline.
+struct VoiceParts {
+  std::unique_ptr<VoiceActivity> activity;
+  std::unique_ptr<SpeechToText> hears;
+  std::unique_ptr<TextToSpeech> speaks;
+};
+
+class VoicePipeline {
+ public:
+  /// `chat` is the conversation's; what it had said before is options.history. Errors: invalid_argument (a part is
+  /// missing, an option out of range), not_loaded.
+  VoicePipeline(Chat chat, VoiceParts parts, const VoiceOptions& options = {});
+  ~VoicePipeline();
+  VoicePipeline(const VoicePipeline&) = delete;
+  VoicePipeline& operator=(const VoicePipeline&) = delete;
+
+  /// What the microphone heard [kFrameSamples] in the last 10 ms.
+  void push(std::span<const int16_t> frame);
+  /// What the loudspeaker plays next: fills `frame` [n], any n; the 10 ms before a push() are that push's echo.
+  void pull(std::span<int16_t> frame);
+
+  /// A turn of the user that was typed: ends what is said, and is answered aloud.
+  void type(std::string_view text);
+  /// Ends the reply where it was heard, as an interruption would.
+  void interrupt();
+
+  /// Nobody speaks, nothing is computed, nothing is left to be played.
+  [[nodiscard]] bool idle() const;
+  /// Of finished turns: what the user said and what he heard.
+  [[nodiscard]] std::vector<Message> history() const;
+  /// The finished turns' records, the last 1,000.
+  [[nodiscard]] std::vector<TurnRecord> turns() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace prosa

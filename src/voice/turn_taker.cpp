@@ -181,17 +181,56 @@ void TurnTaker::take_words(Time now, std::string_view text, Actions& out) {
     phase_ = Phase::quiet;
     return;
   }
-  if (!drafted_ || !same_words(*drafted_, whole)) {
+  commit(now, whole, out);
+}
+
+void TurnTaker::commit(Time now, std::string_view text, Actions& out) {
+  if (!drafted_ || !same_words(*drafted_, text)) {
     drop_draft(out);
     ++revision_;
   }
   drafted_.reset();
-  answered_ = whole;
+  answered_ = text;
   answered_at_ = std::min(last_speech_, now);
   over_ = false;
   left_.reset();
   phase_ = Phase::replying;
-  out.push_back({Kind::commit, revision_, whole});
+  out.push_back({Kind::commit, revision_, answered_});
+}
+
+Actions TurnTaker::stop(Time now) {
+  Actions out;
+  now_ = std::max(now_, now);
+  if (utterance_open_) out.push_back({Kind::drop_utterance, utterance_});
+  utterance_open_ = false;
+  ++utterance_;  // a final that is on its way is not waited for
+  drop_draft(out);
+  if (phase_ == Phase::replying || phase_ == Phase::doubt) {
+    out.push_back({Kind::interrupt, revision_});
+    ++revision_;
+  }
+  over_ = true;
+  phase_ = Phase::quiet;
+  return out;
+}
+
+Actions TurnTaker::type(Time now, std::string_view text) {
+  Actions out = stop(now);
+  if (words_of(text).empty()) return out;
+  unfinished_ = false;
+  last_speech_ = now;
+  commit(now, text, out);
+  return out;
+}
+
+int64_t TurnTaker::greet(Time now) {
+  now_ = std::max(now_, now);
+  answered_.clear();
+  answered_at_ = Time::min() / 2;  // words over it go on with no turn
+  over_ = false;
+  left_.reset();
+  phase_ = Phase::replying;
+  return ++revision_;
 }
 
 /// The user does take the turn.

@@ -64,6 +64,12 @@ class TurnTaker {
   Actions partial(Time now, int64_t utterance, std::string_view text);
   /// The transcript of an utterance that end_utterance closed; may be empty. Of one that is not waited for: no effect.
   Actions final(Time now, int64_t utterance, std::string_view text);
+  /// The user's turn was typed: `text` is all of it.
+  Actions type(Time now, std::string_view text);
+  /// The reply under way ends; nothing is asked for.
+  Actions stop(Time now);
+  /// The pipeline speaks without being asked; returns the revision of what it says.
+  int64_t greet(Time now);
   /// How likely the model takes the text of read_ahead for a whole turn, 0 to 1.
   void ending(double probability) { ending_ = probability; }
   /// All of the reply has been played (or it failed). Of another revision: no effect.
@@ -86,6 +92,7 @@ class TurnTaker {
   void take_words(Time now, std::string_view text, Actions& out);
   void confirm(Actions& out);
   void go_on(Actions& out);
+  void commit(Time now, std::string_view text, Actions& out);
   void draft(std::string_view text, Actions& out);
   void drop_draft(Actions& out);
   [[nodiscard]] bool sounds_unfinished() const;
