@@ -144,9 +144,10 @@ class VoicePipeline {
   VoicePipeline(const VoicePipeline&) = delete;
   VoicePipeline& operator=(const VoicePipeline&) = delete;
 
-  /// What the microphone heard [kFrameSamples] in the last 10 ms.
-  void push(std::span<const int16_t> frame);
-  /// What the loudspeaker plays next: fills `frame` [n], any n; the 10 ms before a push() are that push's echo.
+  /// What the microphone heard [kFrameSamples] in the last 10 ms. `played` [kFrameSamples]: what the loudspeaker played
+  /// in them, where the device knows; empty: what pull() gave in that time.
+  void push(std::span<const int16_t> frame, std::span<const int16_t> played = {});
+  /// What the loudspeaker plays next: fills `frame` [n], any n.
   void pull(std::span<int16_t> frame);
 
   /// A turn of the user that was typed: ends what is said, and is answered aloud.

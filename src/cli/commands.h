@@ -37,5 +37,6 @@ class UsageError : public std::runtime_error {
 
 void add_chat(CLI::App& app);
 void add_pull(CLI::App& app);
+void add_voice(CLI::App& app);
 
 }  // namespace prosa::cli

@@ -96,6 +96,7 @@ int run(int argc, char** argv) {
       "  prosa bench MODEL --prompt 512    speed against this machine's limits");
   add_chat(app);
   add_pull(app);
+  add_voice(app);
   tools::add_commands(app);
   try {
     return parse_and_run(app, argc, argv);

@@ -12,12 +12,12 @@
 #include <fmt/format.h>
 
 #include "cli/terminal.h"
-#include "tools/svg.h"
+#include "cli/svg.h"
 
 namespace prosa::tools {
 namespace {
 
-constexpr double kLeft = SvgPicture::left, kRight = SvgPicture::right;
+constexpr double kLeft = cli::SvgPicture::left, kRight = cli::SvgPicture::right;
 constexpr double kRoofHeight = 250;
 constexpr double kRow = 30;
 constexpr double kTag = 9;  // radius of a run's number
@@ -49,7 +49,7 @@ struct Item {
   double fraction;  // of its roof
 };
 
-class Picture : private SvgPicture {
+class Picture : private cli::SvgPicture {
  public:
   explicit Picture(const BenchReport& report) : report_(report) {
     for (const BenchSet& set : report.sets) {

@@ -6,12 +6,12 @@
 #include <fmt/format.h>
 
 #include "tools/eval.h"
-#include "tools/svg.h"
+#include "cli/svg.h"
 
 namespace prosa::tools {
 namespace {
 
-constexpr double kLeft = SvgPicture::left, kRight = SvgPicture::right;
+constexpr double kLeft = cli::SvgPicture::left, kRight = cli::SvgPicture::right;
 constexpr double kChart = 220;  // height
 
 constexpr std::string_view kEvalStyle = R"(.bar { fill: #1f77c9; }
@@ -31,7 +31,7 @@ double step_of(double most) {
   return 10 * power;
 }
 
-class Picture : private SvgPicture {
+class Picture : private cli::SvgPicture {
  public:
   explicit Picture(const EvalOutcome& outcome) : outcome_(outcome), text_(*outcome.text) {}
 

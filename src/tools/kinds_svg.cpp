@@ -5,7 +5,7 @@
 
 #include "cli/terminal.h"
 #include "tools/kinds.h"
-#include "tools/svg.h"
+#include "cli/svg.h"
 
 namespace prosa::tools {
 namespace {
@@ -16,10 +16,10 @@ constexpr const char* kKindsStyle = R"(.bar { fill: #1f77c9; }
 }
 )";
 
-constexpr double kLeft = 120, kBarRight = 580, kRight = SvgPicture::page_width - 24;
+constexpr double kLeft = 120, kBarRight = 580, kRight = cli::SvgPicture::page_width - 24;
 constexpr double kTop = 84, kRow = 30;
 
-class Picture : private SvgPicture {
+class Picture : private cli::SvgPicture {
  public:
   std::string draw(const KindSums& sums, const std::string& name) {
     const KindSum all = sum_all(sums);

@@ -78,9 +78,10 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
 
   // The microphone.
 
-  void push(std::span<const int16_t> frame) {
+  void push(std::span<const int16_t> frame, std::span<const int16_t> reference_frame) {
     std::vector<int16_t> heard(frame.begin(), frame.end());
-    const std::vector<int16_t> played = take_reference();
+    std::vector<int16_t> played = take_reference();
+    if (!reference_frame.empty()) played.assign(reference_frame.begin(), reference_frame.end());
     const float speech = activity->process(heard, played);
     const std::lock_guard lock(mutex);
     audio_time += kFrame;
@@ -342,11 +343,14 @@ VoicePipeline::VoicePipeline(Chat chat, VoiceParts parts, const VoiceOptions& op
 
 VoicePipeline::~VoicePipeline() = default;
 
-void VoicePipeline::push(std::span<const int16_t> frame) {
-  if (frame.size() != kFrameSamples)
-    throw Error(ErrorCode::invalid_argument, fmt::format("has {} samples instead of {}", frame.size(), kFrameSamples),
-                "frame");
-  impl_->push(frame);
+void VoicePipeline::push(std::span<const int16_t> frame, std::span<const int16_t> played) {
+  const auto check = [](const char* what, size_t samples) {
+    if (samples == kFrameSamples) return;
+    throw Error(ErrorCode::invalid_argument, fmt::format("has {} samples instead of {}", samples, kFrameSamples), what);
+  };
+  check("frame", frame.size());
+  if (!played.empty()) check("played", played.size());
+  impl_->push(frame, played);
 }
 
 void VoicePipeline::pull(std::span<int16_t> frame) { impl_->pull(frame); }

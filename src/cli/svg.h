@@ -1,7 +1,7 @@
 // What the pictures of prosa share: one self-contained SVG file, no script, no font or style from elsewhere, and
 // colours for light and dark pages.
 //
-// Not what is drawn: bench_svg.cpp, eval_svg.cpp, kinds_svg.cpp. Invariant: text from outside (names of files and
+// Not what is drawn: voice_picture.cpp, and in tools bench_svg.cpp, eval_svg.cpp, kinds_svg.cpp. Invariant: text from outside (names of files and
 // models) is escaped.
 #pragma once
 
@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-namespace prosa::tools {
+namespace prosa::cli {
 
 class SvgPicture {
  public:
@@ -43,4 +43,4 @@ class SvgPicture {
   std::string body_;
 };
 
-}  // namespace prosa::tools
+}  // namespace prosa::cli

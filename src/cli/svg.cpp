@@ -1,12 +1,12 @@
 // The file around a picture, and its elements.
-#include "tools/svg.h"
+#include "cli/svg.h"
 #include "prosa/text.h"
 
 #include <algorithm>
 
 #include "cli/terminal.h"
 
-namespace prosa::tools {
+namespace prosa::cli {
 namespace {
 
 // Colours: ink, paler ink, lines.
@@ -71,4 +71,4 @@ void SvgPicture::box(double x, double y, double width, double height, std::strin
       height, style);
 }
 
-}  // namespace prosa::tools
+}  // namespace prosa::cli

@@ -1,0 +1,142 @@
+// prosa voice: talk with a model, by microphone or with recordings.
+#include "cli/voice.h"
+
+#include <algorithm>
+#include <memory>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "cli/chat_session.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "prosa/files.h"
+#include "prosa/audio.h"
+
+namespace prosa::cli {
+namespace {
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list.empty() ? "none" : list;
+}
+
+/// The reply as text while it comes, and what the user was understood to say.
+void show(const VoiceEvent& event) {
+  using Kind = VoiceEvent::Kind;
+  switch (event.kind) {
+    case Kind::commit: stream_output(without_controls("\n> " + event.text + "\n")); break;
+    case Kind::reply_text: stream_output(without_controls(event.text)); break;
+    case Kind::interrupted:
+    case Kind::replaced: stream_output(" —\n"); break;
+    case Kind::reply_over: stream_output("\n"); break;
+    case Kind::error:
+      fmt::print(stderr, "{}\n", without_controls(fmt::format("prosa: {}", event.text)));
+      break;
+    default: break;
+  }
+}
+
+void run(VoiceArguments& arguments) {
+  if (arguments.in.empty() && !arguments.out.empty())
+    throw UsageError("--out goes with --in FILE (see prosa voice --help)");
+  if (!arguments.options.system.empty()) check_prompt(arguments.options.system, "--system");
+  VoiceLog log;
+  arguments.options.speakable.language = arguments.language;
+  arguments.options.on_event = [&](const VoiceEvent& event) {
+    log.add(event);
+    show(event);
+  };
+  // The engines first: what is missing is said before a model is loaded.
+  VoiceParts parts{make_voice_activity(arguments.activity),
+                   make_speech_to_text(arguments.hears, arguments.language),
+                   make_text_to_speech(arguments.speaks, arguments.speaks_as)};
+  ChatOptions chat;
+  chat.model = arguments.model;
+  chat.load = arguments.load;
+  VoiceSound sound;
+  std::vector<TurnRecord> turns;
+  {
+    VoicePipeline pipeline(load_chat(chat), std::move(parts), arguments.options);
+    if (arguments.in.empty()) {
+      talk_live(pipeline, arguments);
+    } else {
+      sound = play_recordings(pipeline, arguments);
+    }
+    turns = pipeline.turns();
+  }
+  if (!arguments.out.empty()) write_wav(arguments.out, sound.played, sound.play_rate);
+  if (!arguments.timeline.empty()) write_file(arguments.timeline, voice_json(log.events(), turns));
+  if (!arguments.picture.empty()) write_file(arguments.picture, voice_svg(log.events(), turns, sound));
+  fmt::print(stderr, "[{}]\n", voice_summary(turns));
+}
+
+void add_rules(CLI::App& voice, VoiceOptions& options) {
+  const char* const group = "Turns";
+  TurnRules& rules = options.turns;
+  voice.add_option("--end-ms", rules.end_ms, "silence after which a turn is over")->capture_default_str()->group(group);
+  voice.add_option("--soft-end-ms", rules.soft_end_ms, "silence after which the reply is drafted")
+      ->capture_default_str()
+      ->group(group);
+  voice.add_option("--unfinished-end-ms", rules.unfinished_end_ms, "the first where a sentence sounds unfinished")
+      ->capture_default_str()
+      ->group(group);
+  voice.add_option("--reopen-ms", rules.reopen_ms, "speech so soon after a turn goes on with it")
+      ->capture_default_str()
+      ->group(group);
+  voice.add_flag_callback("--no-draft", [&rules] { rules.draft = false; }, "reply only when the turn is over")
+      ->group(group);
+  voice.add_flag_callback("--no-read-ahead", [&rules] { rules.read_ahead = false; }, "read a turn only when it is over")
+      ->group(group);
+}
+
+}  // namespace
+
+void add_voice(CLI::App& app) {
+  auto arguments = std::make_shared<VoiceArguments>();
+  CLI::App* voice = app.add_subcommand("voice", "talk with a model, by microphone or with recordings");
+  voice->add_option("model,--model", arguments->model, model_help);
+  voice->add_option("--in", arguments->in, "recordings (WAV) of the user, a turn each, in place of the microphone");
+  voice->add_option("--out", arguments->out, "what was spoken, as a recording");
+  voice->add_option("--timeline", arguments->timeline, "everything that happened, and each turn's costs, as JSON");
+  voice->add_option("--picture", arguments->picture, "the same as a picture (SVG)");
+  voice->add_option("--system", arguments->options.system, "the system message");
+  voice->add_option("--greeting", arguments->options.greeting, "spoken first");
+  const char* const engines = "Engines";
+  voice->add_option("--activity", arguments->activity, "who notices speech: webrtc or energy")
+      ->capture_default_str()
+      ->group(engines);
+  voice->add_option("--hear", arguments->hears,
+                    "who recognises it: pocketsphinx, or a Wyoming program: tcp://HOST:PORT, unix:///PATH, "
+                    "stdio:COMMAND")
+      ->capture_default_str()
+      ->group(engines);
+  voice->add_option("--speak", arguments->speaks, "who speaks: flite[:VOICE], or a Wyoming program as above")
+      ->capture_default_str()
+      ->group(engines);
+  voice->add_option("--speak-as", arguments->speaks_as, "a voice of the Wyoming program")->group(engines);
+  voice->add_option("--language", arguments->language, "of recognition and of written-out numbers, dates and units")
+      ->capture_default_str()
+      ->group(engines);
+  voice->add_option("--play-rate", arguments->options.play_rate, "samples a second of what is played")
+      ->capture_default_str()
+      ->group(engines);
+  voice->add_option("--echo-db", arguments->echo_db,
+                    "with --in: the reply comes back into the microphone, so many decibels quieter (-20)")
+      ->group(engines);
+  add_rules(*voice, arguments->options);
+  add_sampling_options(*voice, arguments->options.sampling);
+  add_load_options(*voice, arguments->load, true);
+  voice->footer(fmt::format("Built in here: {}.\n"
+                            "\n"
+                            "Examples:\n"
+                            "  prosa voice\n"
+                            "  prosa voice --in question.wav --out reply.wav --picture talk.svg\n"
+                            "  prosa voice --hear tcp://127.0.0.1:10300 --speak \"stdio:wyoming-piper --voice en_US\"",
+                            joined(voice_engines())));
+  voice->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace prosa::cli

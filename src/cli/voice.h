@@ -1,0 +1,62 @@
+// What the forms of prosa voice share: the options, what was seen of a conversation, and its accounts.
+//
+// Only public headers: everything here could be written by a user of the library.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "prosa/voice.h"
+
+namespace prosa::cli {
+
+struct VoiceArguments {
+  std::string model;              // "": the embedded model
+  std::vector<std::string> in;    // recordings of the user, a turn after the other; empty: the microphone
+  std::string out;                // what was spoken, as a recording; "": none
+  std::string both;               // the same with the user, in stereo's place: mixed; "": none
+  std::string timeline;           // events and turns as JSON; "": none
+  std::string picture;            // the same as a picture; "": none
+  std::string activity = "webrtc";
+  std::string hears = "pocketsphinx";
+  std::string speaks = "flite";
+  std::string speaks_as;          // a voice of `speaks`
+  std::string language = "en";
+  double echo_db = 0;             // file mode: the reply comes back into the microphone, so loud; 0: not at all
+  VoiceOptions options;
+  LoadOptions load;
+};
+
+/// Everything that happened, in order.
+class VoiceLog {
+ public:
+  void add(const VoiceEvent& event);
+  [[nodiscard]] std::vector<VoiceEvent> events() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<VoiceEvent> events_;
+};
+
+/// Sound in file mode, for the picture: the user's and the reply's, both from the pipeline's begin on.
+struct VoiceSound {
+  std::vector<int16_t> heard;   // at kHeardRate
+  std::vector<int16_t> played;  // at play_rate
+  int play_rate = kHeardRate;
+};
+
+/// {"events": [{"time_ms", "event", "turn", "text"}], "turns": [{…}], "summary": {…}}, times since the begin.
+std::string voice_json(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns);
+/// Who spoke when, what was done meanwhile, and how long the user waited.
+std::string voice_svg(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns,
+                      const VoiceSound& sound);
+/// A line for people on what the turns cost.
+std::string voice_summary(const std::vector<TurnRecord>& turns);
+
+/// Plays the recordings in real time through `pipeline`. `on_tick` is called now and then with how far it is, 0 to 1.
+VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& arguments);
+/// The microphone and the loudspeaker, until Ctrl-C.
+void talk_live(VoicePipeline& pipeline, const VoiceArguments& arguments);
+
+}  // namespace prosa::cli
