@@ -92,6 +92,7 @@ struct ReplyStats {
   int64_t dropped_messages = 0;  // oldest ones left out of the prompt (ContextPolicy::drop_oldest)
   int64_t generated_tokens = 0;  // sampled or forced, thinking and end token included
   int64_t thinking_tokens = 0;   // of these: in the think block
+  int64_t guessed_tokens = 0;    // of these: taken from a guess (Turn::commit), many in one pass
   double prefill_ms = 0;         // computing prompt_tokens - cached_tokens
   double first_token_ms = 0;     // from the call to the first token
   double decode_ms = 0;
@@ -164,8 +165,10 @@ class Turn {
   /// grow. Ends early when cancelled. Errors: context_exceeded, not_loaded, busy, invalid_argument (not UTF-8, or
   /// committed).
   SyncReport hear(std::string_view transcript);
-  /// The whole turn: the reply to history + it. Once. Errors as Chat::generate_stream.
-  ReplyStream commit(std::string_view transcript);
+  /// The whole turn: the reply to history + it. Once. `guess`: what the answer may begin with, such as the reply to an
+  /// earlier transcript of the turn. It changes no token and no bit of the reply; as far as it is right, it is read in
+  /// passes of many tokens instead of one step a token. Errors as Chat::generate_stream.
+  ReplyStream commit(std::string_view transcript, std::string_view guess = {});
 
  private:
   friend class Chat;

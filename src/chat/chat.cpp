@@ -239,14 +239,15 @@ SyncReport Turn::hear(std::string_view transcript) {
   });
 }
 
-ReplyStream Turn::commit(std::string_view transcript) {
+ReplyStream Turn::commit(std::string_view transcript, std::string_view guess) {
   return at_boundary([&] {
     impl().check_open();
     chat::check_text(transcript, "transcript");
+    chat::check_text(guess, "guess");
     std::vector<Message> messages = impl_->history;
     messages.push_back({Role::user, std::string(transcript)});
     auto stream = std::make_unique<ReplyStream::Impl>(
-        std::make_unique<chat::ReplyRun>(impl_->engine, messages, impl_->sampling, impl_->tools));
+        std::make_unique<chat::ReplyRun>(impl_->engine, messages, impl_->sampling, impl_->tools, guess));
     impl_->committed = true;
     return ReplyStream(std::move(stream));
   });

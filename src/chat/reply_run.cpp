@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <new>
 #include <random>
+#include <utility>
 
 #include "prosa/error.h"
 
@@ -33,7 +34,7 @@ Cancel cancel_of(const std::atomic<bool>& flag, const SamplingConfig& sampling, 
 }  // namespace
 
 ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> messages, const SamplingConfig& sampling,
-                   std::span<const Tool> tools)
+                   std::span<const Tool> tools, std::string_view guess)
     : engine_(std::move(engine)),
       lease_(engine_->begin_reply()),
       loaded_(engine_->loaded()),
@@ -46,6 +47,7 @@ ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> mess
   stats_.prompt_tokens = static_cast<int64_t>(plan_.tokens.size());
   stats_.dropped_messages = plan_.dropped_messages;
   stats_.seed = *sampling_.seed;
+  if (!guess.empty()) guess_ = loaded_->text->tokenizer.encode(guess);
 }
 
 ReplyRun::~ReplyRun() { stop(); }
@@ -134,6 +136,11 @@ void ReplyRun::feed_forced() {
 
 void ReplyRun::sample_one() {
   const Clock::time_point start = Clock::now();
+  if (guesses()) {
+    verify_guess();
+    stats_.decode_ms += milliseconds(Clock::now() - start);
+    return;
+  }
   if (unfed_) {
     if (room() < 1) return text_.finish(FinishReason::context_full);
     loaded_->session.decode(*unfed_);
@@ -143,16 +150,56 @@ void ReplyRun::sample_one() {
   const int32_t token = choose();
   if (decode_steps_ > 0) stats_.decode_ms += milliseconds(Clock::now() - start);
   if (stats_.first_token_ms == 0) stats_.first_token_ms = milliseconds(Clock::now() - begin_);
+  take(token);
+}
+
+/// Whether the token that is fed next is the guess's, and more of it follows.
+bool ReplyRun::guesses() const {
+  return unfed_ && guess_.size() > 1 && guess_.front() == *unfed_ && room() >= std::ssize(guess_) + 1;
+}
+
+/// Feeds the guess in one pass. The tokens that would have been chosen all the same are kept, with the bits of single
+/// steps; from the first other one on the reply goes its own way.
+void ReplyRun::verify_guess() {
+  const auto count = std::min<size_t>(guess_.size(), backend::kMaxTentative);
+  const std::vector<int32_t> ahead(guess_.begin(), guess_.begin() + static_cast<std::ptrdiff_t>(count));
+  if (!loaded_->session.attempt(ahead, cancel_)) return text_.finish(cancel_reason());
+  ++decode_steps_;
+  size_t kept = 0;
+  try {
+    bool agrees = true;
+    while (agrees && kept < count) {
+      take(choose(static_cast<int64_t>(kept)));
+      ++kept;
+      agrees = !text_.finished() && text_.forced().empty() && kept < guess_.size() && guess_[kept] == *unfed_;
+      if (agrees) ++stats_.guessed_tokens;
+    }
+    guess_.erase(guess_.begin(), agrees ? guess_.begin() + static_cast<std::ptrdiff_t>(kept) : guess_.end());
+  } catch (...) {
+    loaded_->session.settle(static_cast<int64_t>(kept));
+    throw;
+  }
+  loaded_->session.settle(static_cast<int64_t>(kept));
+}
+
+/// A token was chosen: it is fed when the next one is asked for.
+void ReplyRun::take(int32_t token) {
   sampler_.accept(token);
   text_.push(token);
   unfed_ = token;
+  if (stats_.generated_tokens == 0 && !guess_.empty() && guess_.front() != token) guess_.clear();
 }
 
-int32_t ReplyRun::choose() {
+int32_t ReplyRun::choose(std::optional<int64_t> row) {
   const runtime::Session& session = loaded_->session;
-  if (!sampler_.needs_row()) return sampler_.choose(session.candidates(sampler_.pick()));
+  if (!sampler_.needs_row())
+    return sampler_.choose(row ? session.candidates(sampler_.pick(), *row) : session.candidates(sampler_.pick()));
   row_.resize(static_cast<size_t>(session.backend().config().vocab_size));
-  session.copy_logits(row_);
+  if (row) {
+    session.copy_logits(row_, *row);
+  } else {
+    session.copy_logits(row_);
+  }
   return sampler_.sample(row_);
 }
 

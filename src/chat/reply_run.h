@@ -25,8 +25,9 @@ class ReplyRun {
  public:
   /// Plans and takes the lease; computes nothing yet. Errors: invalid_argument, bad_template, context_exceeded,
   /// not_loaded, busy.
+  /// `guess`: what the answer may begin with; see Turn::commit.
   ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> messages, const SamplingConfig& sampling,
-           std::span<const Tool> tools);
+           std::span<const Tool> tools, std::string_view guess = {});
   ~ReplyRun();
   ReplyRun(const ReplyRun&) = delete;
   ReplyRun& operator=(const ReplyRun&) = delete;
@@ -44,7 +45,11 @@ class ReplyRun {
   void prefill();
   void feed_forced();
   void sample_one();
-  [[nodiscard]] int32_t choose();
+  [[nodiscard]] bool guesses() const;
+  void verify_guess();
+  void take(int32_t token);
+  /// Of the last row, or of that row of an attempt.
+  [[nodiscard]] int32_t choose(std::optional<int64_t> row = {});
   void end() noexcept;
   [[nodiscard]] int64_t room() const;
   /// Why the reply is cancelled.
@@ -65,6 +70,7 @@ class ReplyRun {
   bool failed_ = false;
   bool ended_ = false;
   std::optional<int32_t> unfed_;  // the last token of the reply, not in the state yet
+  std::vector<int32_t> guess_;    // what may follow; its first token is unfed_, or nothing is decided yet
   int64_t decode_steps_ = 0;
   std::vector<float> row_;  // [vocab], where candidates are not enough
   ReplyStats stats_;

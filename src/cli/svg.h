@@ -1,8 +1,8 @@
 // What the pictures of prosa share: one self-contained SVG file, no script, no font or style from elsewhere, and
 // colours for light and dark pages.
 //
-// Not what is drawn: voice_picture.cpp, and in tools bench_svg.cpp, eval_svg.cpp, kinds_svg.cpp. Invariant: text from outside (names of files and
-// models) is escaped.
+// Not what is drawn: voice_picture.cpp, and in tools bench_svg.cpp, eval_svg.cpp, kinds_svg.cpp. Invariant: text from
+// outside (names of files and models) is escaped.
 #pragma once
 
 #include <iterator>

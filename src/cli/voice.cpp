@@ -11,8 +11,8 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
-#include "prosa/files.h"
 #include "prosa/audio.h"
+#include "prosa/files.h"
 
 namespace prosa::cli {
 namespace {
@@ -32,9 +32,7 @@ void show(const VoiceEvent& event) {
     case Kind::interrupted:
     case Kind::replaced: stream_output(" —\n"); break;
     case Kind::reply_over: stream_output("\n"); break;
-    case Kind::error:
-      fmt::print(stderr, "{}\n", without_controls(fmt::format("prosa: {}", event.text)));
-      break;
+    case Kind::error: fmt::print(stderr, "{}\n", without_controls(fmt::format("prosa: {}", event.text))); break;
     default: break;
   }
 }
@@ -50,8 +48,7 @@ void run(VoiceArguments& arguments) {
     show(event);
   };
   // The engines first: what is missing is said before a model is loaded.
-  VoiceParts parts{make_voice_activity(arguments.activity),
-                   make_speech_to_text(arguments.hears, arguments.language),
+  VoiceParts parts{make_voice_activity(arguments.activity), make_speech_to_text(arguments.hears, arguments.language),
                    make_text_to_speech(arguments.speaks, arguments.speaks_as)};
   ChatOptions chat;
   chat.model = arguments.model;
@@ -86,9 +83,13 @@ void add_rules(CLI::App& voice, VoiceOptions& options) {
   voice.add_option("--reopen-ms", rules.reopen_ms, "speech so soon after a turn goes on with it")
       ->capture_default_str()
       ->group(group);
-  voice.add_flag_callback("--no-draft", [&rules] { rules.draft = false; }, "reply only when the turn is over")
+  voice
+      .add_flag_callback(
+          "--no-draft", [&rules] { rules.draft = false; }, "reply only when the turn is over")
       ->group(group);
-  voice.add_flag_callback("--no-read-ahead", [&rules] { rules.read_ahead = false; }, "read a turn only when it is over")
+  voice
+      .add_flag_callback(
+          "--no-read-ahead", [&rules] { rules.read_ahead = false; }, "read a turn only when it is over")
       ->group(group);
 }
 
@@ -108,9 +109,10 @@ void add_voice(CLI::App& app) {
   voice->add_option("--activity", arguments->activity, "who notices speech: webrtc or energy")
       ->capture_default_str()
       ->group(engines);
-  voice->add_option("--hear", arguments->hears,
-                    "who recognises it: pocketsphinx, or a Wyoming program: tcp://HOST:PORT, unix:///PATH, "
-                    "stdio:COMMAND")
+  voice
+      ->add_option("--hear", arguments->hears,
+                   "who recognises it: pocketsphinx, or a Wyoming program: tcp://HOST:PORT, unix:///PATH, "
+                   "stdio:COMMAND")
       ->capture_default_str()
       ->group(engines);
   voice->add_option("--speak", arguments->speaks, "who speaks: flite[:VOICE], or a Wyoming program as above")
@@ -123,19 +125,21 @@ void add_voice(CLI::App& app) {
   voice->add_option("--play-rate", arguments->options.play_rate, "samples a second of what is played")
       ->capture_default_str()
       ->group(engines);
-  voice->add_option("--echo-db", arguments->echo_db,
-                    "with --in: the reply comes back into the microphone, so many decibels quieter (-20)")
+  voice
+      ->add_option("--echo-db", arguments->echo_db,
+                   "with --in: the reply comes back into the microphone, so many decibels quieter (-20)")
       ->group(engines);
   add_rules(*voice, arguments->options);
   add_sampling_options(*voice, arguments->options.sampling);
   add_load_options(*voice, arguments->load, true);
-  voice->footer(fmt::format("Built in here: {}.\n"
-                            "\n"
-                            "Examples:\n"
-                            "  prosa voice\n"
-                            "  prosa voice --in question.wav --out reply.wav --picture talk.svg\n"
-                            "  prosa voice --hear tcp://127.0.0.1:10300 --speak \"stdio:wyoming-piper --voice en_US\"",
-                            joined(voice_engines())));
+  voice->footer(
+      fmt::format("Built in here: {}.\n"
+                  "\n"
+                  "Examples:\n"
+                  "  prosa voice\n"
+                  "  prosa voice --in question.wav --out reply.wav --picture talk.svg\n"
+                  "  prosa voice --hear tcp://127.0.0.1:10300 --speak \"stdio:wyoming-piper --voice en_US\"",
+                  joined(voice_engines())));
   voice->callback([arguments] { run(*arguments); });
 }
 

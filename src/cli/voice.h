@@ -12,18 +12,18 @@
 namespace prosa::cli {
 
 struct VoiceArguments {
-  std::string model;              // "": the embedded model
-  std::vector<std::string> in;    // recordings of the user, a turn after the other; empty: the microphone
-  std::string out;                // what was spoken, as a recording; "": none
-  std::string both;               // the same with the user, in stereo's place: mixed; "": none
-  std::string timeline;           // events and turns as JSON; "": none
-  std::string picture;            // the same as a picture; "": none
+  std::string model;            // "": the embedded model
+  std::vector<std::string> in;  // recordings of the user, a turn after the other; empty: the microphone
+  std::string out;              // what was spoken, as a recording; "": none
+  std::string both;             // the same with the user, in stereo's place: mixed; "": none
+  std::string timeline;         // events and turns as JSON; "": none
+  std::string picture;          // the same as a picture; "": none
   std::string activity = "webrtc";
   std::string hears = "pocketsphinx";
   std::string speaks = "flite";
-  std::string speaks_as;          // a voice of `speaks`
+  std::string speaks_as;  // a voice of `speaks`
   std::string language = "en";
-  double echo_db = 0;             // file mode: the reply comes back into the microphone, so loud; 0: not at all
+  double echo_db = 0;  // file mode: the reply comes back into the microphone, so loud; 0: not at all
   VoiceOptions options;
   LoadOptions load;
 };

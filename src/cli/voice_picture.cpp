@@ -51,7 +51,8 @@ std::vector<double> envelope(const std::vector<int16_t>& samples, int rate, Time
     const double from = seconds(begin) * rate + static_cast<double>(i) * per_slice;
     int loudest = 0;
     for (auto at = static_cast<int64_t>(from); at < static_cast<int64_t>(from + per_slice); ++at) {
-      if (at >= 0 && at < std::ssize(samples)) loudest = std::max(loudest, std::abs(int{samples[static_cast<size_t>(at)]}));
+      if (at >= 0 && at < std::ssize(samples))
+        loudest = std::max(loudest, std::abs(int{samples[static_cast<size_t>(at)]}));
     }
     peaks[i] = loudest / 32768.0;
   }

@@ -173,6 +173,33 @@ void Session::decode(int32_t token) {
     mark_in_slot(static_cast<int>(position() / kReplyStep % reply_marks_));
 }
 
+bool Session::attempt(std::span<const int32_t> tokens, const Cancel& cancel) {
+  PROSA_CHECK(usable_ && !tokens_.empty() && attempted_.empty() && !tokens.empty());
+  for (const int32_t token : tokens) check_token(token);
+  Work work;
+  work.state = state_.get();
+  work.tokens = tokens;
+  work.rows = backend::Rows::all;
+  work.tentative = true;
+  work.cancel = cancel;
+  work.stream = &stream_;
+  usable_ = false;
+  const bool fed = run(work);
+  usable_ = state_->valid();
+  if (fed) attempted_.assign(tokens.begin(), tokens.end());
+  return fed;
+}
+
+void Session::settle(int64_t n) {
+  PROSA_CHECK(n >= 0 && n <= std::ssize(attempted_));
+  backend().commit(*state_, n);
+  tokens_.insert(tokens_.end(), attempted_.begin(), attempted_.begin() + n);
+  attempted_.clear();
+  plain_ = false;  // as decode()
+  PROSA_CHECK(state_->position() == position());
+  if (std::exchange(marked_, false)) count_shared();
+}
+
 SyncReport Session::rewind(int64_t position, const Cancel& cancel) {
   if (position < 1 || position > this->position()) {
     throw Error(ErrorCode::invalid_argument, fmt::format("is {}, but must be in [1, {}]", position, this->position()),
@@ -215,16 +242,22 @@ void Session::reset() {
 }
 
 backend::Candidates Session::candidates(const backend::Pick& pick) const {
+  return candidates(pick, state_->rows() - 1);
+}
+
+backend::Candidates Session::candidates(const backend::Pick& pick, int64_t row) const {
   PROSA_CHECK(has_logits());
-  const backend::RowPick ask{state_.get(), state_->rows() - 1, pick};
+  const backend::RowPick ask{state_.get(), row, pick};
   backend::Candidates answer;
   backend().candidates({&ask, 1}, {&answer, 1});
   return answer;
 }
 
-void Session::copy_logits(std::span<float> out) const {
+void Session::copy_logits(std::span<float> out) const { copy_logits(out, state_->rows() - 1); }
+
+void Session::copy_logits(std::span<float> out, int64_t row) const {
   PROSA_CHECK(has_logits());
-  backend().logits(*state_, state_->rows() - 1, out);
+  backend().logits(*state_, row, out);
 }
 
 /// A number for memory(): where there is no memory to find it, the last one stands.

@@ -47,6 +47,11 @@ class Session {
   SyncReport sync(const SyncRequest& request);
   /// One token more.
   void decode(int32_t token);
+  /// Runs ahead through tokens that are not decided yet, at most backend::kMaxTentative: candidates(pick, i) then
+  /// answers for what follows the i-th of them. settle() has to follow. False: cancelled, nothing was fed.
+  bool attempt(std::span<const int32_t> tokens, const Cancel& cancel);
+  /// Keeps the first n of these tokens, with the bits of n decodes.
+  void settle(int64_t n);
   /// No decode() follows for now: steps shared with others do not wait for one.
   void pause() noexcept { core_->scheduler().leave(stream_); }
   /// Back to the first `position` of tokens(), by the nearest stored state and one prefill.
@@ -73,8 +78,10 @@ class Session {
   [[nodiscard]] bool has_logits() const noexcept { return usable() && state_->rows() > 0; }
   /// The best tokens after the last one. Needs has_logits().
   [[nodiscard]] backend::Candidates candidates(const backend::Pick& pick) const;
+  [[nodiscard]] backend::Candidates candidates(const backend::Pick& pick, int64_t row) const;
   /// The whole row [vocab]: a copy. Needs has_logits().
   void copy_logits(std::span<float> out) const;
+  void copy_logits(std::span<float> out, int64_t row) const;
   [[nodiscard]] std::span<const int32_t> tokens() const noexcept { return tokens_; }
   [[nodiscard]] int64_t position() const noexcept { return static_cast<int64_t>(tokens_.size()); }
   [[nodiscard]] int64_t capacity() const noexcept { return state_->capacity(); }
@@ -117,6 +124,7 @@ class Session {
   bool marked_ = false;  // a state was kept since the last step
   int64_t reply_marks_ = 0;  // how many decode() keeps
   std::vector<int32_t> tokens_;
+  std::vector<int32_t> attempted_;         // fed tentatively
   std::atomic<int64_t> shared_bytes_ = 0;  // kv that stored states hold too
 };
 
