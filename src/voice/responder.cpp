@@ -2,6 +2,7 @@
 #include "voice/responder.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include "base/check.h"
@@ -112,7 +113,11 @@ void Responder::obey(const Task& task) {
       if (mine && reply_->committed) do_interrupt(task.bytes);
       break;
     case Task::Kind::replace:
-      if (mine) drop(false);
+      if (mine) {  // the reply to the longer turn may begin alike
+        std::string said = reply_->spoken_before + reply_->speech;
+        drop(false);
+        guess_ = std::move(said);
+      }
       break;
     case Task::Kind::over:
       if (mine && reply_->committed) {
@@ -175,9 +180,25 @@ void Responder::begin(Reply& reply, Chat& chat) {
   turn_.reset();
   reply.speech.clear();
   reply.calls.clear();
-  reply.stream.emplace(chat.generate_stream(messages_with(reply.turn), options_.sampling, options_.tools));
   reply.next.reset();
+  if (reply.turn.size() == 1) {  // what an earlier draft said is tried first
+    Turn turn = chat.begin_turn(history(), sampling(), options_.tools);
+    reply.stream.emplace(turn.commit(reply.turn.front().content, std::exchange(guess_, {})));
+  } else {
+    reply.stream.emplace(chat.generate_stream(messages_with(reply.turn), sampling(), options_.tools));
+  }
   activate(&chat);
+}
+
+/// With a seed: the same words then draw the same tokens, in a draft and in the reply.
+SamplingConfig Responder::sampling() {
+  if (!seed_) {
+    std::random_device device;
+    seed_ = options_.sampling.seed.value_or((static_cast<uint64_t>(device()) << 32) ^ device());
+  }
+  SamplingConfig config = options_.sampling;
+  config.seed = seed_;
+  return config;
 }
 
 /// One piece more.
@@ -284,6 +305,11 @@ void Responder::drop(bool tell) {
   turn_.reset();
   const int64_t revision = reply.revision;
   const bool draft = !reply.committed;
+  if (draft) {
+    guess_.clear();
+    for (const Piece& piece : reply.kept)
+      if (piece.channel == Channel::speech) guess_ += piece.text;
+  }
   reply_.reset();
   if (draft && tell) events_.draft_gone(revision, generated);
 }
@@ -300,7 +326,10 @@ void Responder::fail(const std::string& what) {
   events_.failed(revision, what);
 }
 
+/// The turn is over.
 void Responder::remember(std::vector<Message> messages) {
+  seed_.reset();
+  guess_.clear();
   const std::lock_guard lock(mutex_);
   history_.insert(history_.end(), std::make_move_iterator(messages.begin()), std::make_move_iterator(messages.end()));
 }

@@ -99,6 +99,7 @@ class Responder {
   void obey(const Task& task);
   void go_on();
   void begin(Reply& reply, Chat& chat);
+  [[nodiscard]] SamplingConfig sampling();
   void hand_out(Reply& reply, const Piece& piece);
   void end_generation(Reply& reply);
   void run_tools(Reply& reply);
@@ -120,6 +121,8 @@ class Responder {
   Chat chat_;
   std::optional<Turn> turn_;  // what is read ahead
   std::optional<Reply> reply_;
+  std::string guess_;             // what the last draft of this turn said
+  std::optional<uint64_t> seed_;  // of this turn: drafts and reply draw alike
 
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;
