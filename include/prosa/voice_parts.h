@@ -48,7 +48,8 @@ class SpeechToText {
   virtual std::string push(std::span<const int16_t> samples) = 0;
   /// The utterance is over: its transcript, UTF-8, without leading or trailing space; "" where no word was heard.
   virtual std::string end() = 0;
-  /// Ends a call under way with Error(cancelled), from any thread; the utterance is forgotten.
+  /// From any thread: a call under way, and every one until the next begin(), ends with Error(cancelled); the utterance
+  /// is forgotten.
   virtual void cancel() noexcept = 0;
 };
 
@@ -58,22 +59,28 @@ class TextToSpeech {
   virtual ~TextToSpeech() = default;
   /// Takes samples [n]; false ends the synthesis.
   using Sink = std::function<bool(std::span<const int16_t> samples)>;
-  /// Samples a second of what speak() makes. Known after the first speak() at the latest; 0 before.
+  /// Samples a second of what speak() makes. Known when `sink` is called; 0 before the first time, where the engine
+  /// does not know. From any thread.
   [[nodiscard]] virtual int rate() const = 0;
-  /// Speaks `text` (UTF-8, no markup); returns when all of it was given to `sink`, or when that said no.
+  /// Speaks `text` (UTF-8, no markup); returns when all of it was given to `sink`, or when that said no. `sink` is
+  /// called on the thread of the call and may take its time.
   virtual void speak(std::string_view text, const Sink& sink) = 0;
   /// Ends a call under way, from any thread: speak() returns without giving out more.
   virtual void cancel() noexcept = 0;
 };
 
-/// What was built in: "webrtc", "pocketsphinx", "flite", …; each name is what make_…() takes.
+/// What was built in: "webrtc", "energy", "pocketsphinx", "flite" are what make_…() takes; "portaudio": there are audio
+/// devices (audio.h); "wyoming": always.
 std::vector<std::string> voice_engines();
 
 /// `name`: "webrtc" (voice activity, echo canceller, noise suppression and gain of webrtc-audio-processing) or "energy"
 /// (no library: loudness over the noise floor, no echo canceller). Error(unsupported): not built in.
 std::unique_ptr<VoiceActivity> make_voice_activity(const std::string& name);
-/// `name`: "pocketsphinx" (English, offline), or a Wyoming program: tcp://HOST:PORT, unix:///PATH, or stdio:COMMAND.
-/// `language`: "" or a BCP 47 tag. Errors: unsupported (not built in), not_found (its model), io.
+/// `name`: "pocketsphinx" (English, offline; its last partial transcript is its final one), "pocketsphinx:accurate"
+/// (fewer wrong words, but the end of an utterance rewrites a quarter of the partial transcripts), or a Wyoming
+/// program: tcp://HOST:PORT, unix:///PATH, or stdio:COMMAND. `language`: "" or a BCP 47 tag. A program is asked at once
+/// what it offers. Errors: invalid_argument (the address), unsupported (not built in, or another service or language),
+/// not_found (its model or program), io (it can't be reached, hangs, or does not speak Wyoming).
 std::unique_ptr<SpeechToText> make_speech_to_text(const std::string& name, const std::string& language = {});
 /// `name`: "flite" or "flite:VOICE" (slt, rms, awb, kal16), or a Wyoming program as above. `voice`: of a Wyoming
 /// program; "": its own choice. Errors as above.

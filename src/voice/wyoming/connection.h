@@ -1,0 +1,78 @@
+// A way to a Wyoming peer: events in both directions, each wait with a time limit, all waits ended from any thread.
+//
+// Over TCP, a Unix socket, or a program's standard input and output. Nothing ever blocks but in poll(): while an event
+// is being sent, what the peer says meanwhile is read, so that two full pipes never wait for one another. Errors: io
+// (the message says whether the peer hangs, died or does not speak Wyoming; where names it), cancelled. After an Error
+// the connection is of no use. One thread at a time, but for Wake::set().
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/descriptor.h"
+#include "voice/wyoming/address.h"
+#include "voice/wyoming/child.h"
+#include "voice/wyoming/event.h"
+
+namespace prosa::wyoming {
+
+using Clock = std::chrono::steady_clock;
+
+/// Ends every wait that watches it, from the moment it is set until it is cleared. set() from any thread.
+class Wake {
+ public:
+  Wake();
+  void set() noexcept;
+  void clear() noexcept;
+  [[nodiscard]] bool is_set() const noexcept;
+  [[nodiscard]] int descriptor() const noexcept { return event_.get(); }
+
+ private:
+  Descriptor event_;
+};
+
+class Connection {
+ public:
+  /// Reaches a peer that listens, or starts one. `wake` outlives the connection.
+  static std::unique_ptr<Connection> open(const Address& address, const Wake& wake, Clock::time_point deadline);
+  /// A peer that reached us.
+  Connection(Descriptor socket, std::string peer, const Wake& wake);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void send(const Event& event, Clock::time_point deadline);
+  /// The next event; nothing when the peer closed the connection between two events. Running into the deadline is
+  /// Error(io).
+  std::optional<Event> receive(Clock::time_point deadline);
+  /// The next event where it is there already. Never waits.
+  std::optional<Event> poll();
+  /// Whether nothing more can come: the peer closed its end, and all it sent was received.
+  bool ended();
+  /// Waits until the peer has sent something or the deadline is over. Error(cancelled) as every wait.
+  void wait_readable(Clock::time_point deadline);
+  /// For a message: what is known of the peer's end, such as a program's exit code.
+  [[noreturn]] void fail_ended();
+  [[noreturn]] void fail(const std::string& what) const;
+  /// The peer is not worth waiting for: a program is killed at once.
+  void abandon() noexcept;
+  [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
+
+ private:
+  Connection(std::unique_ptr<Child> child, std::string peer, const Wake& wake);
+  bool fill();  // reads what is there; true: something was
+  enum class Wanted { reading, both };
+  void wait(Wanted wanted, Clock::time_point deadline, const char* what_for);
+
+  std::string peer_;
+  const Wake& wake_;
+  std::unique_ptr<Child> child_;  // null: over a socket
+  Descriptor socket_;
+  int in_ = -1, out_ = -1;  // of the socket or the child
+  EventReader reader_;
+  bool closed_ = false;  // by the peer
+};
+
+}  // namespace prosa::wyoming

@@ -1,0 +1,55 @@
+// A Wyoming program that is asked for something again and again: its connection, what it offers, its spare.
+//
+// Over sockets each request gets a connection of its own, as Home Assistant does it (many programs close it after one
+// answer). A stdio: program serves request after request until it ends or is dropped. One thread at a time, but for
+// cancel().
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "voice/wyoming/connection.h"
+#include "voice/wyoming/programs.h"
+
+namespace prosa::wyoming {
+
+class Program {
+ public:
+  /// Asks the program what it offers. `service`: "asr" or "tts". Errors as in programs.h.
+  Program(const std::string& address, const char* service, const Limits& limits);
+
+  /// Whether the first program of the service says `key`: true of itself.
+  [[nodiscard]] bool offers(const char* key) const;
+  [[nodiscard]] const std::string& name() const noexcept { return address_.text; }
+
+  /// A new request, begun with `first`: the connection to go on with. It stays valid until finish() or drop().
+  Connection& request(const Event& first);
+  /// The request was answered in full.
+  void finish() noexcept;
+  /// The request failed or was cancelled: nobody waits for its answer.
+  void drop() noexcept;
+  /// Ends every wait, from any thread, until request() is called again.
+  void cancel() noexcept { wake_.set(); }
+  [[nodiscard]] bool cancelled() const noexcept { return wake_.is_set(); }
+  void clear_cancel() noexcept { wake_.clear(); }
+
+  [[nodiscard]] Clock::time_point answer_deadline() const { return Clock::now() + limits_.answer; }
+  /// For an event that is not part of the answer. Those that the protocol knows, and `error`, are Error(io); of others
+  /// a few are overlooked, as the protocol asks.
+  void refuse(const Event& event);
+
+ private:
+  void describe(const char* service);
+  std::unique_ptr<Connection> connect();
+  void start_spare();
+
+  Address address_;
+  Limits limits_;
+  Wake wake_;
+  nlohmann::json offer_;                 // the program's own entry in its info
+  std::unique_ptr<Connection> current_;  // null: none
+  std::unique_ptr<Connection> spare_;    // of a stdio: program; null: none
+  int overlooked_ = 0;                   // events of the request
+};
+
+}  // namespace prosa::wyoming
