@@ -2,7 +2,10 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-install(TARGETS prosa prosa_voice prosa_core prosa_hub prosa_base EXPORT prosa-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(PROSA_VOICE_FOUND)
+  set(prosa_voice_target prosa_voice)
+endif()
+install(TARGETS prosa ${prosa_voice_target} prosa_core prosa_hub prosa_base EXPORT prosa-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(PROSA_BUILD_PROGRAM)
   install(TARGETS prosa_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -21,7 +21,7 @@ function(prosa_voice_module target module)
 endfunction()
 
 prosa_voice_module(samplerate samplerate)
-prosa_voice_module(icu icu-uc)
+prosa_voice_module(icu icu-i18n)  # with icu-uc
 if(NOT samplerate_FOUND OR NOT icu_FOUND)
   message(STATUS "Voice: not built (libsamplerate0-dev and libicu-dev are missing)")
   return()

@@ -96,7 +96,9 @@ int run(int argc, char** argv) {
       "  prosa bench MODEL --prompt 512    speed against this machine's limits");
   add_chat(app);
   add_pull(app);
+#ifdef PROSA_WITH_VOICE
   add_voice(app);
+#endif
   tools::add_commands(app);
   try {
     return parse_and_run(app, argc, argv);
