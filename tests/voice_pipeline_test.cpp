@@ -49,14 +49,15 @@ class ScriptedEars final : public SpeechToText {
   std::string words(size_t count) {
     const std::lock_guard lock(script_.mutex);
     size_t at = 0;
-    while (count-- > 0 && at < script_.words.size()) at = std::min(script_.words.find(' ', at + 1), script_.words.size());
+    while (count-- > 0 && at < script_.words.size())
+      at = std::min(script_.words.find(' ', at + 1), script_.words.size());
     return script_.words.substr(0, at);
   }
   Script& script_;
   int64_t loud_ = 0;
 };
 
-/// Ten milliseconds of sound a character.
+/// Forty milliseconds of sound a character.
 class ToneMouth final : public TextToSpeech {
  public:
   explicit ToneMouth(std::atomic<int>& dies_after) : dies_after_(dies_after) {}
@@ -65,7 +66,7 @@ class ToneMouth final : public TextToSpeech {
     cancelled_ = false;
     for (size_t i = 0; i < text.size() && !cancelled_; ++i) {
       if (dies_after_ >= 0 && dies_after_-- == 0) throw Error(ErrorCode::io, "the synthesizer died", "mouth");
-      if (!sink(std::vector<int16_t>(kFrameSamples, 1000))) return;
+      if (!sink(std::vector<int16_t>(size_t{kFrameSamples} * 4, 1000))) return;
     }
   }
   void cancel() noexcept override { cancelled_ = true; }
@@ -85,11 +86,11 @@ class Talk {
       events.push_back(event);
     };
     static const Model model = Model::from_pretrained("", LoadOptions{.threads = 1, .context = 2048});
-    pipeline = std::make_unique<VoicePipeline>(
-        Chat(model),
-        VoiceParts{std::make_unique<Loudness>(), std::make_unique<ScriptedEars>(script),
-                   std::make_unique<ToneMouth>(mouth_dies_after)},
-        options);
+    pipeline =
+        std::make_unique<VoicePipeline>(Chat(model),
+                                        VoiceParts{std::make_unique<Loudness>(), std::make_unique<ScriptedEars>(script),
+                                                   std::make_unique<ToneMouth>(mouth_dies_after)},
+                                        options);
   }
 
   void sound(int milliseconds, int16_t loudness) {
@@ -114,7 +115,7 @@ class Talk {
   /// Until the reply is over.
   void listen(int most_ms = 60'000) {
     for (int waited = 0; waited < most_ms && !pipeline->idle(); waited += 50) silence(50);
-    EXPECT_TRUE(pipeline->idle());
+    ASSERT_TRUE(pipeline->idle());
   }
   /// Until some of the reply was played.
   void listen_a_little(int frames = 20) {
@@ -179,8 +180,7 @@ TEST(VoicePipeline, TheSameWordsComeWithAndWithoutEarlyWork) {
 TEST(VoicePipeline, AnInterruptionKeepsWhatWasHeard) {
   Talk talk;
   talk.say("Tell me about the sea.");
-  talk.silence(1000);
-  talk.listen_a_little();
+  talk.listen_a_little(60);  // later than a turn reopens
   talk.script.words = "No, wait";
   talk.sound(50, 1);
   EXPECT_THAT(talk.last_played, testing::Each(0)) << "silent within 50 ms";
@@ -202,8 +202,7 @@ TEST(VoicePipeline, AnInterruptionKeepsWhatWasHeard) {
 TEST(VoicePipeline, ACoughIsUndone) {
   Talk talk;
   talk.say("Tell me about the sea.");
-  talk.silence(1000);
-  talk.listen_a_little();
+  talk.listen_a_little(60);  // later than a turn reopens
   talk.script.words = "";
   talk.sound(100, 1);
   talk.listen();
@@ -213,7 +212,7 @@ TEST(VoicePipeline, ACoughIsUndone) {
   EXPECT_EQ(turns[0].heard, turns[0].reply);
   EXPECT_EQ(talk.count(Kind::paused), 1);
   EXPECT_EQ(talk.count(Kind::resumed), 1);
-  EXPECT_GE(talk.played, static_cast<int>(turns[0].reply.size() * 8 / 10)) << "all of it was played";
+  EXPECT_GE(talk.played, static_cast<int>(turns[0].reply.size() * 4 * 8 / 10)) << "all of it was played";
 }
 
 TEST(VoicePipeline, ATurnThatGoesOnReplacesItsReply) {

@@ -26,8 +26,7 @@ std::string part_of(const std::string& tag, size_t index) {
 
 const Language& find_language(const std::string& tag) {
   const std::string code = part_of(tag, 0);
-  for (const Language* language :
-       {&kEnglish, &kGerman, &kFrench, &kSpanish, &kPortuguese, &kJapanese, &kChinese}) {
+  for (const Language* language : {&kEnglish, &kGerman, &kFrench, &kSpanish, &kPortuguese, &kJapanese, &kChinese}) {
     if (language->code == code) return *language;
   }
   throw Error(ErrorCode::unsupported, "speakable text does not know this language", "language \"" + tag + "\"",

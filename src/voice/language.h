@@ -19,7 +19,7 @@ enum class Stop {
 };
 
 struct Abbreviation {
-  std::u16string_view written;      // in small letters, without spaces, with its full stops: "z.b."
+  std::u16string_view written;  // in small letters, without spaces, with its full stops: "z.b."
   Stop stop = Stop::inside;
   std::u16string_view spoken = {};  // empty: as it is written
 };
@@ -32,7 +32,8 @@ struct Currency {
 
 struct SignWords {
   std::u16string_view and_ = {}, dot = {}, at = {}, slash = {}, dash = {}, underscore = {}, colon = {}, tilde = {};
-  std::u16string_view plus = {}, minus = {}, plus_minus = {}, times = {}, divided = {}, equals = {}, less = {}, greater = {}, at_most = {}, at_least = {}, about = {};
+  std::u16string_view plus = {}, minus = {}, plus_minus = {}, times = {}, divided = {}, equals = {}, less = {},
+                      greater = {}, at_most = {}, at_least = {}, about = {};
   std::u16string_view percent = {}, degrees = {}, section = {}, number = {}, squared = {}, cubed = {};
   std::u16string_view point = {};    // of a decimal number
   std::u16string_view to = {};       // of a range
@@ -44,16 +45,16 @@ struct SignWords {
 struct FractionWords {
   std::u16string_view half = {}, third = {}, two_thirds = {}, quarter = {}, three_quarters = {};
   std::u16string_view over = {};  // of any other
-  bool below_first = false;  // "4分の3": the lower number is said first
+  bool below_first = false;       // "4分の3": the lower number is said first
 };
 
 /// How an amount of hours is said; %h and %m stand for the numbers.
 struct TimeWords {
-  std::u16string_view whole = {};      // "14:00"
-  std::u16string_view one = {};        // "1:00", where it differs
-  std::u16string_view minutes = {};    // "14:30"
-  std::u16string_view after = {};      // a word that already says so when it follows: "Uhr"
-  bool half_days = false;         // am and pm may follow
+  std::u16string_view whole = {};    // "14:00"
+  std::u16string_view one = {};      // "1:00", where it differs
+  std::u16string_view minutes = {};  // "14:30"
+  std::u16string_view after = {};    // a word that already says so when it follows: "Uhr"
+  bool half_days = false;            // am and pm may follow
 };
 
 struct Language {
@@ -71,7 +72,8 @@ struct Language {
   std::u16string_view conjunctions = {};   // a clause may begin with them
   std::u16string_view starters = {};       // what begins a sentence after "U.S."
   std::u16string_view before_letter = {};  // "vitamin C.": the single letter behind them is no initial
-  std::u16string_view before_ordinal = {}; // "am 3. Mai": the number behind them is an ordinal where it has a full stop
+  std::u16string_view before_ordinal =
+      {};                                  // "am 3. Mai": the number behind them is an ordinal where it has a full stop
   std::u16string_view after_ordinal = {};  // "Jahrhundert": so is the number before them
   std::u16string_view before_roman = {};   // "chapter IV"
   std::u16string_view rulers = {};         // "Louis XIV"

@@ -45,8 +45,8 @@ class Markup {
 
   [[nodiscard]] char32_t at(size_t ahead) const;
   [[nodiscard]] size_t run_length(char32_t sign, size_t ahead, size_t limit) const;
-  void emit(char32_t code, size_t ahead);                      // with the place of at(ahead)
-  void emit_mark(char32_t mark, size_t count = 0);             // with the place of the next `count`
+  void emit(char32_t code, size_t ahead);           // with the place of at(ahead)
+  void emit_mark(char32_t mark, size_t count = 0);  // with the place of the next `count`
   void take(size_t count) { head_ += count; }
   void read(Glyphs& out);
   // Each handles the next characters and returns true, or waits and returns false.
@@ -73,8 +73,8 @@ class Markup {
   [[nodiscard]] std::u32string slice(size_t from, size_t to) const;
 
   bool announce_code_;
-  Glyphs text_;      // read, but for what stands before head_ not yet decided
-  size_t head_ = 0;  // of text_
+  Glyphs text_;         // read, but for what stands before head_ not yet decided
+  size_t head_ = 0;     // of text_
   size_t dropped_ = 0;  // glyphs that were removed from the front of text_: jumps count all
   bool finished_ = false;
   Glyphs* out_ = nullptr;
@@ -82,8 +82,8 @@ class Markup {
   bool after_item_ = false;  // the line began with the sign of a list item
   bool heading_ = false;
   bool table_row_ = false;
-  size_t spaces_ = 0;        // at the end of what was emitted
-  char32_t last_ = 0;        // the last two that were emitted
+  size_t spaces_ = 0;  // at the end of what was emitted
+  char32_t last_ = 0;  // the last two that were emitted
   char32_t before_last_ = 0;
   Fence fence_;
   std::vector<Jump> jumps_;

@@ -17,10 +17,10 @@ struct Entity {
   char32_t code;
 };
 constexpr std::array<Entity, 26> kEntities = {{
-    {U"amp", U'&'},   {U"lt", U'<'},      {U"gt", U'>'},    {U"quot", U'"'},   {U"apos", U'\''}, {U"nbsp", U'\u00a0'},
-    {U"euro", U'€'},  {U"pound", U'£'},   {U"yen", U'¥'},   {U"deg", U'°'},    {U"times", U'×'}, {U"divide", U'÷'},
-    {U"ndash", U'–'}, {U"mdash", U'—'},   {U"hellip", U'…'}, {U"copy", U' '},  {U"reg", U' '},   {U"trade", U' '},
-    {U"rarr", U','},  {U"frac12", U'½'},  {U"frac14", U'¼'}, {U"sup2", U'²'},  {U"sup3", U'³'},  {U"middot", U' '},
+    {U"amp", U'&'},   {U"lt", U'<'},     {U"gt", U'>'},     {U"quot", U'"'}, {U"apos", U'\''}, {U"nbsp", U'\u00a0'},
+    {U"euro", U'€'},  {U"pound", U'£'},  {U"yen", U'¥'},    {U"deg", U'°'},  {U"times", U'×'}, {U"divide", U'÷'},
+    {U"ndash", U'–'}, {U"mdash", U'—'},  {U"hellip", U'…'}, {U"copy", U' '}, {U"reg", U' '},   {U"trade", U' '},
+    {U"rarr", U','},  {U"frac12", U'½'}, {U"frac14", U'¼'}, {U"sup2", U'²'}, {U"sup3", U'³'},  {U"middot", U' '},
     {U"szlig", U'ß'}, {U"minus", U'−'},
 }};
 

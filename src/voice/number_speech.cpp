@@ -151,8 +151,8 @@ std::u16string NumberSpeech::with_unit(const Decimal& number, const char* unit) 
   const size_t begin = text.find_first_of(u"0123456789");
   PROSA_CHECK(begin != text.npos);
   size_t end = begin;
-  while (end < text.size() && (is_ascii_digit(text[end]) ||
-                               (text[end] == language_.decimal && end + 1 < text.size() && is_ascii_digit(text[end + 1])))) {
+  while (end < text.size() && (is_ascii_digit(text[end]) || (text[end] == language_.decimal && end + 1 < text.size() &&
+                                                             is_ascii_digit(text[end + 1])))) {
     ++end;
   }
   const Gender gender = is_feminine(language_.code, unit) ? Gender::feminine : Gender::masculine;

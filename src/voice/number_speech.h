@@ -15,7 +15,8 @@
 namespace prosa::voice {
 
 enum class Gender { counting, masculine, feminine };
-/// German declines them: "dritter Mai", "am dritten Mai", "der dritte Mai". Elsewhere the first, third and fourth agree.
+/// German declines them: "dritter Mai", "am dritten Mai", "der dritte Mai". Elsewhere the first, third and fourth
+/// agree.
 enum class Ordinal { plain, feminine, after_preposition, after_article };
 
 struct Decimal {

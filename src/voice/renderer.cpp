@@ -28,8 +28,10 @@ bool is_word_sign(char32_t c) { return c == '\'' || c == U'’' || c == '-' || c
 bool is_plain(char32_t c) { return is_letter(c) || is_digit(c); }
 bool is_range_sign(char32_t c) { return c == '-' || c == U'–' || c == U'〜' || c == U'～' || c == U'‑'; }
 /// Where a number may begin besides at a digit.
-bool begins_number(char32_t c) { return c == '$' || c == U'€' || c == U'£' || c == U'¥' || c == '+' || c == '(' || c == U'½' ||
-                                        c == U'⅓' || c == U'⅔' || c == U'¼' || c == U'¾'; }
+bool begins_number(char32_t c) {
+  return c == '$' || c == U'€' || c == U'£' || c == U'¥' || c == '+' || c == '(' || c == U'½' || c == U'⅓' ||
+         c == U'⅔' || c == U'¼' || c == U'¾';
+}
 
 }  // namespace
 
@@ -86,8 +88,14 @@ size_t Renderer::step(size_t index, SpokenWriter& out) {
     case ' ':
     case 0xa0: out.space(); return index + 1;
     case kCell: out.pause(','); return index + 1;
-    case kCode: say(language_.signs.inline_code, index, index + 1, out); out.space(); return index + 1;
-    case kBlock: say(language_.signs.code_block, index, index + 1, out); out.pause('.'); return index + 1;
+    case kCode:
+      say(language_.signs.inline_code, index, index + 1, out);
+      out.space();
+      return index + 1;
+    case kBlock:
+      say(language_.signs.code_block, index, index + 1, out);
+      out.pause('.');
+      return index + 1;
     default: break;
   }
   const char32_t last = index > 0 ? at(index - 1) : 0;
@@ -193,27 +201,53 @@ size_t Renderer::sign(size_t index, SpokenWriter& out) {
       break;
     case '#':
       if (is_ascii_digit(next)) return say_word(words.number);
-      if ((last == 'C' || last == 'F') && !is_plain(next) && (index < 2 || !is_plain(at(index - 2)))) return say_word(u"sharp");
+      if ((last == 'C' || last == 'F') && !is_plain(next) && (index < 2 || !is_plain(at(index - 2))))
+        return say_word(u"sharp");
       break;
     case U'№': return say_word(words.number);
     case '+':
-      if (between || is_ascii_digit(next) || (is_plain(last) && next == '+') || last == '+') return say_word(words.plus);
+      if (between || is_ascii_digit(next) || (is_plain(last) && next == '+') || last == '+')
+        return say_word(words.plus);
       break;
-    case '=': if (between) return say_word(words.equals); break;
-    case U'×': if (between) return say_word(words.times); break;
-    case U'÷': if (between) return say_word(words.divided); break;
-    case U'±': if (is_digit(beyond(index + 1))) return say_word(words.plus_minus); break;
+    case '=':
+      if (between) return say_word(words.equals);
+      break;
+    case U'×':
+      if (between) return say_word(words.times);
+      break;
+    case U'÷':
+      if (between) return say_word(words.divided);
+      break;
+    case U'±':
+      if (is_digit(beyond(index + 1))) return say_word(words.plus_minus);
+      break;
     case U'≈':
       if (is_digit(beyond(index + 1))) return say_word(words.about);
       break;
-    case '<': if (between && (next == ' ' || is_digit(last))) return say_word(words.less); break;
-    case '>': if (between && (next == ' ' || is_digit(last))) return say_word(words.greater); break;
-    case U'≤': if (is_plain(beyond(index + 1))) return say_word(words.at_most); break;
-    case U'≥': if (is_plain(beyond(index + 1))) return say_word(words.at_least); break;
-    case U'§': if (is_digit(beyond(index + 1))) return say_word(words.section); break;
-    case U'°': if (is_digit(last)) return say_word(words.degrees); break;
-    case U'²': if (is_plain(last)) return say_word(words.squared); break;
-    case U'³': if (is_plain(last)) return say_word(words.cubed); break;
+    case '<':
+      if (between && (next == ' ' || is_digit(last))) return say_word(words.less);
+      break;
+    case '>':
+      if (between && (next == ' ' || is_digit(last))) return say_word(words.greater);
+      break;
+    case U'≤':
+      if (is_plain(beyond(index + 1))) return say_word(words.at_most);
+      break;
+    case U'≥':
+      if (is_plain(beyond(index + 1))) return say_word(words.at_least);
+      break;
+    case U'§':
+      if (is_digit(beyond(index + 1))) return say_word(words.section);
+      break;
+    case U'°':
+      if (is_digit(last)) return say_word(words.degrees);
+      break;
+    case U'²':
+      if (is_plain(last)) return say_word(words.squared);
+      break;
+    case U'³':
+      if (is_plain(last)) return say_word(words.cubed);
+      break;
     default: break;
   }
   // Every other sign says nothing; it parts words unless it is a quote within one.

@@ -14,7 +14,8 @@ namespace prosa::voice {
 
 class Renderer {
  public:
-  Renderer(const Language& language, const SpeakableOptions& options) : language_(language), rules_(language, options) {}
+  Renderer(const Language& language, const SpeakableOptions& options)
+      : language_(language), rules_(language, options) {}
 
   /// The text is empty where the sentence has nothing to say.
   SpokenUnit render(const Sentence& sentence);

@@ -124,7 +124,8 @@ SentenceCutter::Verdict SentenceCutter::judge_letter(size_t stop, const std::u16
   size_t before_begin = 0;
   const std::u16string before = word_before(begin - 1, before_begin);
   if (before.empty()) return Verdict::no_end;
-  if (before.back() == u'.') return Verdict::no_end;  // the last of several parts, more often a name's than a sentence's
+  if (before.back() == u'.')
+    return Verdict::no_end;  // the last of several parts, more often a name's than a sentence's
   if (is_listed(language_.before_letter, before)) return Verdict::end;
   return is_upper(at(before_begin)) ? Verdict::no_end : Verdict::end;
 }

@@ -81,8 +81,7 @@ void SpeakableText::Impl::read_glyph(const voice::Glyph& glyph, const SpeechStat
 
 size_t SpeakableText::Impl::clause_characters() const {
   if (started || options.first_clause_characters == 0) return 0;
-  return language.spaces ? options.first_clause_characters
-                         : std::max<size_t>(options.first_clause_characters / 3, 1);
+  return language.spaces ? options.first_clause_characters : std::max<size_t>(options.first_clause_characters / 3, 1);
 }
 
 void SpeakableText::Impl::take_sentences(const SpeechState& state) {

@@ -87,8 +87,9 @@ void Speaker::work(const std::stop_token& stop) {
     }
     if (item) {
       obey(*item);
-    } else if (open_ && current()) {
-      say_all(speakable_.poll(state()));
+    } else if (open_) {
+      if (current()) say_all(speakable_.poll(state()));
+      if (!current()) open_ = false;
     }
   }
 }

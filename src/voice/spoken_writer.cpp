@@ -103,7 +103,8 @@ SpokenUnit SpokenWriter::finish(bool ends_sentence) {
   if (!unit_.text.empty()) {
     char32_t sign = pause_ == U'…' ? U'.' : pause_;
     if (ends_sentence && (sign == 0 || sign == ',' || sign == ';')) sign = '.';
-    if (sign != 0 && !(sign == '.' && last_ == '.')) append(language_.spaces ? sign : wide(sign, language_.code == "ja"));
+    if (sign != 0 && !(sign == '.' && last_ == '.'))
+      append(language_.spaces ? sign : wide(sign, language_.code == "ja"));
     unit_.parts.back().text_end = unit_.text.size();
   }
   unit_.ends_sentence = ends_sentence;

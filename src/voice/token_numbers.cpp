@@ -49,23 +49,61 @@ std::u16string replaced(std::u16string_view form, std::u16string_view hours, std
 
 // Written, and ICU's name; the longer ones of a common beginning first.
 constexpr std::pair<std::u16string_view, const char*> kUnits[] = {
-    {u"km/h", "kilometer-per-hour"}, {u"kmh", "kilometer-per-hour"}, {u"km²", "square-kilometer"}, {u"km", "kilometer"},
-    {u"m/s", "meter-per-second"},    {u"m²", "square-meter"},        {u"m³", "cubic-meter"},       {u"mph", "mile-per-hour"},
-    {u"mm", "millimeter"},           {u"mg", "milligram"},           {u"ml", "milliliter"},        {u"mL", "milliliter"},
-    {u"ms", "millisecond"},          {u"min", "minute"},             {u"mi", "mile"},              {u"m", "meter"},
-    {u"cm²", "square-centimeter"},   {u"cm", "centimeter"},          {u"kg", "kilogram"},          {u"kWh", "kilowatt-hour"},
-    {u"kW", "kilowatt"},             {u"kcal", "foodcalorie"},       {u"kB", "kilobyte"},          {u"KB", "kilobyte"},
-    {u"kHz", "kilohertz"},           {u"hPa", "hectopascal"},        {u"ha", "hectare"},           {u"h", "hour"},
-    {u"GHz", "gigahertz"},           {u"GB", "gigabyte"},            {u"g", "gram"},               {u"MHz", "megahertz"},
-    {u"MB", "megabyte"},             {u"TB", "terabyte"},            {u"Hz", "hertz"},             {u"ft", "foot"},
-    {u"lbs", "pound"},               {u"lb", "pound"},               {u"oz", "ounce"},             {u"°C", "celsius"},
-    {u"° C", "celsius"},             {u"°F", "fahrenheit"},          {u"° F", "fahrenheit"},       {u"°", "degree"},
-    {u"%", "percent"},               {u"L", "liter"},                {u"l", "liter"},              {u"W", "watt"},
-    {u"V", "volt"},                  {u"s", "second"},
+    {u"km/h", "kilometer-per-hour"},
+    {u"kmh", "kilometer-per-hour"},
+    {u"km²", "square-kilometer"},
+    {u"km", "kilometer"},
+    {u"m/s", "meter-per-second"},
+    {u"m²", "square-meter"},
+    {u"m³", "cubic-meter"},
+    {u"mph", "mile-per-hour"},
+    {u"mm", "millimeter"},
+    {u"mg", "milligram"},
+    {u"ml", "milliliter"},
+    {u"mL", "milliliter"},
+    {u"ms", "millisecond"},
+    {u"min", "minute"},
+    {u"mi", "mile"},
+    {u"m", "meter"},
+    {u"cm²", "square-centimeter"},
+    {u"cm", "centimeter"},
+    {u"kg", "kilogram"},
+    {u"kWh", "kilowatt-hour"},
+    {u"kW", "kilowatt"},
+    {u"kcal", "foodcalorie"},
+    {u"kB", "kilobyte"},
+    {u"KB", "kilobyte"},
+    {u"kHz", "kilohertz"},
+    {u"hPa", "hectopascal"},
+    {u"ha", "hectare"},
+    {u"h", "hour"},
+    {u"GHz", "gigahertz"},
+    {u"GB", "gigabyte"},
+    {u"g", "gram"},
+    {u"MHz", "megahertz"},
+    {u"MB", "megabyte"},
+    {u"TB", "terabyte"},
+    {u"Hz", "hertz"},
+    {u"ft", "foot"},
+    {u"lbs", "pound"},
+    {u"lb", "pound"},
+    {u"oz", "ounce"},
+    {u"°C", "celsius"},
+    {u"° C", "celsius"},
+    {u"°F", "fahrenheit"},
+    {u"° F", "fahrenheit"},
+    {u"°", "degree"},
+    {u"%", "percent"},
+    {u"L", "liter"},
+    {u"l", "liter"},
+    {u"W", "watt"},
+    {u"V", "volt"},
+    {u"s", "second"},
 };
 
 constexpr std::u16string_view kUnitPattern =
-    u"(km/h|kmh|km²|km|m/s|m²|m³|mph|mm|mg|m[lL]|ms|min|mi|m|cm²|cm|kg|kWh|kW|kcal|[kK]B|kHz|hPa|ha|h|GHz|GB|g|MHz|MB|TB|Hz"
+    u"(km/h|kmh|km²|km|m/"
+    u"s|m²|m³|mph|mm|mg|m[lL]|ms|min|mi|m|cm²|cm|kg|kWh|kW|kcal|[kK]B|kHz|hPa|ha|h|GHz|GB|g|MHz|MB|TB|Hz"
     u"|ft|lbs?|oz|° ?[CF]|°|%|[Ll]|W|V|s)(?![A-Za-z0-9²³/%°])";
 
 }  // namespace
@@ -136,7 +174,8 @@ void TokenRules::add_dates() {
   };
   add(number_rules_, u"(\\d{4})-(\\d{1,2})-(\\d{1,2})(?![\\d-])", say({1, 2, 3}));
   add(number_rules_, u"(\\d{4})/(\\d{1,2})/(\\d{1,2})(?![\\d/])", say({1, 2, 3}));
-  add(number_rules_, u"(\\d{1,2})\\.[ \\u00a0]?(\\d{1,2})\\.[ \\u00a0]?(\\d{4}|\\d{2})(?![\\d.]\\d|\\d)", say({3, 2, 1}));
+  add(number_rules_, u"(\\d{1,2})\\.[ \\u00a0]?(\\d{1,2})\\.[ \\u00a0]?(\\d{4}|\\d{2})(?![\\d.]\\d|\\d)",
+      say({3, 2, 1}));
   if (month_first_) add(number_rules_, u"(\\d{1,2})/(\\d{1,2})/(\\d{4}|\\d{2})(?![\\d/])", say({3, 1, 2}));
   add(number_rules_, u"(\\d{1,2})/(\\d{1,2})/(\\d{4}|\\d{2})(?![\\d/])", say({3, 2, 1}));
   add(number_rules_, u"(\\d{1,2})-(\\d{1,2})-(\\d{4})(?![\\d-])", say({3, 2, 1}));
@@ -152,8 +191,9 @@ void TokenRules::add_times() {
     const std::u16string half = language_.times.half_days ? group(match, 4) : std::u16string();
     if (hours > 24) return std::nullopt;
     const TimeWords& words = language_.times;
-    const Gender gender = language_.code == "en" ? Gender::counting
-                          : language_.code == "de" ? Gender::masculine : Gender::feminine;
+    const Gender gender = language_.code == "en"   ? Gender::counting
+                          : language_.code == "de" ? Gender::masculine
+                                                   : Gender::feminine;
     const std::u16string said = numbers_.number(hours, gender);
     std::u16string text;
     if (minutes == 0 && !half.empty()) {
@@ -166,17 +206,20 @@ void TokenRules::add_times() {
       text = replaced(words.minutes, said, said_minutes);
     }
     if (!seconds.empty() && value_of(seconds) > 0) {
-      text = joined(joined(text, language_.spaces ? language_.signs.and_ : u""),
-                    numbers_.with_unit({digits_of(std::to_string(value_of(seconds)).empty() ? seconds : seconds), {}}, "second"));
+      text = joined(
+          joined(text, language_.spaces ? language_.signs.and_ : u""),
+          numbers_.with_unit({digits_of(std::to_string(value_of(seconds)).empty() ? seconds : seconds), {}}, "second"));
     }
     if (!half.empty()) text += half[0] == u'a' || half[0] == u'A' ? u" a m" : u" p m";
     return text;
   };
-  const std::u16string after =
-      language_.times.after.empty() ? u"()" : u"(?:[ \\u00a0]?([AaPp])\\.?[Mm](?![A-Za-z])\\.?|[ \\u00a0]" +
-                                                  std::u16string(language_.times.after) + u"(?![A-Za-z]))?+";
+  const std::u16string after = language_.times.after.empty()
+                                   ? u"()"
+                                   : u"(?:[ \\u00a0]?([AaPp])\\.?[Mm](?![A-Za-z])\\.?|[ \\u00a0]" +
+                                         std::u16string(language_.times.after) + u"(?![A-Za-z]))?+";
   add(number_rules_, u"([01]?\\d|2[0-4]):([0-5]\\d)(?::([0-5]\\d))?(?![\\d:])" + after, say);
-  if (language_.times.half_days) add(number_rules_, u"(1[0-2]|0?[1-9])()()[ \\u00a0]?([AaPp])\\.?[Mm](?![A-Za-z])\\.?", say);
+  if (language_.times.half_days)
+    add(number_rules_, u"(1[0-2]|0?[1-9])()()[ \\u00a0]?([AaPp])\\.?[Mm](?![A-Za-z])\\.?", say);
   if (language_.code == "fr" || language_.code == "pt") {
     add(number_rules_, u"([01]?\\d|2[0-4])[ \\u00a0]?h[ \\u00a0]?([0-5]\\d)()()(?![\\dA-Za-z])", say);
   }
@@ -196,10 +239,10 @@ std::optional<std::u16string> TokenRules::amount(const icu::RegexMatcher& match,
   const int64_t value = value_of(number.whole);
   if (!scale.empty()) {
     const SignWords& signs = language_.signs;
-    const std::u16string_view word = scale == u"k" || scale == u"K" ? signs.thousand
-                                     : scale == u"M"                ? signs.million
+    const std::u16string_view word = scale == u"k" || scale == u"K"    ? signs.thousand
+                                     : scale == u"M"                   ? signs.million
                                      : scale == u"B" || scale == u"bn" ? signs.billion
-                                                                      : std::u16string_view(scale);
+                                                                       : std::u16string_view(scale);
     return joined(joined(numbers_.number({number.whole, fraction}), word), currency->many);
   }
   if (!language_.spaces || (fraction.size() == 1 || (currency->cent.empty() && !fraction.empty()))) {
@@ -209,8 +252,7 @@ std::optional<std::u16string> TokenRules::amount(const icu::RegexMatcher& match,
   const int64_t cents = value_of(fraction);
   const std::u16string said_cents = numbers_.number(cents, Gender::masculine);
   if (value == 0 && cents > 0) return joined(said_cents, cents == 1 ? currency->cent : currency->cents);
-  std::u16string text =
-      joined(numbers_.number(number, Gender::masculine), value == 1 ? currency->one : currency->many);
+  std::u16string text = joined(numbers_.number(number, Gender::masculine), value == 1 ? currency->one : currency->many);
   if (cents == 0) return text;
   text = joined(joined(text, language_.cents_joint), said_cents);
   return language_.code == "en" ? joined(text, cents == 1 ? currency->cent : currency->cents) : text;
@@ -218,14 +260,15 @@ std::optional<std::u16string> TokenRules::amount(const icu::RegexMatcher& match,
 
 void TokenRules::add_money() {
   // With full stops, commas or spaces between groups whatever the language: two figures at the end are always cents.
-  const std::u16string number =
-      u"(\\d{1,3}(?:[., \\u00a0']\\d{3})++(?!\\d)|\\d+)(?:[.,](\\d{1,2}))?(?!\\d)(?![.,]\\d)";
+  const std::u16string number = u"(\\d{1,3}(?:[., \\u00a0']\\d{3})++(?!\\d)|\\d+)(?:[.,](\\d{1,2}))?(?!\\d)(?![.,]\\d)";
   const std::u16string sign = u"(US\\$|R\\$|[€$£¥]|EUR|USD|GBP|CHF|JPY|CNY|RMB|BRL)";
   const std::u16string scale =
       u"(?:[ \\u00a0]?([kKMB]|bn|thousand|million|billion|trillion|Millionen|Milliarden|millions|milliards|millones|mil"
       u"|milhões|bilhões|万|億|亿)(?![A-Za-z]))?+";
   const auto say = [this](int32_t sign_group, int32_t number_group) {
-    return [this, sign_group, number_group](const icu::RegexMatcher& match) { return amount(match, sign_group, number_group); };
+    return [this, sign_group, number_group](const icu::RegexMatcher& match) {
+      return amount(match, sign_group, number_group);
+    };
   };
   add(number_rules_, sign + u"[ \\u00a0]?" + number + scale, say(1, 2));
   add(number_rules_, number + scale + u"[ \\u00a0]?" + sign + u"(?![A-Za-z0-9])", say(4, 1));
@@ -241,7 +284,8 @@ void TokenRules::add_ordinals() {
       return numbers_.ordinal(value_of(digits), kind);
     };
   };
-  if (language_.code == "en") add(number_rules_, u"(\\d{1,3}(?:,\\d{3})+|\\d+)(?:st|nd|rd|th)(?![A-Za-z])", say(Ordinal::plain));
+  if (language_.code == "en")
+    add(number_rules_, u"(\\d{1,3}(?:,\\d{3})+|\\d+)(?:st|nd|rd|th)(?![A-Za-z])", say(Ordinal::plain));
   if (language_.code == "fr") {
     add(number_rules_, u"(\\d+)(?:re|nde|ère)(?!\\p{L})", say(Ordinal::feminine));
     add(number_rules_, u"(\\d+)(?:er|nd|e|ᵉ|ème|eme)s?(?!\\p{L})", say(Ordinal::plain));
@@ -251,19 +295,20 @@ void TokenRules::add_ordinals() {
     add(number_rules_, u"(\\d+)\\.?[º°](?![CF ]?[CF])", say(Ordinal::plain));
   }
   if (language_.code == "de") {
-    add(number_rules_, u"(\\d{1,3})\\.(?=[ \\u00a0]\\p{L})", [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-      UErrorCode status = U_ZERO_ERROR;
-      const size_t at = start_of(match);
-      const bool certain = is_listed(language_.before_ordinal, word_before(at)) ||
-                           is_listed(language_.after_ordinal, word_after(static_cast<size_t>(match.end(status))));
-      if (!certain) return std::nullopt;
-      if (!numbers_.words()) return group(match, 0);
-      const std::u16string before = word_before(at);
-      const bool article = before == u"der" || before == u"die" || before == u"das";
-      return numbers_.ordinal(value_of(group(match, 1)), after_preposition(at) ? Ordinal::after_preposition
-                                                         : article             ? Ordinal::after_article
-                                                                               : Ordinal::plain);
-    });
+    add(number_rules_, u"(\\d{1,3})\\.(?=[ \\u00a0]\\p{L})",
+        [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+          UErrorCode status = U_ZERO_ERROR;
+          const size_t at = start_of(match);
+          const bool certain = is_listed(language_.before_ordinal, word_before(at)) ||
+                               is_listed(language_.after_ordinal, word_after(static_cast<size_t>(match.end(status))));
+          if (!certain) return std::nullopt;
+          if (!numbers_.words()) return group(match, 0);
+          const std::u16string before = word_before(at);
+          const bool article = before == u"der" || before == u"die" || before == u"das";
+          return numbers_.ordinal(value_of(group(match, 1)), after_preposition(at) ? Ordinal::after_preposition
+                                                             : article             ? Ordinal::after_article
+                                                                                   : Ordinal::plain);
+        });
   }
 }
 
@@ -275,69 +320,75 @@ void TokenRules::add_fractions() {
     if (upper == 2 && lower == 3) return words.two_thirds;
     return upper == 3 && lower == 4 ? words.three_quarters : u"";
   };
-  add(number_rules_, u"(\\d{1,4})?([½⅓⅔¼¾])", [this, word_of](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-    const char16_t sign = group(match, 2)[0];
-    const std::u16string_view word = sign == u'½'   ? word_of(1, 2)
-                                     : sign == u'⅓' ? word_of(1, 3)
-                                     : sign == u'⅔' ? word_of(2, 3)
-                                     : sign == u'¼' ? word_of(1, 4)
-                                                    : word_of(3, 4);
-    const std::u16string whole = group(match, 1);
-    if (whole.empty()) return std::u16string(word);
-    return joined(joined(numbers_.number({whole, {}}), language_.spaces ? language_.signs.and_ : u"と"), word);
-  });
-  add(number_rules_, u"(\\d{1,3})[/⁄](\\d{1,3})(?![\\d/.,]\\d|\\d|/)", [this, word_of](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-    const int64_t upper = value_of(group(match, 1));
-    const int64_t lower = value_of(group(match, 2));
-    if (const auto word = word_of(upper, lower); !word.empty()) return std::u16string(word);
-    const std::u16string above = numbers_.number(upper);
-    const std::u16string below = numbers_.number(lower);
-    if (upper == 0 || upper >= lower) return joined(above + (language_.spaces ? u"" : u" "), below);  // "24/7"
-    if (language_.fractions.below_first) return below + std::u16string(language_.fractions.over) + above;
-    return joined(joined(above, language_.fractions.over), below);
-  });
+  add(number_rules_, u"(\\d{1,4})?([½⅓⅔¼¾])",
+      [this, word_of](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+        const char16_t sign = group(match, 2)[0];
+        const std::u16string_view word = sign == u'½'   ? word_of(1, 2)
+                                         : sign == u'⅓' ? word_of(1, 3)
+                                         : sign == u'⅔' ? word_of(2, 3)
+                                         : sign == u'¼' ? word_of(1, 4)
+                                                        : word_of(3, 4);
+        const std::u16string whole = group(match, 1);
+        if (whole.empty()) return std::u16string(word);
+        return joined(joined(numbers_.number({whole, {}}), language_.spaces ? language_.signs.and_ : u"と"), word);
+      });
+  add(number_rules_, u"(\\d{1,3})[/⁄](\\d{1,3})(?![\\d/.,]\\d|\\d|/)",
+      [this, word_of](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+        const int64_t upper = value_of(group(match, 1));
+        const int64_t lower = value_of(group(match, 2));
+        if (const auto word = word_of(upper, lower); !word.empty()) return std::u16string(word);
+        const std::u16string above = numbers_.number(upper);
+        const std::u16string below = numbers_.number(lower);
+        if (upper == 0 || upper >= lower) return joined(above + (language_.spaces ? u"" : u" "), below);  // "24/7"
+        if (language_.fractions.below_first) return below + std::u16string(language_.fractions.over) + above;
+        return joined(joined(above, language_.fractions.over), below);
+      });
 }
 
 // ---- Units, and numbers that stand alone
 void TokenRules::add_units() {
-  add(number_rules_, number_pattern_ + u"[ \\u00a0]?" + std::u16string(kUnitPattern), [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-    const std::u16string unit = group(match, 3);
-    UErrorCode status = U_ZERO_ERROR;
-    // "1990s" is a decade, "5m" may be millions: one letter needs its space.
-    const bool letter = unit.size() == 1 && is_ascii_letter(unit[0]);
-    if (letter && match.start(3, status) == std::max(match.end(1, status), match.end(2, status)) && unit != u"m" && unit != u"g" && unit != u"h" && unit != u"l" && unit != u"L" && unit != u"W" && unit != u"V") {
-      return std::nullopt;
-    }
-    const auto* found = std::ranges::find(kUnits, std::u16string_view(unit), [](const auto& entry) { return entry.first; });
-    if (found == std::end(kUnits)) return std::nullopt;
-    return numbers_.with_unit(decimal(match, 1, 2), found->second);
-  });
+  add(number_rules_, number_pattern_ + u"[ \\u00a0]?" + std::u16string(kUnitPattern),
+      [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+        const std::u16string unit = group(match, 3);
+        UErrorCode status = U_ZERO_ERROR;
+        // "1990s" is a decade, "5m" may be millions: one letter needs its space.
+        const bool letter = unit.size() == 1 && is_ascii_letter(unit[0]);
+        if (letter && match.start(3, status) == std::max(match.end(1, status), match.end(2, status)) && unit != u"m" &&
+            unit != u"g" && unit != u"h" && unit != u"l" && unit != u"L" && unit != u"W" && unit != u"V") {
+          return std::nullopt;
+        }
+        const auto* found =
+            std::ranges::find(kUnits, std::u16string_view(unit), [](const auto& entry) { return entry.first; });
+        if (found == std::end(kUnits)) return std::nullopt;
+        return numbers_.with_unit(decimal(match, 1, 2), found->second);
+      });
 }
 
 void TokenRules::add_plain_numbers() {
   // Versions and other chains: 1.2.3, or 3.5 where decimals have a comma.
-  add(number_rules_, u"\\d+(?:\\.\\d+){2,}(?!\\d)|\\d+\\.\\d{1,2}(?!\\d)|\\d+\\.\\d{4,}", [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-    const std::u16string found = group(match, 0);
-    const auto dots = std::ranges::count(found, u'.');
-    if (dots == 1 && language_.decimal == u'.') return std::nullopt;
-    if (language_.decimal == u',') {  // 1.200.300
-      bool groups = found.find(u'.') <= 3;
-      for (size_t i = found.find(u'.'); i != found.npos; i = found.find(u'.', i + 1)) {
-        const size_t next = found.find(u'.', i + 1);
-        groups = groups && (next == found.npos ? found.size() : next) - i == 4;
-      }
-      if (groups) return std::nullopt;
-    }
-    std::u16string text;
-    size_t begin = 0;
-    while (begin <= found.size()) {
-      const size_t end = std::min(found.find(u'.', begin), found.size());
-      text = joined(text, numbers_.number({found.substr(begin, end - begin), {}}));
-      if (end < found.size()) text = joined(text, language_.signs.dot);
-      begin = end + 1;
-    }
-    return text;
-  });
+  add(number_rules_, u"\\d+(?:\\.\\d+){2,}(?!\\d)|\\d+\\.\\d{1,2}(?!\\d)|\\d+\\.\\d{4,}",
+      [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+        const std::u16string found = group(match, 0);
+        const auto dots = std::ranges::count(found, u'.');
+        if (dots == 1 && language_.decimal == u'.') return std::nullopt;
+        if (language_.decimal == u',') {  // 1.200.300
+          bool groups = found.find(u'.') <= 3;
+          for (size_t i = found.find(u'.'); i != found.npos; i = found.find(u'.', i + 1)) {
+            const size_t next = found.find(u'.', i + 1);
+            groups = groups && (next == found.npos ? found.size() : next) - i == 4;
+          }
+          if (groups) return std::nullopt;
+        }
+        std::u16string text;
+        size_t begin = 0;
+        while (begin <= found.size()) {
+          const size_t end = std::min(found.find(u'.', begin), found.size());
+          text = joined(text, numbers_.number({found.substr(begin, end - begin), {}}));
+          if (end < found.size()) text = joined(text, language_.signs.dot);
+          begin = end + 1;
+        }
+        return text;
+      });
   add(number_rules_, number_pattern_, [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
     const Decimal number = decimal(match, 1, 2);
     const bool plain = group(match, 0) == number.whole && number.whole.size() == 4;

@@ -137,8 +137,9 @@ std::optional<Said> TokenRules::abbreviation(size_t at) const {
     size_t i = at;
     size_t k = 0;
     for (; k < entry.written.size() && i < size; ++k) {
-      if (k > 0 && entry.written[k - 1] == u'.' && (is_space(sentence_->charAt(static_cast<int32_t>(i))) ||
-                                                    sentence_->charAt(static_cast<int32_t>(i)) == 0xa0)) {
+      if (k > 0 && entry.written[k - 1] == u'.' &&
+          (is_space(sentence_->charAt(static_cast<int32_t>(i))) ||
+           sentence_->charAt(static_cast<int32_t>(i)) == 0xa0)) {
         ++i;
       }
       if (i >= size || u_tolower(sentence_->charAt(static_cast<int32_t>(i))) != entry.written[k]) break;
@@ -217,10 +218,12 @@ void TokenRules::add_addresses() {
   add(word_rules_, u"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\\.[A-Za-z0-9-]+)+", whole);
   add(word_rules_,
       u"(?:[A-Za-z0-9-]++\\.)+(?:com|org|net|io|dev|de|fr|es|br|pt|jp|cn|eu|ai|app|edu|gov|uk|info|me|tv|ch|at|it|nl)"
-      u"(?![A-Za-z0-9-])(?:/" + path + u"|/)?",
+      u"(?![A-Za-z0-9-])(?:/" +
+          path + u"|/)?",
       whole);
   add(word_rules_,
-      u"[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]+)*\\.(?:md|txt|json|ya?ml|toml|xml|csv|pdf|docx?|xlsx?|png|jpe?g|svg|gif|mp[34]|"
+      u"[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]+)*\\.(?:md|txt|json|ya?ml|toml|xml|csv|pdf|docx?|xlsx?|png|jpe?g|svg|gif|mp["
+      u"34]|"
       u"wav|html?|css|js|tsx?|py|cpp|cc|h|hpp|rs|go|java|swift|sh|zip|exe)(?![A-Za-z0-9])",
       whole);
   add(word_rules_, u"[vV]\\.?(\\d+(?:\\.\\d+)*)(?![A-Za-z0-9])", [this](const icu::RegexMatcher& match) {
@@ -249,7 +252,8 @@ std::u16string say_address(std::u16string_view address, const Language& language
     if (address.starts_with(scheme)) address.remove_prefix(scheme.size());
   }
   const size_t slash = address.find(u'/');
-  if (slash != address.npos && (address.size() - slash > kMaxPath || address.find_first_of(u"?&=%", slash) != address.npos)) {
+  if (slash != address.npos &&
+      (address.size() - slash > kMaxPath || address.find_first_of(u"?&=%", slash) != address.npos)) {
     address = address.substr(0, slash);
   }
   while (!address.empty() && !is_letter(address.back()) && !is_digit(address.back())) address.remove_suffix(1);

@@ -21,8 +21,8 @@ namespace prosa::voice {
 
 struct Said {
   std::u16string text;
-  size_t end = 0;        // of what it stands for, in UTF-16 units of the sentence
-  bool pause = false;    // the last thing it stands for was also a full stop that may end the sentence
+  size_t end = 0;      // of what it stands for, in UTF-16 units of the sentence
+  bool pause = false;  // the last thing it stands for was also a full stop that may end the sentence
 };
 
 class TokenRules {
