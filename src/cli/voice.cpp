@@ -53,6 +53,7 @@ void run(VoiceArguments& arguments) {
   ChatOptions chat;
   chat.model = arguments.model;
   chat.load = arguments.load;
+  chat.load.context_policy = ContextPolicy::drop_oldest;  // nobody can be told that the context is full
   VoiceSound sound;
   std::vector<TurnRecord> turns;
   {

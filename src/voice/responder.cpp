@@ -125,6 +125,7 @@ void Responder::obey(const Task& task) {
         if (!reply_->speech.empty()) turn.push_back({Role::assistant, reply_->speech});
         drop(false);
         remember(std::move(turn));
+        do_read_ahead({});  // the reply as the next turn will see it, while nobody waits
       }
       break;
     case Task::Kind::say:
