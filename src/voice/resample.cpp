@@ -49,7 +49,9 @@ struct Resampler::State {
       if (error != 0) throw Error(ErrorCode::invalid_argument, src_strerror(error), "the resampler");
       samples = samples.subspan(static_cast<size_t>(data.input_frames_used));
       take(std::span(block).first(static_cast<size_t>(data.output_frames_gen)));
-    } while (!samples.empty() || data.output_frames_gen == static_cast<long>(block.size()));
+      // At the end of a sound it gives the rest in as many pieces as it likes.
+    } while (!samples.empty() || data.output_frames_gen == static_cast<long>(block.size()) ||
+             (last && data.output_frames_gen > 0));
   }
 };
 

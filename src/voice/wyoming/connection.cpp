@@ -135,7 +135,7 @@ void Connection::abandon() noexcept {
 void Connection::fail(const std::string& what) const { throw Error(ErrorCode::io, what, peer_); }
 
 void Connection::fail_ended() {
-  fail(child_ ? "the program is gone: " + child_->last_words() : "the peer closed the connection");
+  throw PeerEnded(child_ ? "the program is gone: " + child_->last_words() : "the peer closed the connection", peer_);
 }
 
 bool Connection::fill() {
@@ -209,7 +209,7 @@ std::optional<Event> Connection::poll() {
 
 bool Connection::ended() {
   fill();
-  return closed_ && reader_.pending() == 0;
+  return closed_;
 }
 
 std::optional<Event> Connection::receive(Clock::time_point deadline) {

@@ -10,8 +10,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/descriptor.h"
+#include "prosa/error.h"
 #include "voice/wyoming/address.h"
 #include "voice/wyoming/child.h"
 #include "voice/wyoming/event.h"
@@ -33,6 +35,12 @@ class Wake {
   Descriptor event_;
 };
 
+/// The peer is gone: it closed the connection, or the program ended. Another may do better.
+class PeerEnded : public Error {
+ public:
+  PeerEnded(std::string message, std::string peer) : Error(ErrorCode::io, std::move(message), std::move(peer)) {}
+};
+
 class Connection {
  public:
   /// Reaches a peer that listens, or starts one. `wake` outlives the connection.
@@ -49,11 +57,13 @@ class Connection {
   std::optional<Event> receive(Clock::time_point deadline);
   /// The next event where it is there already. Never waits.
   std::optional<Event> poll();
-  /// Whether nothing more can come: the peer closed its end, and all it sent was received.
+  /// Whether the peer closed its end. What it sent before may still be received.
   bool ended();
+  /// Whether waits are cancelled.
+  [[nodiscard]] bool cancelled() const noexcept { return wake_.is_set(); }
   /// Waits until the peer has sent something or the deadline is over. Error(cancelled) as every wait.
   void wait_readable(Clock::time_point deadline);
-  /// For a message: what is known of the peer's end, such as a program's exit code.
+  /// PeerEnded, with what is known of the peer's end, such as a program's exit code.
   [[noreturn]] void fail_ended();
   [[noreturn]] void fail(const std::string& what) const;
   /// The peer is not worth waiting for: a program is killed at once.

@@ -80,15 +80,7 @@ Connection& Program::request(const Event& first) {
   if (current_ && current_->ended()) current_.reset();  // since the last request
   if (!current_ && spare_) current_ = std::move(spare_);
   if (!current_) current_ = connect();
-  try {
-    current_->send(first, answer_deadline());
-  } catch (const Error& error) {
-    const bool retry = error.code() == ErrorCode::io;
-    drop();
-    if (!retry) throw;
-    current_ = connect();
-    current_->send(first, answer_deadline());
-  }
+  current_->send(first, answer_deadline());
   start_spare();
   return *current_;
 }

@@ -23,6 +23,8 @@ class Program {
   [[nodiscard]] const std::string& name() const noexcept { return address_.text; }
 
   /// A new request, begun with `first`: the connection to go on with. It stays valid until finish() or drop().
+  /// PeerEnded: a program that ended since the last request, or is just about to, and was not seen to; another request
+  /// may do.
   Connection& request(const Event& first);
   /// The request was answered in full.
   void finish() noexcept;

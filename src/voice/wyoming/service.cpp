@@ -120,7 +120,7 @@ class Conversation {
     bool started = false;
     std::string reply, begun;  // begun: a character whose end has yet to come
     const auto piece = [&](std::string_view text) {
-      if (lost_ || gone()) return false;
+      if (gone()) return false;
       begun += text;
       std::string whole;
       begun.erase(0, utf8::append_complete(whole, begun));
@@ -131,7 +131,7 @@ class Conversation {
       return true;
     };
     shared_.service.handle(request, piece);
-    if (lost_ || gone()) return;
+    if (gone()) return;
     if (!started) send({.type = "handled-start", .data = own});
     json handled = own;
     handled["text"] = reply;
@@ -141,7 +141,8 @@ class Conversation {
 
   /// Whether the client closed the connection or prosa is ending.
   bool gone() {
-    return on_connection([&] { return connection_.ended(); });
+    lost_ = lost_ || connection_.cancelled() || connection_.ended();
+    return lost_;
   }
 
   void recognise() {

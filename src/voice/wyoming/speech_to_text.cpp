@@ -1,7 +1,8 @@
 // Recognition by a Wyoming program: transcribe, audio-start, audio-chunk …, audio-stop → transcript.
 //
 // A program that streams sends transcript-start and transcript-chunk meanwhile, whose texts follow one another: the
-// transcript so far only grows. Others give nothing before the end.
+// transcript so far only grows. Others give nothing before the end. The sound of the utterance is kept: when the
+// program ends in the middle of it, another one hears it from the beginning, once.
 #include <algorithm>
 #include <atomic>
 #include <utility>
@@ -13,8 +14,9 @@
 namespace prosa::wyoming {
 namespace {
 
-constexpr size_t kChunk = kHeardRate / 10;            // samples of one audio-chunk
-constexpr size_t kMaxTranscript = size_t{256} << 10;  // bytes: a day of speech
+constexpr size_t kChunk = kHeardRate / 10;             // samples of one audio-chunk
+constexpr size_t kMaxKept = size_t{120} * kHeardRate;  // samples for another program
+constexpr size_t kMaxTranscript = size_t{256} << 10;   // bytes: a day of speech
 
 std::string stripped(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -29,28 +31,22 @@ class WyomingSpeechToText final : public SpeechToText {
       : program_(address, "asr", limits), language_(language) {}
 
   void begin() override {
-    if (connection_ != nullptr) drop();  // the last utterance was left open: what it has to say is not wanted
+    if (open_) drop();  // the last utterance was left open: what it has to say is not wanted
     cancelled_ = false;
     program_.clear_cancel();
-    partial_.clear();
-    final_.reset();
-    streams_ = false;
-    Event transcribe{.type = "transcribe"};
-    if (!language_.empty()) transcribe.data["language"] = language_;
-    guarded([&] {
-      connection_ = &program_.request(transcribe);
-      connection_->send(audio_start(kHeardRate), program_.answer_deadline());
-    });
+    sound_.clear();
+    dropped_ = 0;
+    again_ = false;
+    open_ = true;
+    guarded([] {});
   }
 
   std::string push(std::span<const int16_t> samples) override {
     require_open();
+    if (final_) return stripped(*final_);  // the program ended the turn itself
+    sound_.insert(sound_.end(), samples.begin(), samples.end());
     guarded([&] {
-      for (; !samples.empty() && !final_; samples = samples.subspan(std::min(samples.size(), kChunk))) {
-        const auto chunk = samples.first(std::min(samples.size(), kChunk));
-        connection_->send(audio_chunk(chunk, kHeardRate), program_.answer_deadline());
-        while (auto event = connection_->poll()) take(*event);
-      }
+      send_sound();
       if (!final_ && connection_->ended()) connection_->fail_ended();
     });
     return stripped(final_.value_or(partial_));
@@ -59,6 +55,7 @@ class WyomingSpeechToText final : public SpeechToText {
   std::string end() override {
     require_open();
     guarded([&] {
+      send_sound();
       if (!final_) connection_->send(audio_stop(), program_.answer_deadline());
       while (!final_) {
         const auto event = connection_->receive(program_.answer_deadline());
@@ -66,6 +63,7 @@ class WyomingSpeechToText final : public SpeechToText {
         take(*event);
       }
     });
+    open_ = false;
     connection_ = nullptr;
     program_.finish();
     return stripped(*final_);
@@ -95,17 +93,51 @@ class WyomingSpeechToText final : public SpeechToText {
     }
   }
 
-  /// After an error the connection is of no use.
+  void start() {
+    partial_.clear();
+    final_.reset();
+    streams_ = false;
+    sent_ = 0;
+    Event transcribe{.type = "transcribe"};
+    if (!language_.empty()) transcribe.data["language"] = language_;
+    connection_ = &program_.request(transcribe);
+    connection_->send(audio_start(kHeardRate), program_.answer_deadline());
+  }
+
+  void send_sound() {
+    while (sent_ < sound_.size() && !final_) {
+      const auto chunk = std::span(sound_).subspan(sent_, std::min(kChunk, sound_.size() - sent_));
+      connection_->send(audio_chunk(chunk, kHeardRate), program_.answer_deadline());
+      sent_ += chunk.size();
+      while (auto event = connection_->poll()) take(*event);
+    }
+    if (sound_.size() <= kMaxKept) return;
+    dropped_ += sent_;
+    sound_.erase(sound_.begin(), sound_.begin() + static_cast<std::ptrdiff_t>(sent_));
+    sent_ = 0;
+  }
+
+  /// `work` on a connection; after an error that is of no use, and the utterance is over.
   template <typename Work>
   void guarded(const Work& work) {
     try {
-      work();
+      try {
+        if (connection_ == nullptr) start();
+        work();
+      } catch (const PeerEnded&) {
+        if (std::exchange(again_, true) || dropped_ > 0) throw;
+        drop();
+        open_ = true;
+        start();
+        work();
+      }
     } catch (...) {
       drop();
       throw;
     }
   }
   void drop() noexcept {
+    open_ = false;
     connection_ = nullptr;
     program_.drop();
   }
@@ -114,13 +146,18 @@ class WyomingSpeechToText final : public SpeechToText {
       drop();
       throw Error(ErrorCode::cancelled, "recognition was cancelled", program_.name());
     }
-    if (connection_ == nullptr) throw Error(ErrorCode::invalid_argument, "no utterance was begun", program_.name());
+    if (!open_) throw Error(ErrorCode::invalid_argument, "no utterance was begun", program_.name());
   }
 
   Program program_;
   std::string language_;
   std::atomic<bool> cancelled_{false};
-  Connection* connection_ = nullptr;  // of the open utterance; null: none is
+  bool open_ = false;                 // between begin() and end()
+  Connection* connection_ = nullptr;  // of the open utterance; null: none yet
+  std::vector<int16_t> sound_;        // of the utterance, but for the first dropped_ samples
+  size_t sent_ = 0;                   // of sound_, on this connection
+  size_t dropped_ = 0;
+  bool again_ = false;  // a second program hears it
   std::string partial_;
   std::optional<std::string> final_;
   bool streams_ = false;  // transcript-start came

@@ -26,9 +26,19 @@ class WyomingTextToSpeech final : public TextToSpeech {
   [[nodiscard]] int rate() const override { return rate_; }
 
   void speak(std::string_view text, const Sink& sink) override {
+    if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return;
     program_.clear_cancel();
+    given_ = 0;
     try {
-      if (ask(text)) listen(static_cast<int64_t>(text.size()), sink);
+      try {
+        ask(text);
+        listen(static_cast<int64_t>(text.size()), sink);
+      } catch (const PeerEnded&) {
+        if (given_ > 0) throw;
+        program_.drop();  // another program may do better, once
+        ask(text);
+        listen(static_cast<int64_t>(text.size()), sink);
+      }
     } catch (const Error& error) {
       program_.drop();
       if (error.code() != ErrorCode::cancelled) throw;
@@ -41,9 +51,7 @@ class WyomingTextToSpeech final : public TextToSpeech {
   void cancel() noexcept override { program_.cancel(); }
 
  private:
-  /// false: there is nothing to say.
-  bool ask(std::string_view text) {
-    if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return false;
+  void ask(std::string_view text) {
     nlohmann::json voice = nlohmann::json::object();
     if (!voice_.empty()) voice["voice"]["name"] = voice_;
     if (streams_) {
@@ -54,25 +62,23 @@ class WyomingTextToSpeech final : public TextToSpeech {
       voice["text"] = text;
       connection_ = &program_.request({.type = "synthesize", .data = voice});
     }
-    return true;
   }
 
   void listen(int64_t bytes, const Sink& sink) {
     AudioDecoder decoder;
-    int64_t given = 0;  // samples
     for (bool started = false;;) {
       const auto event = connection_->receive(program_.answer_deadline());
       if (!event) connection_->fail_ended();
       if (event->type == "audio-start" || (event->type == "audio-chunk" && !started)) {
         decoder.start(*event, program_.name());
-        if (given > 0 && decoder.rate() != rate_) connection_->fail("changes its sample rate in the middle of a text");
+        if (given_ > 0 && decoder.rate() != rate_) connection_->fail("changes its sample rate in the middle of a text");
         rate_ = decoder.rate();
         started = true;
       }
       if (event->type == "audio-chunk") {
         const auto samples = decoder.decode(*event);
-        given += static_cast<int64_t>(samples.size());
-        if (given > rate_ * (kMaxSecondsBefore + kMaxSecondsOfByte * bytes)) connection_->fail("speaks without end");
+        given_ += static_cast<int64_t>(samples.size());
+        if (given_ > rate_ * (kMaxSecondsBefore + kMaxSecondsOfByte * bytes)) connection_->fail("speaks without end");
         if (!samples.empty() && !sink(samples)) break;
         if (program_.cancelled()) break;
       } else if (event->type == (streams_ ? "synthesize-stopped" : "audio-stop")) {
@@ -90,6 +96,7 @@ class WyomingTextToSpeech final : public TextToSpeech {
   bool streams_;
   std::atomic<int> rate_{0};
   Connection* connection_ = nullptr;
+  int64_t given_ = 0;  // samples of this text
 };
 
 }  // namespace

@@ -1,0 +1,28 @@
+# Tests of src/voice, named voice_…_test.cpp: of those of an engine the ones whose engine is built in. Test speech is made
+# by flite while the test runs.
+function(voice_tests_need pattern)
+  foreach(engine IN LISTS ARGN)
+    if(NOT engine IN_LIST PROSA_VOICE_ENGINES)
+      list(FILTER test_sources EXCLUDE REGEX "/voice_${pattern}test\\.cpp$")
+    endif()
+  endforeach()
+  set(test_sources ${test_sources} PARENT_SCOPE)
+endfunction()
+
+if(NOT PROSA_VOICE_FOUND)
+  list(FILTER test_sources EXCLUDE REGEX "/(voice_|speakable)[a-z_]*test\\.cpp$")
+  return()
+endif()
+voice_tests_need(flite_ flite)
+voice_tests_need(pocketsphinx_ pocketsphinx flite)
+voice_tests_need(webrtc_ webrtc flite)
+
+# What the tests speak Wyoming with.
+add_executable(wyoming_program wyoming_program.cpp)
+target_link_libraries(wyoming_program PRIVATE prosa_plain_options nlohmann_json::nlohmann_json)
+
+function(prosa_voice_test name)
+  target_link_libraries(${name} PRIVATE prosa_voice)
+  target_compile_definitions(${name} PRIVATE PROSA_WYOMING_PROGRAM="$<TARGET_FILE:wyoming_program>")
+  add_dependencies(${name} wyoming_program)
+endfunction()
