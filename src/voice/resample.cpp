@@ -13,6 +13,7 @@ namespace prosa::voice {
 namespace {
 
 constexpr int kQuality = SRC_SINC_MEDIUM_QUALITY;
+constexpr float kNothing = 0;
 constexpr size_t kOutputBlock = 4096;  // samples that are asked for at once
 
 int16_t nearest(float sample) {
@@ -41,7 +42,7 @@ struct Resampler::State {
     data.src_ratio = ratio;
     data.end_of_input = last ? 1 : 0;
     do {
-      data.data_in = samples.data();
+      data.data_in = samples.empty() ? &kNothing : samples.data();  // null would mean that there is no end either
       data.input_frames = static_cast<long>(samples.size());
       data.data_out = block.data();
       data.output_frames = static_cast<long>(block.size());

@@ -122,14 +122,27 @@ int give_out(const cst_wave* wave, int start, int size, int /*last*/, cst_audio_
 std::timed_mutex flite_mutex;                      // flite and all its voices
 constexpr std::chrono::milliseconds kPatience{5};  // between two looks at cancel() while another synthesis runs
 
-/// flite ends the process when something goes wrong in it, unless it is told where to jump. Between here and there
-/// stand only its own functions and give_out(), which calls none of them.
+Pipe* flite_pipe = nullptr;  // of the synthesis under way; guarded by flite_mutex
+
+/// Called by flite before it makes a sentence: null ends the whole text.
+cst_utterance* go_on(cst_utterance* sentence) {
+  if (!flite_pipe->stopped()) return sentence;
+  delete_utterance(sentence);
+  return nullptr;
+}
+
+/// Sentence by sentence. flite ends the process when something goes wrong in it, unless it is told where to jump.
+/// Between here and there stand only its own functions, and give_out() and go_on(), which call none that could go
+/// wrong.
 bool synthesize(const char* text, cst_voice* voice) noexcept {
   std::jmp_buf back;
   volatile bool fine = false;
   cst_errjmp = &back;
   if (setjmp(back) == 0) {
-    flite_text_to_speech(text, voice, "none");
+    const auto sign = [&](const char* name) { return get_param_string(voice->features, name, nullptr); };
+    cst_tokenstream* tokens = ts_open_string(text, sign("text_whitespace"), sign("text_singlecharsymbols"),
+                                             sign("text_prepunctuation"), sign("text_postpunctuation"));
+    flite_ts_to_speech(tokens, voice, "stream");  // which closes them
     fine = true;
   }
   cst_errjmp = nullptr;
@@ -194,7 +207,10 @@ class Flite final : public TextToSpeech {
       info->min_buffsize = kChunkSamples;
       info->userdata = &pipe;
       feat_set(voice_->features, "streaming_info", audio_streaming_info_val(info));  // which owns it from here on
+      feat_set(voice_->features, "utt_user_callback", uttfunc_val(go_on));
+      flite_pipe = &pipe;
       fine = synthesize(text.c_str(), voice_);
+      flite_pipe = nullptr;
       feat_remove(voice_->features, "streaming_info");
     }
     pipe.finish(fine ? "" : "flite failed inside");

@@ -1,4 +1,5 @@
 // AudioDevice by PortAudio: one stream in both directions, whose callback only copies between the system and two rings.
+#include <dlfcn.h>
 #include <portaudio.h>
 
 #include <algorithm>
@@ -25,6 +26,8 @@ struct Frame {
   std::array<int16_t, kFrameSamples> heard, played;
 };
 
+using JackLog = void (*)(const char*);
+extern "C" void ignore_jack(const char*) {}
 #ifdef PROSA_ALSA_LOG
 extern "C" void ignore(const char*, int, const char*, int, const char*, ...) {}
 #endif
@@ -33,10 +36,14 @@ extern "C" void ignore(const char*, int, const char*, int, const char*, ...) {}
 class Library {
  public:
   Library() {
+    // ALSA and JACK tell the terminal of every device and server that is configured and not there. JACK is PortAudio's
+    // own dependency, where it has one.
 #ifdef PROSA_ALSA_LOG
-    // ALSA tells the terminal of every device that is configured and not there.
     ::snd_lib_error_set_handler(ignore);
 #endif
+    for (const char* log : {"jack_set_error_function", "jack_set_info_function"}) {
+      if (auto* set = reinterpret_cast<void (*)(JackLog)>(::dlsym(RTLD_DEFAULT, log))) set(ignore_jack);
+    }
     const PaError error = Pa_Initialize();
     if (error != paNoError) throw Error(ErrorCode::io, Pa_GetErrorText(error), "PortAudio");
   }

@@ -50,7 +50,7 @@ class Webrtc final : public VoiceActivity {
     audio_->echo_cancellation()->enable_drift_compensation(false);
     audio_->echo_cancellation()->set_suppression_level(webrtc::EchoCancellation::kHighSuppression);
     audio_->echo_cancellation()->Enable(true);
-    audio_->noise_suppression()->set_level(webrtc::NoiseSuppression::kModerate);
+    audio_->noise_suppression()->set_level(webrtc::NoiseSuppression::kLow);
     audio_->noise_suppression()->Enable(true);
     audio_->gain_control()->set_mode(webrtc::GainControl::kAdaptiveDigital);
     audio_->gain_control()->Enable(true);
