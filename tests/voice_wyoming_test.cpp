@@ -153,7 +153,7 @@ TEST(WyomingAudio, AnyFormatBecomesMonoSixteenBit) {
 }
 
 /// Fast enough for a test, slow enough for a loaded machine.
-constexpr Limits kQuick{.connect = 5s, .start = 20s, .answer = 700ms, .spare = true};
+constexpr Limits kQuick{.connect = 5s, .start = 20s, .answer = 1s, .spare = true};
 constexpr Limits kPatient{.connect = 5s, .start = 20s, .answer = 20s, .spare = true};
 
 std::string program(const std::string& words) { return "stdio:'" PROSA_WYOMING_PROGRAM "' " + words; }
@@ -257,6 +257,9 @@ TEST(WyomingProgram, NoProgramIsLeftBehind) {
     for (std::string pid; file >> pid;) found.insert(pid);
     return found;
   };
+  if (!std::filesystem::exists("/proc/self/task/" + std::to_string(::getpid()) + "/children")) {
+    GTEST_SKIP() << "the kernel does not list children";
+  }
   const auto before = children();
   {
     const auto ears = make_speech_to_text(program("asr"), "", kPatient);

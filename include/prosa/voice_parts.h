@@ -33,7 +33,8 @@ class VoiceActivity {
  public:
   virtual ~VoiceActivity() = default;
   /// `heard` [kFrameSamples], cleaned in place; `played` [kFrameSamples]: what the loudspeaker was given in that time
-  /// (zeros: nothing), the reference of the echo canceller. Returns how sure it is of speech, 0 to 1.
+  /// (zeros: nothing), the reference of the echo canceller, which expects to hear it 10 to 150 milliseconds later.
+  /// Returns how sure it is of speech, 0 to 1; 0.5 and more: somebody speaks.
   virtual float process(std::span<int16_t> heard, std::span<const int16_t> played) = 0;
   /// Forgets what was heard.
   virtual void reset() = 0;

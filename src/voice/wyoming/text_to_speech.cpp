@@ -84,7 +84,7 @@ class WyomingTextToSpeech final : public TextToSpeech {
       } else if (event->type == (streams_ ? "synthesize-stopped" : "audio-stop")) {
         program_.finish();
         return;
-      } else if (event->type != "audio-start" && event->type != "audio-stop") {
+      } else if (event->type != "audio-start" && event->type != "audio-stop" && event->type != "synthesize-stopped") {
         program_.refuse(*event);
       }
     }
