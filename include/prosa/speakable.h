@@ -70,9 +70,9 @@ struct SpokenPart {
 };
 
 struct SpokenUnit {
-  std::string text;          // UTF-8, never empty
-  size_t written_begin = 0;  // bytes of the written reply, from the first one that is spoken here
-  size_t written_end = 0;    // to the end of the last one
+  std::string text;           // UTF-8, never empty
+  size_t written_begin = 0;   // bytes of the written reply, from the first one that is spoken here
+  size_t written_end = 0;     // to the end of the last one, its full stop included
   bool ends_sentence = true;  // false: a clause or a cut; the sentence goes on in the next unit
   std::vector<SpokenPart> parts;
 

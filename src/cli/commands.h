@@ -38,5 +38,6 @@ class UsageError : public std::runtime_error {
 void add_chat(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_voice(CLI::App& app);
+void add_speak_text(CLI::App& app);  // only where the voice part is built
 
 }  // namespace prosa::cli

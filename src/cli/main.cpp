@@ -98,6 +98,7 @@ int run(int argc, char** argv) {
   add_pull(app);
 #ifdef PROSA_WITH_VOICE
   add_voice(app);
+  add_speak_text(app);
 #endif
   tools::add_commands(app);
   try {

@@ -17,6 +17,7 @@ uint32_t category(char32_t c) { return is_mark(c) ? 0 : U_GET_GC_MASK(static_cas
 
 bool is_letter(char32_t c) {
   if (c < 0x80) return is_ascii_letter(c);
+  if (c == U'〇') return true;  // the ideograph for zero
   return (category(c) & (U_GC_L_MASK | U_GC_M_MASK)) != 0 && !is_silent(c);
 }
 
@@ -53,7 +54,7 @@ bool is_wide_terminator(char32_t c) { return one_of(c, U"。！？｡"); }
 bool is_terminator(char32_t c) { return one_of(c, U".!?…‼⁇⁈⁉") || is_wide_terminator(c); }
 bool is_wide_clause_mark(char32_t c) { return one_of(c, U"、，；："); }
 bool is_clause_mark(char32_t c) { return one_of(c, U",;:–—") || is_wide_clause_mark(c); }
-bool is_opener(char32_t c) { return one_of(c, U"\"'“‘„«‹([{「『（【《〈¿¡"); }
+bool is_opener(char32_t c) { return one_of(c, U"\"'“‘„«»‹([{「『（【《〈¿¡"); }
 bool is_closer(char32_t c) { return one_of(c, U"\"'”’“»«›)]}」』）】》〉"); }
 
 }  // namespace prosa::voice

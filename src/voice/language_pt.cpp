@@ -89,7 +89,7 @@ const Language kPortuguese = {
               .thousand = u"mil",
               .million = u"milhões de",
               .billion = u"bilhões de"},
-    .fractions = {.half = u"um meio",
+    .fractions = {.half = u"meio",
                   .third = u"um terço",
                   .two_thirds = u"dois terços",
                   .quarter = u"um quarto",

@@ -58,6 +58,7 @@ size_t Markup::run_length(char32_t sign, size_t ahead, size_t limit) const {
 }
 
 void Markup::emit(char32_t code, size_t ahead) {
+  if (item_ends_) emit_mark(kBlockEnd);
   const Glyph& here = text_[head_ + ahead];
   if (code < 0x20 || (code >= 0x7f && code <= 0x9f)) code = ' ';
   spaces_ = code == ' ' ? spaces_ + 1 : 0;
@@ -67,6 +68,11 @@ void Markup::emit(char32_t code, size_t ahead) {
 }
 
 void Markup::emit_mark(char32_t mark, size_t count) {
+  if (item_ends_ && mark != kBlockEnd) emit_mark(kBlockEnd);
+  if (mark == kBlockEnd) {
+    item_ends_ = false;
+    in_item_ = false;
+  }
   spaces_ = 0;
   before_last_ = 0;
   last_ = 0;
@@ -113,9 +119,9 @@ bool Markup::step_fence() {
 bool Markup::step_line_start() {
   const char32_t c = at(0);
   switch (c) {
-    case '\n': emit_mark(kBlockEnd); [[fallthrough]];
+    case '\n': emit_mark(kBlockEnd); return take(1), true;
     case ' ':
-    case '\t':
+    case '\t': item_ends_ = false; return take(1), true;
     case '>':  // a quotation is text like any other
       return take(1), true;
     case '#': {
@@ -175,6 +181,7 @@ bool Markup::step_line_start() {
     if (at(1) == kNotYet) return false;
     if (at(1) == ' ') {
       emit_mark(kBlockEnd);
+      after_item_ = true;
       return take(2), true;
     }
   }
@@ -241,6 +248,8 @@ bool Markup::fence_start(char32_t sign) {
 }
 
 void Markup::finish_line() {
+  in_item_ = in_item_ || after_item_;
+  item_ends_ = in_item_;
   line_start_ = true;
   after_item_ = false;
   heading_ = false;

@@ -80,6 +80,8 @@ class Markup {
   Glyphs* out_ = nullptr;
   bool line_start_ = true;
   bool after_item_ = false;  // the line began with the sign of a list item
+  bool in_item_ = false;     // so did this line or one that it goes on
+  bool item_ends_ = false;   // before the next text, if the line is not indented: models leave out the empty line
   bool heading_ = false;
   bool table_row_ = false;
   size_t spaces_ = 0;  // at the end of what was emitted

@@ -61,7 +61,7 @@ bool reads_as_words(std::u32string_view code) {
   if (code.empty() || code.size() > kMaxSpokenCode || std::ranges::count(code, U' ') > 3) return false;
   bool letters = false;
   for (const char32_t c : code) {
-    if (is_ascii_letter(c) || c >= 0xaa) letters = true;
+    if (is_ascii_alnum(c) || c >= 0xaa) letters = true;
     constexpr std::u32string_view kJoining = U" ._-:/+#'(),";
     if (!is_ascii_alnum(c) && c < 0xaa && kJoining.find(c) == std::u32string_view::npos) return false;
   }
@@ -151,7 +151,11 @@ bool Markup::underscore() {
 bool Markup::tilde() {
   if (at(1) == kNotYet) return false;
   if (at(1) == '~') return take(run_length('~', 0, kMaxLookAhead)), true;
-  if (is_ascii_digit(at(1)) || last_ == '/') emit(is_ascii_digit(at(1)) ? U'≈' : U'~', 0);
+  if (last_ == '/') {
+    emit('~', 0);
+  } else if (is_ascii_digit(at(1)) && !word_like(last_)) {
+    emit(U'≈', 0);
+  }
   return take(1), true;
 }
 

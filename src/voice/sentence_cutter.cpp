@@ -10,6 +10,11 @@
 #include "voice/character_kind.h"
 
 namespace prosa::voice {
+namespace {
+
+constexpr size_t kWordAhead = 8;  // characters behind a cut, for ICU to see whether a word goes on
+
+}  // namespace
 
 // What can't be spoken is not kept: a million of it would stand for nothing.
 void SentenceCutter::write(const Glyph& glyph) {
@@ -66,8 +71,10 @@ std::optional<Sentence> SentenceCutter::next(size_t clause) {
       verdict = judge_clause(here, clause);
       if (verdict == Verdict::end) return cut(is_space(c) ? here : end, end, false);
     }
-    if (text_.size() >= max_ + kLookAhead || (verdict != Verdict::wait && here + 1 >= max_)) return cut_long();
+    if (text_.size() >= max_ + kLookAhead || (verdict != Verdict::wait && here + 1 >= max_ + kWordAhead))
+      return cut_long();
     if (verdict == Verdict::wait) return std::nullopt;
+    if (end > max_) continue;
     if (is_clause_mark(c) && !is_ascii_digit(at(here + 1))) last_clause_ = end;
     if (c == kCellEnd) last_clause_ = end;
     if (is_space(c) && !(here > 0 && is_ascii_digit(at(here - 1)))) last_space_ = end;
@@ -85,7 +92,7 @@ std::optional<Sentence> SentenceCutter::cut_long() {
 }
 
 size_t SentenceCutter::word_boundary(size_t limit) const {
-  const size_t size = std::min(text_.size(), limit + kLookAhead);
+  const size_t size = std::min(text_.size(), limit + kWordAhead);
   icu::UnicodeString text;
   for (size_t i = 0; i < size; ++i) text.append(static_cast<UChar32>(is_mark(at(i)) ? ',' : at(i)));
   UErrorCode status = U_ZERO_ERROR;

@@ -48,7 +48,7 @@ class SentenceCutter {
   [[nodiscard]] size_t word_boundary(size_t limit) const;
   Verdict judge_stop(size_t stop, size_t& end) const;
   Verdict judge_abbreviation(size_t stop, size_t next) const;
-  Verdict judge_letter(size_t stop, const std::u16string& word) const;
+  Verdict judge_letter(size_t stop, size_t next, const std::u16string& word) const;
   Verdict judge_ordinal(size_t stop, size_t next) const;
   Verdict judge_clause(size_t index, size_t clause) const;
   [[nodiscard]] std::u16string word_before(size_t index, size_t& begin) const;

@@ -18,6 +18,7 @@ void append_lower(std::u16string& word, char32_t c) {
 bool is_dotted(const std::u16string& word) {
   size_t part = 0;
   for (const char16_t c : word) {
+    if (c == u'-' && part == 0) continue;  // "J.-P."
     part = c == u'.' ? 0 : part + 1;
     if (part > 2 || (c != u'.' && !is_letter(c))) return false;
   }
@@ -100,34 +101,37 @@ SentenceCutter::Verdict SentenceCutter::judge_abbreviation(size_t stop, size_t n
   const auto known = std::ranges::find_if(list, [&](const Abbreviation& a) { return a.written == written; });
   if (known != list.end()) {
     if (known->stop == Stop::inside) return Verdict::no_end;
-    if (known->stop == Stop::before_number) return is_digit(at(next)) ? Verdict::no_end : Verdict::end;
-    return Verdict::end;  // small letters behind it were seen before
+    if (known->stop == Stop::maybe) return Verdict::end;  // small letters behind it were seen before
+    if (is_digit(at(next))) return Verdict::no_end;
+    if (word.size() > 1) return Verdict::end;  // else it may be an initial
   }
   if (std::ranges::all_of(word, [](char16_t c) { return is_ascii_digit(c); })) return judge_ordinal(stop, next);
-  if (word.size() == 1 && is_letter(word[0])) return judge_letter(stop, word);
+  // "Hauptstr. 5"
+  if (language_.code == "de" && word.ends_with(u"str") && is_digit(at(next))) return Verdict::no_end;
+  if (word.size() == 1 && is_letter(word[0])) return judge_letter(stop, next, word);
   if (is_dotted(word)) {
     // "U.S. Army", but "in the U.S. The"; "z.B. Autos", whose parts are listed as one word, was found above.
     const auto following = word_after(next);
     if (!following) return Verdict::wait;
-    if (language_.starters.empty()) return Verdict::end;
+    if (language_.starters.empty()) return Verdict::no_end;
     return is_listed(language_.starters, *following) ? Verdict::end : Verdict::no_end;
   }
   return Verdict::end;
 }
 
-// "J. R. R. Tolkien", "z. B. Autos", "So do I. Then", "Vitamin C. It".
-SentenceCutter::Verdict SentenceCutter::judge_letter(size_t stop, const std::u16string& word) const {
+// "J. R. R. Tolkien", "z. B. Autos", but "So do I. Then", "Vitamin C. It", "Solve for x. Then".
+SentenceCutter::Verdict SentenceCutter::judge_letter(size_t stop, size_t next, const std::u16string& word) const {
   if (language_.code == "en" && word == u"i") return Verdict::end;
+  if (is_letter(at(next))) {  // another letter with a full stop goes on with it
+    if (at(next + 1) == kNotYet) return Verdict::wait;
+    if (at(next + 1) == '.') return Verdict::no_end;
+  }
   size_t begin = stop - 1;
-  if (begin == 0) return Verdict::no_end;
-  if (is_lower(at(begin))) return Verdict::no_end;  // "z. B.", "p. ex."
-  size_t before_begin = 0;
-  const std::u16string before = word_before(begin - 1, before_begin);
-  if (before.empty()) return Verdict::no_end;
-  if (before.back() == u'.')
-    return Verdict::no_end;  // the last of several parts, more often a name's than a sentence's
-  if (is_listed(language_.before_letter, before)) return Verdict::end;
-  return is_upper(at(before_begin)) ? Verdict::no_end : Verdict::end;
+  std::u16string before;
+  if (begin > 0) before = word_before(begin - 1, begin);
+  if (!before.empty() && before.back() == u'.') return Verdict::no_end;
+  if (is_lower(at(stop - 1))) return language_.code == "de" ? Verdict::no_end : Verdict::end;
+  return is_listed(language_.before_letter, before) ? Verdict::end : Verdict::no_end;
 }
 
 // German writes ordinals with a full stop: "am 3. Mai", "im 19. Jahrhundert", but "Es waren 25. Dann".

@@ -59,11 +59,14 @@ void SpokenWriter::character(char32_t code, size_t written_begin, size_t written
     separated = true;
   }
   pause_ = 0;
+  pause_end_ = 0;
   space_ = false;
   if (unit_.parts.empty()) unit_.written_begin = written_begin;
   append(code);
   unit_.written_end = std::max(unit_.written_end, written_end);
-  if (separated || unit_.parts.empty() || is_cjk(code)) {
+  // Several characters may stand for one that was written ("㎞"): they are one part.
+  const bool same = !unit_.parts.empty() && written_begin < unit_.parts.back().written_end;
+  if (unit_.parts.empty() || (!same && (separated || is_cjk(code)))) {
     unit_.parts.push_back({unit_.text.size(), written_begin, written_end});
   } else {
     unit_.parts.back().text_end = unit_.text.size();
@@ -72,8 +75,9 @@ void SpokenWriter::character(char32_t code, size_t written_begin, size_t written
 }
 
 void SpokenWriter::words(std::u16string_view text, size_t written_begin, size_t written_end) {
-  const size_t parts_before = unit_.parts.size();
-  space();
+  const bool goes_on = last_ == '-' && pause_ == 0 && !space_;  // "COVID-nineteen"
+  if (!goes_on) space();
+  const size_t first = unit_.parts.size() - (goes_on ? 1 : 0);
   for (size_t i = 0; i < text.size(); ++i) {
     char32_t code = text[i];
     if (code >= 0xd800 && code < 0xdc00 && i + 1 < text.size()) {
@@ -87,15 +91,20 @@ void SpokenWriter::words(std::u16string_view text, size_t written_begin, size_t 
       }
       continue;
     }
-    if (code == ',' || code == ':') {
+    const bool within_number =
+        code == ',' && !space_ && i + 1 < text.size() && is_digit(last_) && is_digit(text[i + 1]);
+    if (within_number) {
+      append(code);
+    } else if (code == ',' || code == ':') {
       pause(code);
     } else {
       character(code, written_begin, written_end);
     }
   }
-  if (unit_.parts.size() > parts_before + 1) {  // they are one part
-    unit_.parts[parts_before].text_end = unit_.parts.back().text_end;
-    unit_.parts.resize(parts_before + 1);
+  if (unit_.parts.size() > first + 1) {  // they are one part
+    unit_.parts[first].text_end = unit_.parts.back().text_end;
+    unit_.parts[first].written_end = unit_.parts.back().written_end;
+    unit_.parts.resize(first + 1);
   }
 }
 
@@ -106,6 +115,8 @@ SpokenUnit SpokenWriter::finish(bool ends_sentence) {
     if (sign != 0 && !(sign == '.' && last_ == '.'))
       append(language_.spaces ? sign : wide(sign, language_.code == "ja"));
     unit_.parts.back().text_end = unit_.text.size();
+    unit_.written_end = std::max(unit_.written_end, pause_end_);
+    unit_.parts.back().written_end = unit_.written_end;
   }
   unit_.ends_sentence = ends_sentence;
   return std::move(unit_);

@@ -23,6 +23,8 @@ class SpokenWriter {
   void space() { space_ = true; }
   /// One of , ; : . ! ? and … (which becomes a comma between words, a full stop at the end).
   void pause(char32_t sign);
+  /// The pause that was asked for last stands there, up to `written_end`: it belongs to the unit if it ends it.
+  void pause_ends(size_t written_end) { pause_end_ = written_end; }
   /// The unit; its text is empty where nothing was spoken.
   SpokenUnit finish(bool ends_sentence);
 
@@ -33,6 +35,7 @@ class SpokenWriter {
   SpokenUnit unit_;
   char32_t last_ = 0;   // that was written
   char32_t pause_ = 0;  // to be written before the next word
+  size_t pause_end_ = 0;
   bool space_ = false;
 };
 

@@ -104,7 +104,7 @@ constexpr std::pair<std::u16string_view, const char*> kUnits[] = {
 constexpr std::u16string_view kUnitPattern =
     u"(km/h|kmh|km²|km|m/"
     u"s|m²|m³|mph|mm|mg|m[lL]|ms|min|mi|m|cm²|cm|kg|kWh|kW|kcal|[kK]B|kHz|hPa|ha|h|GHz|GB|g|MHz|MB|TB|Hz"
-    u"|ft|lbs?|oz|° ?[CF]|°|%|[Ll]|W|V|s)(?![A-Za-z0-9²³/%°])";
+    u"|ft|lbs?|oz|° ?[CF]|°|%|[Ll]|W|V|s)(?![%L\\d²³/%°])";
 
 }  // namespace
 
@@ -118,7 +118,7 @@ bool TokenRules::after_preposition(size_t at) const {
   return is_listed(kPrepositions, word_before(at));
 }
 
-// ---- Phone numbers: figures one by one, groups as they stand.
+// Phone numbers: figures one by one, groups as they stand.
 void TokenRules::add_phone_numbers() {
   const auto say = [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
     const std::u16string found = group(match, 0);
@@ -128,13 +128,23 @@ void TokenRules::add_phone_numbers() {
   };
   add(number_rules_, u"\\+\\d{1,3}(?:[ \\u00a0./-]?\\(?\\d{1,5}\\)?){2,6}(?!\\d)", say);
   add(number_rules_, u"(?:\\(\\d{3}\\) ?|\\d{3}[-. ])\\d{3}[-.]\\d{4}(?!\\d)", say);
-  if (language_.code == "fr") add(number_rules_, u"0\\d(?:[ .\\u00a0]\\d{2}){4}(?!\\d)", say);
+  if (language_.code == "fr") {  // in pairs, as they are said
+    add(number_rules_, u"0\\d(?:[ .\\u00a0]\\d{2}){4}(?!\\d)", [this](const icu::RegexMatcher& match) {
+      const std::u16string digits = digits_of(group(match, 0));
+      std::u16string text;
+      for (size_t i = 0; i < digits.size(); i += 2) {
+        const std::u16string pair = digits.substr(i, 2);
+        text += (i > 0 ? u", " : u"") + (pair[0] == u'0' ? numbers_.digit_by_digit(pair) : numbers_.number({pair, {}}));
+      }
+      return std::optional(text);
+    });
+  }
   if (language_.code == "zh") add(number_rules_, u"(?:1[3-9]\\d{9}|1[3-9]\\d[- ]\\d{4}[- ]\\d{4})(?!\\d)", say);
   add(number_rules_, u"0\\d{1,4}-\\d{1,4}-\\d{4}(?!\\d)", say);
-  if (language_.code != "en") add(number_rules_, u"0\\d{2,4}[-/ ]\\d{4,8}(?![\\d/-])", say);
+  if (language_.code != "en") add(number_rules_, u"0\\d{2,4}[-/ ]\\d{4,8}(?:-\\d{1,4})?(?![\\d/-])", say);
 }
 
-// ---- Dates
+// Dates
 std::optional<std::u16string> TokenRules::date(int64_t year, int64_t month, int64_t day, int year_digits,
                                                size_t at) const {
   if (month < 1 || month > 12 || day < 1 || day > 31) return std::nullopt;
@@ -182,7 +192,7 @@ void TokenRules::add_dates() {
   if (language_.code == "de") add(number_rules_, u"(\\d{1,2})\\.(\\d{1,2})\\.(?!\\d)", say({0, 2, 1}));
 }
 
-// ---- Times
+// Times
 void TokenRules::add_times() {
   const auto say = [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
     const int64_t hours = value_of(group(match, 1));
@@ -206,26 +216,37 @@ void TokenRules::add_times() {
       text = replaced(words.minutes, said, said_minutes);
     }
     if (!seconds.empty() && value_of(seconds) > 0) {
-      text = joined(
-          joined(text, language_.spaces ? language_.signs.and_ : u""),
-          numbers_.with_unit({digits_of(std::to_string(value_of(seconds)).empty() ? seconds : seconds), {}}, "second"));
+      text = joined(joined(text, language_.spaces ? language_.signs.and_ : u""),
+                    numbers_.with_unit({seconds[0] == u'0' ? seconds.substr(1) : seconds, {}}, "second"));
     }
     if (!half.empty()) text += half[0] == u'a' || half[0] == u'A' ? u" a m" : u" p m";
     return text;
   };
-  const std::u16string after = language_.times.after.empty()
-                                   ? u"()"
-                                   : u"(?:[ \\u00a0]?([AaPp])\\.?[Mm](?![A-Za-z])\\.?|[ \\u00a0]" +
-                                         std::u16string(language_.times.after) + u"(?![A-Za-z]))?+";
+  // What says once more that it is a time: "am", "Uhr".
+  std::u16string after = u"()";
+  if (language_.times.half_days) {
+    after = u"(?:[ \\u00a0]?([AaPp])(?:\\.[ \\u00a0]?)?[Mm](?!%L)\\.?)?+";
+  } else if (!language_.times.after.empty()) {
+    after = u"()(?:[ \\u00a0]" + std::u16string(language_.times.after) + u"(?!%L))?+";
+  }
   add(number_rules_, u"([01]?\\d|2[0-4]):([0-5]\\d)(?::([0-5]\\d))?(?![\\d:])" + after, say);
   if (language_.times.half_days)
-    add(number_rules_, u"(1[0-2]|0?[1-9])()()[ \\u00a0]?([AaPp])\\.?[Mm](?![A-Za-z])\\.?", say);
+    add(number_rules_, u"(1[0-2]|0?[1-9])()()[ \\u00a0]?([AaPp])(?:\\.[ \\u00a0]?)?[Mm](?!%L)\\.?", say);
+  // "7h 30m", "1 h 5 min": so long, and not at that hour
+  add(number_rules_, u"(\\d{1,3})[ \\u00a0]?h[ \\u00a0]?(\\d{1,2})[ \\u00a0]?m(?:in)?(?![%L\\d²³/])",
+      [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+        return joined(numbers_.with_unit({group(match, 1), {}}, "hour"),
+                      numbers_.with_unit({group(match, 2), {}}, "minute"));
+      });
+  if (language_.code == "de") {
+    add(number_rules_, u"([01]?\\d|2[0-4])\\.([0-5]\\d)()()[ \\u00a0]Uhr(?!%L)", say);
+  }
   if (language_.code == "fr" || language_.code == "pt") {
-    add(number_rules_, u"([01]?\\d|2[0-4])[ \\u00a0]?h[ \\u00a0]?([0-5]\\d)()()(?![\\dA-Za-z])", say);
+    add(number_rules_, u"([01]?\\d|2[0-4])[ \\u00a0]?h[ \\u00a0]?([0-5]\\d)()()(?![%L\\d])", say);
   }
 }
 
-// ---- Money
+// Money
 std::optional<std::u16string> TokenRules::amount(const icu::RegexMatcher& match, int32_t sign, int32_t whole) const {
   const std::u16string written_sign = group(match, sign);
   const std::u16string fraction = group(match, whole + 1);
@@ -239,10 +260,11 @@ std::optional<std::u16string> TokenRules::amount(const icu::RegexMatcher& match,
   const int64_t value = value_of(number.whole);
   if (!scale.empty()) {
     const SignWords& signs = language_.signs;
-    const std::u16string_view word = scale == u"k" || scale == u"K"    ? signs.thousand
-                                     : scale == u"M"                   ? signs.million
-                                     : scale == u"B" || scale == u"bn" ? signs.billion
-                                                                       : std::u16string_view(scale);
+    const std::u16string_view word = scale == u"k" || scale == u"K"               ? signs.thousand
+                                     : scale == u"M" || scale.starts_with(u"Mio") ? signs.million
+                                     : scale == u"B" || scale == u"bn" || scale.starts_with(u"Mrd")
+                                         ? signs.billion
+                                         : std::u16string_view(scale);
     return joined(joined(numbers_.number({number.whole, fraction}), word), currency->many);
   }
   if (!language_.spaces || (fraction.size() == 1 || (currency->cent.empty() && !fraction.empty()))) {
@@ -263,19 +285,29 @@ void TokenRules::add_money() {
   const std::u16string number = u"(\\d{1,3}(?:[., \\u00a0']\\d{3})++(?!\\d)|\\d+)(?:[.,](\\d{1,2}))?(?!\\d)(?![.,]\\d)";
   const std::u16string sign = u"(US\\$|R\\$|[€$£¥]|EUR|USD|GBP|CHF|JPY|CNY|RMB|BRL)";
   const std::u16string scale =
-      u"(?:[ \\u00a0]?([kKMB]|bn|thousand|million|billion|trillion|Millionen|Milliarden|millions|milliards|millones|mil"
-      u"|milhões|bilhões|万|億|亿)(?![A-Za-z]))?+";
+      u"(?:[ "
+      u"\\u00a0]?([kKMB]|bn|thousand|million|billion|trillion|Millionen|Milliarden|Mio\\.?|Mrd\\.?|millions|milliards|"
+      u"millones|mil"
+      u"|milhões|bilhões|万|億|亿)(?!%L))?+";
   const auto say = [this](int32_t sign_group, int32_t number_group) {
     return [this, sign_group, number_group](const icu::RegexMatcher& match) {
       return amount(match, sign_group, number_group);
     };
   };
+  // "$5-10", "€ 5 – € 10"
+  add(number_rules_,
+      sign + u"[ \\u00a0]?" + number + u"[ \\u00a0]?[-–][ \\u00a0]?" + sign + u"?[ \\u00a0]?" + number + scale,
+      [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+        const auto upper = amount(match, 1, 5);
+        if (!upper) return std::nullopt;
+        return joined(joined(numbers_.number(decimal(match, 2, 3)), language_.signs.to), *upper);
+      });
   add(number_rules_, sign + u"[ \\u00a0]?" + number + scale, say(1, 2));
-  add(number_rules_, number + scale + u"[ \\u00a0]?" + sign + u"(?![A-Za-z0-9])", say(4, 1));
+  add(number_rules_, number + scale + u"[ \\u00a0]?" + sign + u"(?![%L\\d])", say(4, 1));
   add(word_rules_, sign + u"[ \\u00a0]?" + number + scale, say(1, 2));
 }
 
-// ---- Ordinals
+// Ordinals
 void TokenRules::add_ordinals() {
   const auto say = [this](Ordinal kind) {
     return [this, kind](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
@@ -285,10 +317,20 @@ void TokenRules::add_ordinals() {
     };
   };
   if (language_.code == "en")
-    add(number_rules_, u"(\\d{1,3}(?:,\\d{3})+|\\d+)(?:st|nd|rd|th)(?![A-Za-z])", say(Ordinal::plain));
+    add(number_rules_, u"(\\d{1,3}(?:,\\d{3})+|\\d+)(?:st|nd|rd|th)(?!%L)", say(Ordinal::plain));
+  if (language_.code == "en") {  // "the 1990s"
+    add(number_rules_, u"(\\d{2,4})['’]?s(?!%L)",
+        [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+          const std::u16string digits = group(match, 1);
+          if (!numbers_.words()) return digits + u"s";
+          std::u16string text = numbers_.year(value_of(digits));
+          if (text.ends_with(u'y')) text.replace(text.size() - 1, 1, u"ie");
+          return text + u"s";
+        });
+  }
   if (language_.code == "fr") {
-    add(number_rules_, u"(\\d+)(?:re|nde|ère)(?!\\p{L})", say(Ordinal::feminine));
-    add(number_rules_, u"(\\d+)(?:er|nd|e|ᵉ|ème|eme)s?(?!\\p{L})", say(Ordinal::plain));
+    add(number_rules_, u"(\\d+)(?:re|nde|ère)(?!%L)", say(Ordinal::feminine));
+    add(number_rules_, u"(\\d+)(?:er|nd|e|ᵉ|ème|eme)s?(?!%L)", say(Ordinal::plain));
   }
   if (language_.code == "es" || language_.code == "pt") {
     add(number_rules_, u"(\\d+)\\.?ª", say(Ordinal::feminine));
@@ -312,56 +354,69 @@ void TokenRules::add_ordinals() {
   }
 }
 
-// ---- Fractions
+// Fractions
+std::u16string TokenRules::fraction(int64_t upper, int64_t lower) const {
+  const FractionWords& words = language_.fractions;
+  const std::u16string_view word = upper == 1 && lower == 2   ? words.half
+                                   : upper == 1 && lower == 3 ? words.third
+                                   : upper == 2 && lower == 3 ? words.two_thirds
+                                   : upper == 1 && lower == 4 ? words.quarter
+                                   : upper == 3 && lower == 4 ? words.three_quarters
+                                                              : std::u16string_view();
+  if (!word.empty()) return std::u16string(word);
+  const std::u16string above = numbers_.number(upper);
+  const std::u16string below = numbers_.number(lower);
+  if (words.below_first) return below + std::u16string(words.over) + above;
+  return joined(joined(above, words.over), below);
+}
+
+std::u16string TokenRules::mixed(const std::u16string& whole, const std::u16string& part) const {
+  const std::u16string_view joint = language_.code == "ja"   ? u"と"
+                                    : language_.code == "zh" ? u"又"
+                                                             : language_.signs.and_;
+  return joined(joined(numbers_.number({whole, {}}), joint), part);
+}
+
 void TokenRules::add_fractions() {
-  const auto word_of = [this](int64_t upper, int64_t lower) -> std::u16string_view {
-    const FractionWords& words = language_.fractions;
-    if (upper == 1) return lower == 2 ? words.half : lower == 3 ? words.third : lower == 4 ? words.quarter : u"";
-    if (upper == 2 && lower == 3) return words.two_thirds;
-    return upper == 3 && lower == 4 ? words.three_quarters : u"";
-  };
-  add(number_rules_, u"(\\d{1,4})?([½⅓⅔¼¾])",
-      [this, word_of](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-        const char16_t sign = group(match, 2)[0];
-        const std::u16string_view word = sign == u'½'   ? word_of(1, 2)
-                                         : sign == u'⅓' ? word_of(1, 3)
-                                         : sign == u'⅔' ? word_of(2, 3)
-                                         : sign == u'¼' ? word_of(1, 4)
-                                                        : word_of(3, 4);
+  add(number_rules_, u"(\\d{1,4})?([½⅓⅔¼¾])", [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+    const char16_t sign = group(match, 2)[0];
+    const std::u16string part = sign == u'½'   ? fraction(1, 2)
+                                : sign == u'⅓' ? fraction(1, 3)
+                                : sign == u'⅔' ? fraction(2, 3)
+                                : sign == u'¼' ? fraction(1, 4)
+                                               : fraction(3, 4);
+    const std::u16string whole = group(match, 1);
+    return whole.empty() ? part : mixed(whole, part);
+  });
+  add(number_rules_, u"(?:(\\d{1,3})[ \\u00a0](?=\\d/\\d))?(\\d{1,3})[/⁄](\\d{1,3})(?![\\d/])",
+      [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
         const std::u16string whole = group(match, 1);
-        if (whole.empty()) return std::u16string(word);
-        return joined(joined(numbers_.number({whole, {}}), language_.spaces ? language_.signs.and_ : u"と"), word);
-      });
-  add(number_rules_, u"(\\d{1,3})[/⁄](\\d{1,3})(?![\\d/.,]\\d|\\d|/)",
-      [this, word_of](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-        const int64_t upper = value_of(group(match, 1));
-        const int64_t lower = value_of(group(match, 2));
-        if (const auto word = word_of(upper, lower); !word.empty()) return std::u16string(word);
-        const std::u16string above = numbers_.number(upper);
-        const std::u16string below = numbers_.number(lower);
-        if (upper == 0 || upper >= lower) return joined(above + (language_.spaces ? u"" : u" "), below);  // "24/7"
-        if (language_.fractions.below_first) return below + std::u16string(language_.fractions.over) + above;
-        return joined(joined(above, language_.fractions.over), below);
+        const int64_t upper = value_of(group(match, 2));
+        const int64_t lower = value_of(group(match, 3));
+        if (upper > 0 && upper < lower)
+          return whole.empty() ? fraction(upper, lower) : mixed(whole, fraction(upper, lower));
+        if (!whole.empty()) return std::nullopt;
+        return numbers_.number(upper) + u" " + numbers_.number(lower);  // "24/7"
       });
 }
 
-// ---- Units, and numbers that stand alone
+// Units, and numbers that stand alone
 void TokenRules::add_units() {
-  add(number_rules_, number_pattern_ + u"[ \\u00a0]?" + std::u16string(kUnitPattern),
-      [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
-        const std::u16string unit = group(match, 3);
-        UErrorCode status = U_ZERO_ERROR;
-        // "1990s" is a decade, "5m" may be millions: one letter needs its space.
-        const bool letter = unit.size() == 1 && is_ascii_letter(unit[0]);
-        if (letter && match.start(3, status) == std::max(match.end(1, status), match.end(2, status)) && unit != u"m" &&
-            unit != u"g" && unit != u"h" && unit != u"l" && unit != u"L" && unit != u"W" && unit != u"V") {
-          return std::nullopt;
-        }
-        const auto* found =
-            std::ranges::find(kUnits, std::u16string_view(unit), [](const auto& entry) { return entry.first; });
-        if (found == std::end(kUnits)) return std::nullopt;
-        return numbers_.with_unit(decimal(match, 1, 2), found->second);
-      });
+  const auto say = [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
+    const std::u16string unit = group(match, 3);
+    UErrorCode status = U_ZERO_ERROR;
+    // "1990s" is a decade.
+    if (unit == u"s" && match.start(3, status) == std::max(match.end(1, status), match.end(2, status)))
+      return std::nullopt;
+    const auto* found =
+        std::ranges::find(kUnits, std::u16string_view(unit), [](const auto& entry) { return entry.first; });
+    if (found == std::end(kUnits)) return std::nullopt;
+    return numbers_.with_unit(decimal(match, 1, 2), found->second);
+  };
+  const std::u16string unit = u"[ \\u00a0]?" + std::u16string(kUnitPattern);
+  add(number_rules_, number_pattern_ + unit, say);
+  // The decimal point of other countries: two figures behind it are no group.
+  if (language_.decimal == u',') add(number_rules_, u"(\\d+)\\.(\\d{1,2})" + unit, say);
 }
 
 void TokenRules::add_plain_numbers() {
@@ -389,6 +444,9 @@ void TokenRules::add_plain_numbers() {
         }
         return text;
       });
+  add(number_rules_, number_pattern_ + u"k(?![%L\\d])", [this](const icu::RegexMatcher& match) {
+    return std::optional(joined(numbers_.number(decimal(match, 1, 2)), language_.signs.thousand));
+  });
   add(number_rules_, number_pattern_, [this](const icu::RegexMatcher& match) -> std::optional<std::u16string> {
     const Decimal number = decimal(match, 1, 2);
     const bool plain = group(match, 0) == number.whole && number.whole.size() == 4;

@@ -61,10 +61,12 @@ TokenRules::TokenRules(const Language& language, const SpeakableOptions& options
   add_addresses();
 }
 
+// %L in a pattern: a letter that goes on with a word. In "5kmの" a word of a script without spaces follows, not "kmの".
 void TokenRules::add(std::vector<Rule>& rules, std::u16string_view pattern, Say say) {
+  icu::UnicodeString text(pattern.data(), static_cast<int32_t>(pattern.size()));
+  text.findAndReplace(u"%L", u"[[\\p{L}\\p{M}]--[\\p{Han}\\p{Hiragana}\\p{Katakana}ー]]");
   UErrorCode status = U_ZERO_ERROR;
-  auto matcher = std::make_unique<icu::RegexMatcher>(
-      icu::UnicodeString(pattern.data(), static_cast<int32_t>(pattern.size())), 0U, status);
+  auto matcher = std::make_unique<icu::RegexMatcher>(text, 0U, status);
   PROSA_CHECK(U_SUCCESS(status));
   rules.push_back({std::move(matcher), std::move(say)});
 }
@@ -103,6 +105,13 @@ std::optional<Said> TokenRules::at_word(size_t at) {
   // "EUR 5"
   if (is_upper(sentence_->charAt(static_cast<int32_t>(at)))) return first_of(word_rules_, at);
   return std::nullopt;
+}
+
+std::u16string_view TokenRules::currency_name(char16_t sign) const {
+  for (const Currency& entry : language_.currencies) {
+    if (entry.signs.find(sign) != entry.signs.npos) return entry.many;
+  }
+  return {};
 }
 
 std::u16string TokenRules::joined(std::u16string_view a, std::u16string_view b) const {
@@ -218,17 +227,19 @@ void TokenRules::add_addresses() {
   add(word_rules_, u"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\\.[A-Za-z0-9-]+)+", whole);
   add(word_rules_,
       u"(?:[A-Za-z0-9-]++\\.)+(?:com|org|net|io|dev|de|fr|es|br|pt|jp|cn|eu|ai|app|edu|gov|uk|info|me|tv|ch|at|it|nl)"
-      u"(?![A-Za-z0-9-])(?:/" +
+      u"(?![%L\\d-])(?:/" +
           path + u"|/)?",
       whole);
   add(word_rules_,
       u"[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]+)*\\.(?:md|txt|json|ya?ml|toml|xml|csv|pdf|docx?|xlsx?|png|jpe?g|svg|gif|mp["
       u"34]|"
-      u"wav|html?|css|js|tsx?|py|cpp|cc|h|hpp|rs|go|java|swift|sh|zip|exe)(?![A-Za-z0-9])",
+      u"wav|html?|css|js|tsx?|py|cpp|cc|h|hpp|rs|go|java|swift|sh|zip|exe)(?![%L\\d])",
       whole);
-  add(word_rules_, u"[vV]\\.?(\\d+(?:\\.\\d+)*)(?![A-Za-z0-9])", [this](const icu::RegexMatcher& match) {
+  add(word_rules_, u"[vV]\\.?(\\d+(?:\\.\\d+)*)(?![%L\\d])", [this](const icu::RegexMatcher& match) {
     UErrorCode status = U_ZERO_ERROR;
-    std::u16string text(language_.signs.version);
+    // "Version v2" says it once.
+    const bool said = word_before(static_cast<size_t>(match.start(status))) == lower(language_.signs.version.data());
+    std::u16string text(said ? u"" : language_.signs.version);
     std::u16string part;
     const icu::UnicodeString found = match.group(1, status);
     for (int32_t i = 0; i <= found.length(); ++i) {
@@ -242,7 +253,7 @@ void TokenRules::add_addresses() {
     }
     return std::optional(text);
   });
-  add(word_rules_, u"[nN][°º]\\.?[ \\u00a0]?(?=\\d)",
+  add(word_rules_, u"[nN]\\.?[°º]\\.?[ \\u00a0]?(?=\\d)",
       [this](const icu::RegexMatcher&) { return std::optional(std::u16string(language_.signs.number)); });
 }
 

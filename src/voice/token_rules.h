@@ -35,6 +35,8 @@ class TokenRules {
   std::optional<Said> at_number(size_t at);
   /// At the first letter of a word.
   std::optional<Said> at_word(size_t at);
+  /// Of a sign that stands alone; empty where it is not known.
+  [[nodiscard]] std::u16string_view currency_name(char16_t sign) const;
   [[nodiscard]] bool numbers_are_words() const { return numbers_.words(); }
 
  private:
@@ -62,6 +64,8 @@ class TokenRules {
   [[nodiscard]] std::optional<std::u16string> date(int64_t year, int64_t month, int64_t day, int year_digits,
                                                    size_t at) const;
   [[nodiscard]] std::optional<std::u16string> amount(const icu::RegexMatcher& match, int32_t sign, int32_t whole) const;
+  [[nodiscard]] std::u16string fraction(int64_t upper, int64_t lower) const;
+  [[nodiscard]] std::u16string mixed(const std::u16string& whole, const std::u16string& part) const;
   [[nodiscard]] std::u16string word_before(size_t at) const;  // in small letters
   [[nodiscard]] std::u16string word_after(size_t at) const;
   [[nodiscard]] std::u16string joined(std::u16string_view a, std::u16string_view b) const;
