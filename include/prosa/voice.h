@@ -111,7 +111,7 @@ struct TurnRecord {
 
 struct VoiceOptions {
   TurnRules turns = {};
-  SpeakableOptions speakable = {};
+  SpeakableOptions speakable = {};  // patience_seconds 0: 0.35
   /// A voice does not think aloud: disable_thinking is set unless enable_thinking is.
   SamplingConfig sampling = {};
   std::string system = {};            // the system message

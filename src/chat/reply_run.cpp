@@ -47,7 +47,7 @@ ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> mess
   stats_.prompt_tokens = static_cast<int64_t>(plan_.tokens.size());
   stats_.dropped_messages = plan_.dropped_messages;
   stats_.seed = *sampling_.seed;
-  if (!guess.empty()) guess_ = loaded_->text->tokenizer.encode(guess);
+  if (!guess.empty()) guess_ = loaded_->text->tokenizer.encode_given(guess);
 }
 
 ReplyRun::~ReplyRun() { stop(); }

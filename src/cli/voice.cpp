@@ -13,6 +13,7 @@
 #include "cli/terminal.h"
 #include "prosa/audio.h"
 #include "prosa/files.h"
+#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {
@@ -27,12 +28,12 @@ std::string joined(const std::vector<std::string>& names) {
 void show(const VoiceEvent& event) {
   using Kind = VoiceEvent::Kind;
   switch (event.kind) {
-    case Kind::commit: stream_output(without_controls("\n> " + event.text + "\n")); break;
-    case Kind::reply_text: stream_output(without_controls(event.text)); break;
+    case Kind::commit: stream_output(printable("\n> " + event.text + "\n")); break;
+    case Kind::reply_text: stream_output(printable(event.text)); break;
     case Kind::interrupted:
     case Kind::replaced: stream_output(" —\n"); break;
     case Kind::reply_over: stream_output("\n"); break;
-    case Kind::error: fmt::print(stderr, "{}\n", without_controls(fmt::format("prosa: {}", event.text))); break;
+    case Kind::error: fmt::print(stderr, "{}\n", printable(fmt::format("prosa: {}", event.text))); break;
     default: break;
   }
 }

@@ -12,6 +12,7 @@
 #include "cli/terminal.h"
 #include "cli/voice.h"
 #include "prosa/audio.h"
+#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {
@@ -79,8 +80,7 @@ VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& argume
   for (const std::string& path : arguments.in) {
     const Recording recording = read_wav(path);
     if (recording.truncated)
-      fmt::print(stderr, "{}",
-                 without_controls(fmt::format("prosa: {}: ends before the sound it announces does\n", path)));
+      fmt::print(stderr, "{}", printable(fmt::format("prosa: {}: ends before the sound it announces does\n", path)));
     recordings.push_back(to_heard(recording));
   }
   const interrupt::Catch stop({});

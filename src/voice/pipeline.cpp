@@ -32,6 +32,15 @@ constexpr size_t kBeforeSpeech = size_t{kHeardRate} * 3 / 10;
 /// Of the sound that was pulled and is still to be paired with a push().
 constexpr size_t kMaxReference = kHeardRate;
 
+/// A reply that is slow must not keep the user in silence.
+constexpr double kPatienceSeconds = 0.35;
+
+SpeakableOptions speakable_options(const VoiceOptions& options) {
+  SpeakableOptions speakable = options.speakable;
+  if (speakable.patience_seconds == 0) speakable.patience_seconds = kPatienceSeconds;
+  return speakable;
+}
+
 voice::ResponderOptions responder_options(const VoiceOptions& options) {
   voice::ResponderOptions brain{options.sampling, {}, options.tools, options.on_tool, options.max_tool_rounds};
   if (!brain.sampling.enable_thinking) brain.sampling.disable_thinking = true;
@@ -70,7 +79,7 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
         activity(std::move(parts.activity)),
         playback(given.play_rate),
         reference_rate(given.play_rate, kHeardRate),
-        speaker(std::move(parts.speaks), given.speakable, given.play_rate, playback, *this),
+        speaker(std::move(parts.speaks), speakable_options(given), given.play_rate, playback, *this),
         responder(std::move(chat), responder_options(given), *this),
         listener(std::move(parts.hears), *this) {
     if (!given.greeting.empty()) greet();
