@@ -119,8 +119,8 @@ int give_out(const cst_wave* wave, int start, int size, int /*last*/, cst_audio_
   return wanted ? CST_AUDIO_STREAM_CONT : CST_AUDIO_STREAM_STOP;
 }
 
-std::timed_mutex flite_mutex;                      // flite and all its voices
-constexpr std::chrono::milliseconds kPatience{5};  // between two looks at cancel() while another synthesis runs
+std::mutex flite_mutex;                            // flite and all its voices
+constexpr std::chrono::milliseconds kPatience{1};  // between two looks at cancel() while another synthesis runs
 
 Pipe* flite_pipe = nullptr;  // of the synthesis under way; guarded by flite_mutex
 
@@ -197,8 +197,9 @@ class Flite final : public TextToSpeech {
 
   void make(const std::string& text, Pipe& pipe) const {
     std::unique_lock lock(flite_mutex, std::defer_lock);
-    while (!lock.try_lock_for(kPatience)) {
+    while (!lock.try_lock()) {
       if (pipe.stopped()) return;
+      std::this_thread::sleep_for(kPatience);
     }
     bool fine = true;
     if (!pipe.stopped()) {

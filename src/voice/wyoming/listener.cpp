@@ -137,8 +137,8 @@ struct WyomingListener::State {
       each.connection = std::move(connection);
       each.thread = std::jthread([this, &each] {
         wyoming::serve(*each.connection, shared);
+        each.done = true;         // before the client can know: another one may come at once
         each.connection.reset();  // closed now, not when the next client comes
-        each.done = true;
       });
     } catch (const std::exception&) {
       // It was gone before it was told, or there is no thread for it: the connection is closed.
