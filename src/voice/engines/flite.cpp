@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <csetjmp>
 #include <cstdlib>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -34,6 +35,7 @@ namespace {
 
 constexpr int kFliteRate = 16'000;
 constexpr int kChunkSamples = 800;                  // that flite makes before it gives them out: 50 ms
+constexpr size_t kMaxPiece = 1600;                  // samples that are given out at once, so that a cancel is soon
 constexpr size_t kMaxTextBytes = size_t{64} << 10;  // about an hour of speech: 120 MB of samples
 
 /// What flite asks for and what takes its place: signs that NFKD leaves outside ASCII.
@@ -95,19 +97,22 @@ class Pipe {
     const std::scoped_lock lock(mutex_);
     return stopped_;
   }
-  /// What there is, as soon as there is anything; nothing at the end.
+  /// What there is, up to kMaxPiece, as soon as there is anything; nothing at the end.
   std::vector<int16_t> take() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return stopped_ || finished_ || !samples_.empty(); });
     if (stopped_) return {};
     if (samples_.empty() && !failure_.empty()) throw Error(ErrorCode::io, failure_, "flite");
-    return std::exchange(samples_, {});
+    const auto end = samples_.begin() + static_cast<std::ptrdiff_t>(std::min(samples_.size(), kMaxPiece));
+    std::vector<int16_t> piece(samples_.begin(), end);
+    samples_.erase(samples_.begin(), end);
+    return piece;
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<int16_t> samples_;  // guarded by mutex_, as the following
+  std::deque<int16_t> samples_;  // guarded by mutex_, as the following
   std::string failure_;
   bool finished_ = false;  // all was put
   bool stopped_ = false;   // nobody wants more
