@@ -16,7 +16,7 @@ using Samples = std::vector<int16_t>;
 
 /// Words of two characters each.
 SpokenUnit spoken(size_t first, size_t last) {
-  SpokenUnit unit{std::string(last - first, 'a'), first, last};
+  SpokenUnit unit{std::string(last - first, 'a'), first, last, true, {}};
   for (size_t at = first; at < last; at += 2) unit.parts.push_back({at + 2 - first, at, at + 2});
   return unit;
 }
