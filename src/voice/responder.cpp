@@ -154,7 +154,7 @@ void Responder::do_read_ahead(const std::string& text) {
 
 void Responder::do_commit(int64_t revision, const std::string& text) {
   if (reply_ && reply_->revision == revision && reply_->fork) {
-    Reply& reply = *reply_;
+    ReplyUnderWay& reply = *reply_;
     reply.committed = reply.draft_held = true;
     reply.turn.front().content = text;  // the same words, as they were written last
     turn_.reset();
@@ -177,7 +177,7 @@ void Responder::do_commit(int64_t revision, const std::string& text) {
 }
 
 /// The generation after the messages so far.
-void Responder::begin(Reply& reply, Chat& chat) {
+void Responder::begin(ReplyUnderWay& reply, Chat& chat) {
   turn_.reset();
   reply.speech.clear();
   reply.calls.clear();
@@ -204,7 +204,7 @@ SamplingConfig Responder::sampling() {
 
 /// One piece more.
 void Responder::go_on() {
-  Reply& reply = *reply_;
+  ReplyUnderWay& reply = *reply_;
   if (!reply.next) {
     reply.next = reply.stream->begin();
   } else {
@@ -230,14 +230,14 @@ void Responder::go_on() {
   }
 }
 
-void Responder::hand_out(Reply& reply, const Piece& piece) {
+void Responder::hand_out(ReplyUnderWay& reply, const Piece& piece) {
   if (piece.channel == Channel::speech) reply.speech += piece.text;
   if (piece.channel == Channel::tool_call && piece.call) reply.calls.push_back(*piece.call);
   events_.piece(reply.revision, piece);
 }
 
 /// The newest generation of a committed turn has ended: tools, then the next, or the reply is made.
-void Responder::end_generation(Reply& reply) {
+void Responder::end_generation(ReplyUnderWay& reply) {
   if (reply.calls.empty() || !options_.on_tool || reply.rounds >= options_.max_tool_rounds) return finish(reply);
   ++reply.rounds;
   run_tools(reply);
@@ -245,7 +245,7 @@ void Responder::end_generation(Reply& reply) {
   begin(reply, reply.fork ? *reply.fork : chat_);
 }
 
-void Responder::run_tools(Reply& reply) {
+void Responder::run_tools(ReplyUnderWay& reply) {
   events_.tool_open(true);
   Message assistant{Role::assistant, reply.speech};
   assistant.tool_calls = reply.calls;
@@ -267,14 +267,14 @@ void Responder::run_tools(Reply& reply) {
   events_.tool_open(false);
 }
 
-void Responder::finish(Reply& reply) {
+void Responder::finish(ReplyUnderWay& reply) {
   reply.made = true;
   events_.made(reply.revision, reply.stats, reply.draft_held);
 }
 
 /// Of the reply so far some was heard: that stays in the history.
 void Responder::do_interrupt(size_t bytes) {
-  Reply& reply = *reply_;
+  ReplyUnderWay& reply = *reply_;
   activate(nullptr);
   reply.next.reset();
   reply.stream.reset();  // ends it; the chat can be asked what was heard
@@ -297,7 +297,7 @@ void Responder::do_interrupt(size_t bytes) {
 void Responder::drop(bool tell) {
   if (!reply_) return;
   activate(nullptr);
-  Reply& reply = *reply_;
+  ReplyUnderWay& reply = *reply_;
   reply.next.reset();
   const int64_t generated = reply.stream ? reply.stream->stats().generated_tokens : reply.stats.generated_tokens;
   reply.stream.reset();

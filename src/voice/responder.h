@@ -42,6 +42,25 @@ struct ResponderOptions {
   int max_tool_rounds = 4;
 };
 
+/// A reply under way, or made and not yet heard.
+struct ReplyUnderWay {
+  int64_t revision = 0;
+  std::string user;           // the turn
+  std::optional<Chat> fork;   // of a draft: it becomes the conversation when the draft holds
+  std::vector<Message> turn;  // the user's message, then calls and results so far
+  std::optional<ReplyStream> stream;
+  std::optional<ReplyStream::iterator> next;
+  std::vector<Piece> kept;      // of a draft: not yet told
+  std::string speech;           // of the newest generation
+  std::string spoken_before;    // of those before, where tools were called
+  std::vector<ToolCall> calls;  // of the newest generation
+  int rounds = 0;
+  bool committed = false;
+  bool draft_held = false;
+  bool made = false;
+  ReplyStats stats;
+};
+
 class Responder {
  public:
   /// `events` outlives the responder.
@@ -75,35 +94,17 @@ class Responder {
     std::string text = {};
     size_t bytes = 0;
   };
-  /// A reply under way, or made and not yet heard.
-  struct Reply {
-    int64_t revision = 0;
-    std::string user;           // the turn
-    std::optional<Chat> fork;   // of a draft: it becomes the conversation when the draft holds
-    std::vector<Message> turn;  // the user's message, then calls and results so far
-    std::optional<ReplyStream> stream;
-    std::optional<ReplyStream::iterator> next;
-    std::vector<Piece> kept;      // of a draft: not yet told
-    std::string speech;           // of the newest generation
-    std::string spoken_before;    // of those before, where tools were called
-    std::vector<ToolCall> calls;  // of the newest generation
-    int rounds = 0;
-    bool committed = false;
-    bool draft_held = false;
-    bool made = false;
-    ReplyStats stats;
-  };
 
   void post(Task task, bool cancels);
   void work(const std::stop_token& stop);
   void obey(const Task& task);
   void go_on();
-  void begin(Reply& reply, Chat& chat);
+  void begin(ReplyUnderWay& reply, Chat& chat);
   [[nodiscard]] SamplingConfig sampling();
-  void hand_out(Reply& reply, const Piece& piece);
-  void end_generation(Reply& reply);
-  void run_tools(Reply& reply);
-  void finish(Reply& reply);
+  void hand_out(ReplyUnderWay& reply, const Piece& piece);
+  void end_generation(ReplyUnderWay& reply);
+  void run_tools(ReplyUnderWay& reply);
+  void finish(ReplyUnderWay& reply);
   void fail(const std::string& what);
   void drop(bool tell);
   void do_read_ahead(const std::string& text);
@@ -120,7 +121,7 @@ class Responder {
   // Of the thread alone.
   Chat chat_;
   std::optional<Turn> turn_;  // what is read ahead
-  std::optional<Reply> reply_;
+  std::optional<ReplyUnderWay> reply_;
   std::string guess_;             // what the last draft of this turn said
   std::optional<uint64_t> seed_;  // of this turn: drafts and reply draw alike
 

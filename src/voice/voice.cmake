@@ -9,6 +9,7 @@ if(portaudio IN_LIST PROSA_VOICE_ENGINES)
   list(FILTER voice_sources EXCLUDE REGEX "/no_portaudio\\.cpp$")
 endif()
 prosa_library(prosa_voice ${voice_sources})
+set_target_properties(prosa_voice PROPERTIES UNITY_BUILD OFF)  # a table of one name in each language
 target_link_libraries(prosa_voice PUBLIC prosa_core PRIVATE fmt::fmt PkgConfig::utf8proc PkgConfig::samplerate PkgConfig::icu ${CMAKE_DL_LIBS})
 foreach(engine IN LISTS PROSA_VOICE_ENGINES)
   string(TOUPPER ${engine} name)
