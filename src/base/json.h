@@ -1,5 +1,5 @@
-// JSON from outside: files, servers, lines of input. One reader, bounded in every direction, linear in time (but for the
-// sorted keys of nlohmann::json).
+// JSON from outside: files, servers, lines of input. One reader, bounded in every direction, linear in time (but for
+// the sorted keys of nlohmann::json).
 //
 // Knows no key and no meaning. Not for safetensors headers and tokenizer.json, whose readers build no document
 // (format/safetensors.cpp, tokenizer/json_reader.cpp). What comes out is no deeper than it was allowed to be, so that
@@ -49,8 +49,8 @@ class JsonGuard {
   Json& document_;
 };
 
-/// Whether a value is that string. The library's own == makes a value of the text first, and ends the process where there
-/// is no memory for it.
+/// Whether a value is that string. The library's own == makes a value of the text first, and ends the process where
+/// there is no memory for it.
 template <typename Json>
 bool is_text(const Json& value, std::string_view text) noexcept {
   return value.is_string() && *value.template get_ptr<const std::string*>() == text;

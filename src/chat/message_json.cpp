@@ -53,7 +53,8 @@ std::string content_from_json(const Json* content, const std::string& where) {
       continue;
     }
     const Json* type = find(part, "type");
-    if (type == nullptr || !type->is_string() || is_text(*type, "text")) reject("a content part has no \"text\"", where);
+    if (type == nullptr || !type->is_string() || is_text(*type, "text"))
+      reject("a content part has no \"text\"", where);
     throw Error(ErrorCode::unsupported,
                 fmt::format("content parts of type \"{}\" are not supported", type->get<std::string>()), where,
                 "Send text parts only.");

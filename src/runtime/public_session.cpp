@@ -177,8 +177,7 @@ struct SessionLock::Impl {
   LockBeside lock;
 };
 
-SessionLock::SessionLock(const std::string& path)
-    : impl_(at_boundary([&] { return std::make_unique<Impl>(path); })) {}
+SessionLock::SessionLock(const std::string& path) : impl_(at_boundary([&] { return std::make_unique<Impl>(path); })) {}
 SessionLock::~SessionLock() = default;
 SessionLock::SessionLock(SessionLock&&) noexcept = default;
 SessionLock& SessionLock::operator=(SessionLock&&) noexcept = default;

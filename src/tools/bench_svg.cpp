@@ -11,8 +11,8 @@
 
 #include <fmt/format.h>
 
-#include "cli/terminal.h"
 #include "cli/svg.h"
+#include "cli/terminal.h"
 
 namespace prosa::tools {
 namespace {

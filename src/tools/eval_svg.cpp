@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "tools/eval.h"
 #include "cli/svg.h"
+#include "tools/eval.h"
 
 namespace prosa::tools {
 namespace {

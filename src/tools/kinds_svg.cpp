@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
+#include "cli/svg.h"
 #include "cli/terminal.h"
 #include "tools/kinds.h"
-#include "cli/svg.h"
 
 namespace prosa::tools {
 namespace {
