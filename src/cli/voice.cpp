@@ -57,8 +57,10 @@ void run(VoiceArguments& arguments) {
   chat.load.context_policy = ContextPolicy::drop_oldest;  // nobody can be told that the context is full
   VoiceSound sound;
   std::vector<TurnRecord> turns;
+  Chat brain = load_chat(chat);
+  const auto begin = std::chrono::steady_clock::now();
   {
-    VoicePipeline pipeline(load_chat(chat), std::move(parts), arguments.options);
+    VoicePipeline pipeline(std::move(brain), std::move(parts), arguments.options);
     if (arguments.in.empty()) {
       talk_live(pipeline, arguments);
     } else {
@@ -66,9 +68,13 @@ void run(VoiceArguments& arguments) {
     }
     turns = pipeline.turns();
   }
+  if (arguments.in.empty() && !arguments.picture.empty()) sound.begin = begin;
   if (!arguments.out.empty()) write_wav(arguments.out, sound.played, sound.play_rate);
   if (!arguments.timeline.empty()) write_file(arguments.timeline, voice_json(log.events(), turns));
-  if (!arguments.picture.empty()) write_file(arguments.picture, voice_svg(log.events(), turns, sound));
+  if (!arguments.picture.empty()) {
+    const auto since = std::chrono::duration_cast<std::chrono::microseconds>(sound.begin - begin);
+    write_file(arguments.picture, voice_svg(log.events(), turns, sound, since));
+  }
   fmt::print(stderr, "[{}]\n", voice_summary(turns));
 }
 

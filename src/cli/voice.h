@@ -3,6 +3,7 @@
 // Only public headers: everything here could be written by a user of the library.
 #pragma once
 
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -39,18 +40,20 @@ class VoiceLog {
   std::vector<VoiceEvent> events_;
 };
 
-/// Sound in file mode, for the picture: the user's and the reply's, both from the pipeline's begin on.
+/// Sound in file mode, for the picture: the user's and the reply's.
 struct VoiceSound {
   std::vector<int16_t> heard;   // at kHeardRate
   std::vector<int16_t> played;  // at play_rate
   int play_rate = kHeardRate;
+  std::chrono::steady_clock::time_point begin = {};  // of both
 };
 
 /// {"events": [{"time_ms", "event", "turn", "text"}], "turns": [{…}], "summary": {…}}, times since the begin.
 std::string voice_json(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns);
-/// Who spoke when, what was done meanwhile, and how long the user waited.
+/// Who spoke when, what was done meanwhile, and how long the user waited. `sound_begin`: of the sound, since the
+/// pipeline began.
 std::string voice_svg(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns,
-                      const VoiceSound& sound);
+                      const VoiceSound& sound, std::chrono::microseconds sound_begin);
 /// A line for people on what the turns cost.
 std::string voice_summary(const std::vector<TurnRecord>& turns);
 

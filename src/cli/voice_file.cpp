@@ -31,6 +31,7 @@ class Player {
         out_(static_cast<size_t>(arguments.options.play_rate) / 100),
         echo_(arguments.echo_db == 0 ? 0 : std::pow(10.0, arguments.echo_db / 20)) {
     sound_.play_rate = arguments.options.play_rate;
+    sound_.begin = begin_;
     if (echo_ != 0 && sound_.play_rate != kHeardRate)
       throw Error(ErrorCode::invalid_argument, "needs a play rate of 16000", "--echo-db");
   }

@@ -61,8 +61,9 @@ std::vector<double> envelope(const std::vector<int16_t>& samples, int rate, Time
 
 class Picture : private SvgPicture {
  public:
-  Picture(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns, const VoiceSound& sound)
-      : events_(events), turns_(turns), sound_(sound) {
+  Picture(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns, const VoiceSound& sound,
+          Time sound_begin)
+      : events_(events), turns_(turns), sound_(sound), sound_begin_(sound_begin) {
     for (const TurnRecord& turn : turns)
       span_ = std::max(span_, turn.over.value_or(turn.committed) - turn.end_of_speech + std::chrono::milliseconds(300));
     span_ = std::clamp(span_, kLeast, kMost);
@@ -117,8 +118,8 @@ class Picture : private SvgPicture {
   void wave(const std::vector<int16_t>& samples, int rate, const TurnRecord& turn, double middle,
             std::string_view style) {
     constexpr size_t kSlices = 380;
-    const std::vector<double> peaks =
-        envelope(samples, rate, turn.end_of_speech - kBefore, turn.end_of_speech + span_, kSlices);
+    const std::vector<double> peaks = envelope(samples, rate, turn.end_of_speech - kBefore - sound_begin_,
+                                               turn.end_of_speech + span_ - sound_begin_, kSlices);
     const double width = (right - left) / kSlices;
     for (size_t i = 0; i < kSlices; ++i) {
       if (peaks[i] < 0.003) continue;
@@ -176,14 +177,15 @@ class Picture : private SvgPicture {
   const std::vector<VoiceEvent>& events_;
   const std::vector<TurnRecord>& turns_;
   const VoiceSound& sound_;
+  const Time sound_begin_;
   Time span_ = kLeast;
 };
 
 }  // namespace
 
 std::string voice_svg(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns,
-                      const VoiceSound& sound) {
-  return Picture(events, turns, sound).draw();
+                      const VoiceSound& sound, Time sound_begin) {
+  return Picture(events, turns, sound, sound_begin).draw();
 }
 
 }  // namespace prosa::cli
