@@ -46,7 +46,8 @@ json read_json(const std::string& path) {
 /// A tokenizer and the texts of all its added tokens, which in these files are all control tokens.
 struct Vocabulary {
   explicit Vocabulary(const std::string& file) : tokenizer(Tokenizer::load_file(file)) {
-    for (const json& token : read_json(file)["added_tokens"]) control.push_back(token["content"]);
+    const json document = read_json(file);
+    for (const json& token : document["added_tokens"]) control.push_back(token["content"]);
   }
   Tokenizer tokenizer;
   std::vector<std::string> control;
