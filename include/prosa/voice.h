@@ -41,8 +41,6 @@ struct TurnRules {
   int final_ms = 5000;              // a recogniser that takes longer for its last word is not waited for
   float speech = 0.5F;              // from here on the detector is believed
   float speech_over_voice = 0.7F;   // the same while the pipeline's own voice is played
-  /// 0: not used. Else a turn that the model takes for whole with less than this probability sounds unfinished.
-  double ending_probability = 0;
   bool read_ahead = true;
   bool draft = true;
   int max_drafts = 4;  // a turn

@@ -16,7 +16,6 @@ struct VoiceArguments {
   std::string model;            // "": the embedded model
   std::vector<std::string> in;  // recordings of the user, a turn after the other; empty: the microphone
   std::string out;              // what was spoken, as a recording; "": none
-  std::string both;             // the same with the user, in stereo's place: mixed; "": none
   std::string timeline;         // events and turns as JSON; "": none
   std::string picture;          // the same as a picture; "": none
   std::string activity = "webrtc";
@@ -57,7 +56,7 @@ std::string voice_svg(const std::vector<VoiceEvent>& events, const std::vector<T
 /// A line for people on what the turns cost.
 std::string voice_summary(const std::vector<TurnRecord>& turns);
 
-/// Plays the recordings in real time through `pipeline`. `on_tick` is called now and then with how far it is, 0 to 1.
+/// Plays the recordings in real time through `pipeline`.
 VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& arguments);
 /// The microphone and the loudspeaker, until Ctrl-C.
 void talk_live(VoicePipeline& pipeline, const VoiceArguments& arguments);

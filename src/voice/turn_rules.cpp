@@ -28,7 +28,6 @@ void validate(const TurnRules& rules) {
     check(field, value, 0, kDay);
   check("speech", rules.speech, 0.01, 1);
   check("speech_over_voice", rules.speech_over_voice, 0.01, 1);
-  check("ending_probability", rules.ending_probability, 0, 1);
   check("max_drafts", rules.max_drafts, 0, 1000);
 }
 

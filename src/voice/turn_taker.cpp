@@ -104,7 +104,6 @@ void TurnTaker::begin(Time now, Actions& out) {
   read_.clear();
   drafted_.reset();
   drafts_ = 0;
-  ending_ = 1;
   utterance_open_ = true;
   out.push_back({Kind::begin_utterance, ++utterance_});
 }
@@ -277,7 +276,6 @@ void TurnTaker::drop_draft(Actions& out) {
 Time TurnTaker::silence() const { return now_ - std::max(last_speech_, began_); }
 
 bool TurnTaker::sounds_unfinished() const {
-  if (rules_.ending_probability > 0 && ending_ < rules_.ending_probability) return true;
   const std::string whole = join(said_, partial_);
   if (!whole.empty() && (whole.back() == ',' || whole.back() == '-')) return true;
   const std::vector<std::string> words = words_of(whole);

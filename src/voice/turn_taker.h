@@ -70,8 +70,6 @@ class TurnTaker {
   Actions stop(Time now);
   /// The pipeline speaks without being asked; returns the revision of what it says.
   int64_t greet(Time now);
-  /// How likely the model takes the text of read_ahead for a whole turn, 0 to 1.
-  void ending(double probability) { ending_ = probability; }
   /// All of the reply has been played (or it failed). Of another revision: no effect.
   Actions reply_over(Time now, int64_t revision);
   /// How much sound of the reply is still to be played, where all of it is known.
@@ -120,7 +118,6 @@ class TurnTaker {
   int64_t utterance_ = 0;
   bool utterance_open_ = false;
   Time closed_{};
-  double ending_ = 1;
 
   // A reply not yet asked for.
   std::optional<std::string> drafted_;
