@@ -350,8 +350,8 @@ class HubServer {
   /// Whether the connection goes on.
   bool write_reply(int socket, const ServerReply& reply, bool head_only) {
     std::string head = fmt::format("HTTP/1.1 {} {}\r\n", reply.status, reply.status < 400 ? "OK" : "No");
-    if (!reply.endless) head += fmt::format("Content-Length: {}\r\n", reply.announced.value_or(reply.body.size()));
     for (const std::string& line : reply.headers) head += line + "\r\n";
+    if (!reply.endless) head += fmt::format("Content-Length: {}\r\n", reply.announced.value_or(reply.body.size()));
     head += "\r\n";
     if (!write_all(socket, head)) return false;
     if (head_only) return true;

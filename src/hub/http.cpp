@@ -50,6 +50,10 @@ struct Free {
   void operator()(char* text) const { curl_free(text); }
 };
 
+struct FreeShare {
+  void operator()(CURLSH* share) const { curl_share_cleanup(share); }  // the same type as CURL
+};
+
 /// One request under way: what libcurl's callbacks need.
 struct Exchange {
   const BodySink& sink;
@@ -134,87 +138,96 @@ class NoBrokenPipe {
   bool was_pending_;
 };
 
+/// Each request has a handle of its own; what requests have in common, open connections first of all, is shared by the
+/// client's. Not one handle for all of them: Debian 12's libcurl (7.88) joins a folded line at the very begin of an
+/// answer's head to the last header of the answer before, which it has freed.
 class CurlClient : public HttpClient {
  public:
-  CurlClient(std::chrono::seconds stall, std::function<bool()> stopped) : stopped_(std::move(stopped)) {
+  CurlClient(std::chrono::seconds stall, std::function<bool()> stopped) : stall_(stall), stopped_(std::move(stopped)) {
     static std::once_flag once;
     std::call_once(once, [] { PROSA_CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); });
-    handle_.reset(curl_easy_init());
-    PROSA_CHECK(handle_ != nullptr);
-    set(CURLOPT_NOSIGNAL, 1L);  // signals belong to the program
-    set(CURLOPT_PROTOCOLS_STR, "http,https");
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-    set(CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-    set(CURLOPT_LOW_SPEED_LIMIT, kSlowest);
-    set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(stall.count()));
-    set(CURLOPT_BUFFERSIZE, 512L << 10);
-    set(CURLOPT_TCP_KEEPALIVE, 1L);
-    set(CURLOPT_USERAGENT, "prosa");
-    set(CURLOPT_ERRORBUFFER, error_.data());
-    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    set(CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));  // the token is not for a proxy
-    set(CURLOPT_HEADERFUNCTION, on_header);
-    set(CURLOPT_WRITEFUNCTION, on_body);
-    set(CURLOPT_XFERINFOFUNCTION, on_progress);
-    set(CURLOPT_NOPROGRESS, 0L);
-    for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
-      const char* value = std::getenv(name);
-      if (value == nullptr || *value == '\0') continue;
-      set(CURLOPT_CAINFO, value);
-      break;
+    shared_.reset(curl_share_init());
+    PROSA_CHECK(shared_ != nullptr);
+    for (const auto data : {CURL_LOCK_DATA_CONNECT, CURL_LOCK_DATA_DNS, CURL_LOCK_DATA_SSL_SESSION}) {
+      PROSA_CHECK(curl_share_setopt(shared_.get(), CURLSHOPT_SHARE, data) == CURLSHE_OK);
     }
   }
 
   HttpResponse perform(const HttpRequest& request, const BodySink& sink) override {
-    Exchange exchange{sink, stopped_, handle_.get(), {}, 0, 0, false, {}};
-    set(CURLOPT_HEADERDATA, &exchange);
-    set(CURLOPT_WRITEDATA, &exchange);
-    set(CURLOPT_XFERINFODATA, &exchange);
-    set(CURLOPT_URL, request.url.c_str());
-    if (request.head) {
-      set(CURLOPT_NOBODY, 1L);
-    } else {
-      set(CURLOPT_HTTPGET, 1L);
-    }
+    std::array<char, CURL_ERROR_SIZE> error{};
+    const std::unique_ptr<CURL, Free> owner(curl_easy_init());
+    PROSA_CHECK(owner != nullptr);
+    CURL* const handle = owner.get();
+    set_up(handle);
+    Exchange exchange{sink, stopped_, handle, {}, 0, 0, false, {}};
+    set(handle, CURLOPT_ERRORBUFFER, error.data());
+    set(handle, CURLOPT_HEADERDATA, &exchange);
+    set(handle, CURLOPT_WRITEDATA, &exchange);
+    set(handle, CURLOPT_XFERINFODATA, &exchange);
+    set(handle, CURLOPT_URL, request.url.c_str());
+    if (request.head) set(handle, CURLOPT_NOBODY, 1L);
     const auto range = request.range
                            ? std::to_string(request.range->begin) + "-" + std::to_string(request.range->end - 1)
                            : std::string();
-    set(CURLOPT_RANGE, request.range ? range.c_str() : nullptr);
+    if (request.range) set(handle, CURLOPT_RANGE, range.c_str());
     std::unique_ptr<curl_slist, Free> headers(curl_slist_append(nullptr, "Accept-Encoding: identity"));
     const std::string authorization = "Authorization: Bearer " + request.token;
     if (!request.token.empty()) headers.reset(curl_slist_append(headers.release(), authorization.c_str()));
-    set(CURLOPT_HTTPHEADER, headers.get());
+    set(handle, CURLOPT_HTTPHEADER, headers.get());
 
-    error_[0] = '\0';
     const NoBrokenPipe quiet;
-    const CURLcode code = curl_easy_perform(handle_.get());
-    set(CURLOPT_HTTPHEADER, nullptr);
+    const CURLcode code = curl_easy_perform(handle);
     read_status(exchange);
     if (exchange.thrown) std::rethrow_exception(exchange.thrown);
-    if (code != CURLE_OK && !exchange.enough) throw TransferFailure(reason(code), is_temporary(code));
+    if (code != CURLE_OK && !exchange.enough) throw TransferFailure(reason(code, error.data()), is_temporary(code));
     curl_off_t wait = 0;
-    curl_easy_getinfo(handle_.get(), CURLINFO_RETRY_AFTER, &wait);
+    curl_easy_getinfo(handle, CURLINFO_RETRY_AFTER, &wait);
     if (wait > 0) exchange.response.retry_after = std::chrono::seconds(wait);
     return std::move(exchange.response);
   }
 
  private:
   template <typename Value>
-  void set(CURLoption option, Value value) {
-    PROSA_CHECK(curl_easy_setopt(handle_.get(), option, value) == CURLE_OK);
+  static void set(CURL* handle, CURLoption option, Value value) {
+    PROSA_CHECK(curl_easy_setopt(handle, option, value) == CURLE_OK);
   }
 
-  [[nodiscard]] std::string reason(CURLcode code) const {
-    if (code == CURLE_OPERATION_TIMEDOUT && error_[0] != '\0' &&
-        std::string_view(error_.data()).starts_with("Operation too slow")) {
+  /// What is the same for every request.
+  void set_up(CURL* handle) const {
+    set(handle, CURLOPT_SHARE, shared_.get());
+    set(handle, CURLOPT_NOSIGNAL, 1L);  // signals belong to the program
+    set(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+    set(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    set(handle, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
+    set(handle, CURLOPT_LOW_SPEED_LIMIT, kSlowest);
+    set(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(stall_.count()));
+    set(handle, CURLOPT_BUFFERSIZE, 512L << 10);
+    set(handle, CURLOPT_TCP_KEEPALIVE, 1L);
+    set(handle, CURLOPT_USERAGENT, "prosa");
+    set(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    set(handle, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));  // the token is not for a proxy
+    set(handle, CURLOPT_HEADERFUNCTION, on_header);
+    set(handle, CURLOPT_WRITEFUNCTION, on_body);
+    set(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
+    set(handle, CURLOPT_NOPROGRESS, 0L);
+    for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
+      const char* value = std::getenv(name);
+      if (value == nullptr || *value == '\0') continue;
+      set(handle, CURLOPT_CAINFO, value);
+      break;
+    }
+  }
+
+  static std::string reason(CURLcode code, const char* text) {
+    if (code == CURLE_OPERATION_TIMEDOUT && std::string_view(text).starts_with("Operation too slow")) {
       return "the connection has stalled";
     }
-    return error_[0] != '\0' ? error_.data() : curl_easy_strerror(code);
+    return *text != '\0' ? text : curl_easy_strerror(code);
   }
 
+  std::chrono::seconds stall_;
   std::function<bool()> stopped_;
-  std::array<char, CURL_ERROR_SIZE> error_{};
-  std::unique_ptr<CURL, Free> handle_;
+  std::unique_ptr<CURLSH, FreeShare> shared_;
 };
 
 std::string part_of(CURLU* url, CURLUPart part, unsigned flags) {
