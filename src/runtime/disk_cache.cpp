@@ -74,9 +74,13 @@ void DiskCache::trim(const fs::path& newest) {
   std::vector<File> files;
   int64_t total = 0;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_, error)) {
-    if (!entry.path().string().ends_with(kSuffix)) continue;
-    files.push_back({entry.path(), entry.last_write_time(error), static_cast<int64_t>(entry.file_size(error))});
+  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
+    if (!entry->path().string().ends_with(kSuffix)) continue;
+    std::error_code gone;  // another process may remove it meanwhile
+    const auto used = entry->last_write_time(gone);
+    const auto bytes = gone ? 0 : entry->file_size(gone);
+    if (gone) continue;
+    files.push_back({entry->path(), used, static_cast<int64_t>(bytes)});
     total += files.back().bytes;
   }
   std::ranges::sort(files, {}, &File::used);
