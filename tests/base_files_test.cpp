@@ -16,7 +16,9 @@
 
 #include "base/atomic_file.h"
 #include "base/files.h"
+#include "base/signal_removal.h"
 #include "base/temporary.h"
+#include "prosa/files.h"
 #include "test_files.h"
 
 namespace prosa {
@@ -193,6 +195,113 @@ TEST(AtomicFile, WritesBehindWhatADescriptorHas) {
   ::close(descriptor);
   EXPECT_EQ(read_bytes(folder.path() / "out"), "before middle more after");
   EXPECT_TRUE(fs::is_symlink(folder.path() / "stdout"));
+}
+
+TEST(AtomicFile, KnowsADescriptorHoweverItIsSpelled) {
+  const TempFolder folder;
+  const fs::path out = folder.path() / "out";
+  const int descriptor = ::open(out.c_str(), O_RDWR | O_CREAT, 0600);
+  ASSERT_GE(descriptor, 0);
+  const std::string number = std::to_string(descriptor);
+  const std::string process = std::to_string(::getpid());
+  std::string expected;
+  for (const std::string& name :
+       {std::string("/proc/thread-self/fd/"), std::string("//dev/fd/"), std::string("/dev//fd/"),
+        std::string("/proc//self/fd/"), std::string("/proc/self/../self/fd/"), "/proc/" + process + "/fd/",
+        "/proc/self/task/" + process + "/fd/", std::string("/dev/fd/./")}) {
+    ASSERT_EQ(::write(descriptor, "<", 1), 1);
+    replace_file(name + number, name);
+    expected += "<" + name;
+    EXPECT_EQ(read_bytes(out), expected);
+  }
+  ::close(descriptor);
+}
+
+TEST(AtomicFile, TheOpenFileOfAnotherProcessIsNotReplaced) {
+  const TempFolder folder;
+  const fs::path out = folder.path() / "out";
+  const int descriptor = ::open(out.c_str(), O_RDWR | O_CREAT, 0600);
+  ASSERT_EQ(::write(descriptor, "log", 3), 3);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      replace_file("/proc/" + std::to_string(::getppid()) + "/fd/" + std::to_string(descriptor), "x");
+    } catch (const Error& error) {
+      ::_exit(error.code() == ErrorCode::io ? 0 : 1);
+    }
+    ::_exit(2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(read_bytes(out), "log");
+  ::close(descriptor);
+}
+
+TEST(AtomicFile, SaysThatItNeedsAFolderForTemporaries) {
+  const char* const before = ::getenv("TMPDIR");
+  const std::string saved = before != nullptr ? before : "";
+  ::setenv("TMPDIR", "/nonexistent", 1);
+  expect_error(ErrorCode::io, {"temporary", "TMPDIR"}, [] { replace_file("/dev/null", "x"); });
+  ::unsetenv("TMPDIR");
+  if (before != nullptr) ::setenv("TMPDIR", saved.c_str(), 1);
+}
+
+/// What a signal handler would do, in a process of its own.
+TEST(SignalRemoval, TakesWhatIsRegisteredAndNothingElse) {
+  const TempFolder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    write_bytes(folder.path() / "old", "old");
+    AtomicFile half(folder.path() / "half");
+    half.write("half");
+    AtomicFile whole(folder.path() / "whole");
+    whole.write("whole");
+    whole.commit();
+    { const AtomicFile given_up(folder.path() / "given up"); }
+    const fs::path staging = folder.path() / "staging";
+    fs::create_directory(staging);
+    for (int i = 0; i < 300; ++i) write_bytes(staging / ("part" + std::to_string(i)), "x");
+    SignalRemoval removal;
+    removal.folder(staging, [](std::string_view name) noexcept { return name.starts_with("part"); });
+    const fs::path kept = folder.path() / "kept";
+    fs::create_directory(kept);
+    write_bytes(kept / "part", "x");
+    write_bytes(kept / "mine", "x");
+    SignalRemoval second;
+    second.folder(kept, [](std::string_view name) noexcept { return name == "part"; });
+    SignalRemoval released;
+    released.file(folder.path() / "old");
+    released.release();
+    remove_registered_names();
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(names_in(folder.path()), (Names{"kept", "old", "whole"}));
+  EXPECT_EQ(names_in(folder.path() / "kept"), Names{"mine"});
+}
+
+TEST(RequireNoInput, KnowsAFileByAllItsNames) {
+  const TempFolder folder;
+  const fs::path in = folder.path() / "in";
+  const fs::path model = folder.path() / "model";
+  fs::create_directory(model);
+  write_bytes(in, "text");
+  write_bytes(model / "config.json", "{}");
+  fs::create_symlink("in", folder.path() / "link");
+  fs::create_hard_link(in, folder.path() / "hard");
+  fs::create_symlink("../in", model / "linked.json");
+  const std::vector<std::string> inputs = {in.string(), model.string(), (folder.path() / "absent").string(), ""};
+  for (const char* name : {"in", "link", "hard", "./in", "model/config.json", "model/linked.json"}) {
+    expect_error(ErrorCode::invalid_argument, {name, "overwrite"},
+                 [&] { require_no_input((folder.path() / name).string(), inputs); });
+  }
+  require_no_input((folder.path() / "out").string(), inputs);
+  require_no_input((model / "picture.svg").string(), inputs);
+  require_no_input("/dev/stdout", inputs);
+  require_no_input("/dev/null", {"/dev/null"});
 }
 
 TEST(AtomicFile, NamesPathAndReason) {

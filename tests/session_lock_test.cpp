@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -127,6 +130,104 @@ TEST(SessionLock, NothingPlantedUnderItsNameIsWrittenTo) {
   const LockBeside reading(path, LockFor::reading);  // goes without
 }
 
+TEST(SessionLock, AFileOfTheUsersOwnUnderItsNameIsKept) {
+  const TempFolder folder;
+  const std::string path = (folder.path() / "talk").string();
+  const fs::path own = folder.path() / ".talk.lock";
+  for (const std::string text : {"mine", "12", "kept\n", " kept\n", "12 kept", "12 kept\nmore", "x12 call\n"}) {
+    write_bytes(own, text);
+    expect_error(ErrorCode::io, {own.string(), "remove it"}, [&] { SessionLock lock(path); });
+    { const LockBeside reading(path, LockFor::reading); }  // goes without
+    EXPECT_EQ(test::read_bytes(own), text);
+  }
+  for (const std::string text : {"", "12 kept\n", "3456789 call\n"}) {  // what a process that was killed leaves
+    write_bytes(own, text);
+    { const SessionLock lock(path); }
+    EXPECT_FALSE(fs::exists(own)) << text;
+  }
+}
+
+TEST(SessionLock, OneThatHasLostItsNameBindsNobody) {
+  const TempFolder folder;
+  const std::string path = (folder.path() / "talk").string();
+  const fs::path lock_file = folder.path() / ".talk.lock";
+  {
+    const SessionLock first(path);
+    first.require_held();
+    fs::remove(lock_file);
+    expect_error(ErrorCode::busy, {path, "no longer", "another file"}, [&] { first.require_held(); });
+    const SessionLock second(path);
+    second.require_held();
+    expect_error(ErrorCode::busy, {path}, [&] { first.require_held(); });
+  }  // the second goes first
+  auto first = std::make_unique<SessionLock>(path);
+  fs::remove(lock_file);
+  const SessionLock second(path);
+  first.reset();
+  EXPECT_TRUE(fs::exists(lock_file)) << "one that was lost has removed another's";
+  second.require_held();
+}
+
+TEST(SessionLock, AFolderOrALinkThatIsExchangedTakesItAway) {
+  const TempFolder folder;
+  fs::create_directory(folder.path() / "d");
+  const SessionLock in_folder((folder.path() / "d/talk").string());
+  fs::rename(folder.path() / "d", folder.path() / "d.bak");
+  fs::create_directory(folder.path() / "d");
+  expect_error(ErrorCode::busy, {"d/talk"}, [&] { in_folder.require_held(); });
+  fs::create_symlink("one", folder.path() / "link");
+  const SessionLock by_link((folder.path() / "link").string());
+  by_link.require_held();
+  fs::remove(folder.path() / "link");
+  fs::create_symlink("two", folder.path() / "link");
+  expect_error(ErrorCode::busy, {"link"}, [&] { by_link.require_held(); });
+}
+
+/// In a process of its own, as a user who is not root.
+int exit_code_as_nobody(const std::function<bool()>& works) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    constexpr uid_t kNobody = 65534;
+    if (::geteuid() == 0 && ::setresuid(kNobody, kNobody, kNobody) != 0) ::_exit(77);
+    ::_exit(works() ? 0 : 1);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(SessionLock, WhatCannotBeSavedToIsSaidAtOnce) {
+  const TempFolder folder;
+  ::chmod(folder.path().c_str(), 0777);
+  const std::string path = (folder.path() / "talk").string();
+  write_bytes(path, "a session");
+  ::chmod(path.c_str(), 0444);
+  const auto refuses = [&] {
+    try {
+      const SessionLock lock(path);
+    } catch (const Error& error) {
+      return error.code() == ErrorCode::io && error.where() == path;
+    }
+    return false;
+  };
+  const int code = exit_code_as_nobody(refuses);
+  if (code == 77) GTEST_SKIP() << "no other user to be";
+  EXPECT_EQ(code, 0);
+}
+
+/// As containers are given a single file.
+TEST(SessionLock, AFileThatIsAMountOfItsOwnIsRefusedAtOnce) {
+  const TempFolder folder;
+  const std::string path = (folder.path() / "talk").string();
+  write_bytes(path, "a session");
+  write_bytes(folder.path() / "real", "a session");
+  if (::mount((folder.path() / "real").c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+    GTEST_SKIP() << "may not mount";
+  }
+  expect_error(ErrorCode::io, {path, "mount"}, [&] { SessionLock lock(path); });
+  ::umount(path.c_str());
+}
+
 TEST(SessionLock, WhatIsNoFileNeedsNone) {
   const LockBeside null("/dev/null", LockFor::keeping);
   const LockBeside output("/dev/stdout", LockFor::keeping);
@@ -162,6 +263,20 @@ TEST_F(LockedChat, SavesAndLoadsThroughItsLockAndKeepsOthersOut) {
   first.save_session(lock, longer);
   EXPECT_EQ(second.load_session(path, SessionAccess::read_only).size(), 3U);
   EXPECT_EQ(names_in(folder.path()), (Names{".talk.lock", "talk"}));
+}
+
+TEST_F(LockedChat, SavesNothingUnderALockThatWasLost) {
+  first.save_session(path, talk);
+  const SessionLock lock(path);
+  fs::remove(folder.path() / ".talk.lock");
+  std::vector<Message> longer = talk;
+  longer.push_back({Role::user, "of another process"});
+  second.save_session(path, longer);
+  expect_error(ErrorCode::busy, {path, "no longer"}, [&] { first.save_session(lock, talk); });
+  EXPECT_EQ(second.load_session(path).size(), 3U);
+  Session tokens(first.model());
+  tokens.sync(std::vector<int32_t>{1, 2, 3});
+  expect_error(ErrorCode::busy, {path}, [&] { tokens.save(lock); });
 }
 
 TEST_F(LockedChat, ASessionOfTokensDoesTheSame) {

@@ -54,13 +54,16 @@ struct SyncReport {
 class SessionLock {
  public:
   /// The file need not exist. Waits for a call of another that is reading or writing the file. Errors: busy (the
-  /// message has the process that holds it, where that is known), io.
+  /// message has the process that holds it, where that is known), io (also: the file can't be written or replaced).
   explicit SessionLock(const std::string& path);
   ~SessionLock();
   SessionLock(SessionLock&&) noexcept;
   SessionLock& operator=(SessionLock&&) noexcept;
   /// Of the session file. Error(invalid_argument) after a move.
   [[nodiscard]] const std::string& path() const;
+  /// Every save through the lock asks for it first. Error(busy): the lock's file, or the folder with both, was removed
+  /// or replaced meanwhile, so that somebody else may have the session file.
+  void require_held() const;
 
  private:
   struct Impl;

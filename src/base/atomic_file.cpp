@@ -25,18 +25,30 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxLinks = 40;  // as the kernel's own limit
 
-/// The descriptor of this process that a path like /proc/self/fd/1 means.
+struct NamedDescriptor {
+  int number = -1;
+  bool own = false;  // of this process
+};
+
+/// The descriptor that a path like /proc/self/fd/1 means, however it is spelled: /dev//fd/1, /proc/thread-self/fd/1.
+std::optional<NamedDescriptor> named_descriptor(const fs::path& path) {
+  NamedDescriptor named;
+  const std::string name = path.filename().string();
+  const char* end = name.data() + name.size();
+  const auto read = std::from_chars(name.data(), end, named.number);
+  if (read.ec != std::errc() || read.ptr != end || named.number < 0) return std::nullopt;
+  std::error_code error;
+  const std::string folder = fs::canonical(path.parent_path().empty() ? "." : path.parent_path(), error).string();
+  // /proc/PROCESS/fd, or /proc/PROCESS/task/THREAD/fd
+  if (error || !folder.starts_with("/proc/") || !folder.ends_with("/fd")) return std::nullopt;
+  const std::string self = fs::canonical("/proc/self", error).string() + "/";
+  named.own = !error && folder.starts_with(self);
+  return named;
+}
+
 std::optional<int> own_descriptor(const fs::path& path) {
-  const std::string text = path.string();
-  for (const std::string& prefix :
-       {std::string("/proc/self/fd/"), std::string("/dev/fd/"), "/proc/" + std::to_string(::getpid()) + "/fd/"}) {
-    if (!text.starts_with(prefix)) continue;
-    int number = -1;
-    const char* end = text.data() + text.size();
-    const auto read = std::from_chars(text.data() + prefix.size(), end, number);
-    if (read.ec == std::errc() && read.ptr == end) return number;
-  }
-  return std::nullopt;
+  const auto named = named_descriptor(path);
+  return named && named->own ? std::optional(named->number) : std::nullopt;
 }
 
 /// Where a link leads, one step.
@@ -53,9 +65,15 @@ ResolvedTarget resolve_target(const fs::path& target) {
   // Links are followed one by one: the last name need not exist yet, and on the way one may turn out to be a
   // descriptor of this process, which is not to be opened a second time.
   struct stat status {};
+  std::error_code ignored;
   fs::path path = target;
   for (int links = 0;; ++links) {
-    if (own_descriptor(path)) return {path, TargetKind::stream};
+    const auto descriptor = named_descriptor(path);
+    if (descriptor && descriptor->own) return {path, TargetKind::stream};
+    // Its file would be replaced while that process goes on writing to the old one.
+    if (descriptor && fs::is_regular_file(fs::status(path, ignored))) {
+      throw Error(ErrorCode::io, "is a file that another process has open", target.string(), "name the file itself");
+    }
     if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) break;
     if (links == kMaxLinks) throw_io(target, "can't follow the link", ELOOP);
     path = next_of(path);
@@ -67,20 +85,30 @@ ResolvedTarget resolve_target(const fs::path& target) {
   return {path, S_ISREG(status.st_mode) ? TargetKind::file : TargetKind::stream};
 }
 
+void require_replaceable(const ResolvedTarget& resolved, const fs::path& target) {
+  if (resolved.kind == TargetKind::absent || own_descriptor(resolved.path)) return;
+  const char* const path = resolved.path.c_str();
+  if (::faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0 && errno != ENOENT) throw_io(target, "can't write", errno);
+  struct statx status {};
+  if (resolved.kind == TargetKind::file && ::statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, 0, &status) == 0 &&
+      (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) {
+    throw Error(ErrorCode::io, "is a mount of its own, which no new file can replace", target.string(),
+                "mount its folder, or name a file in a folder");
+  }
+}
+
 AtomicFile::AtomicFile(const fs::path& target, FileMode mode) {
   ResolvedTarget resolved = resolve_target(target);
+  require_replaceable(resolved, target);
   target_ = std::move(resolved.path);
   struct stat status {};
   const bool exists = resolved.kind != TargetKind::absent && ::stat(target_.c_str(), &status) == 0;
-  if (exists && !own_descriptor(target_) && ::access(target_.c_str(), W_OK) != 0) {
-    throw_io(target, "can't write", errno);
-  }
   if (resolved.kind == TargetKind::stream) {
     open_stream(target);
     return;
   }
   remove_leftovers_of(target_);
-  Temporary temporary = create_temporary(target_, mode == FileMode::shared ? 0644 : 0600);
+  Temporary temporary = create_temporary(target_, mode == FileMode::shared ? 0644 : 0600, removal_);
   temporary_ = std::move(temporary.path);
   file_ = std::move(temporary.file);
   // What was readable to few stays so; what others could read before, they may read again.
@@ -98,9 +126,14 @@ void AtomicFile::open_stream(const fs::path& target) {
     own_output_ = Descriptor(::fcntl(*own, F_DUPFD_CLOEXEC, 0));
     if (!own_output_) throw_io(target, "can't write", errno);
   }
-  std::string name = (fs::temp_directory_path() / "prosa-XXXXXX").string();
-  file_ = Descriptor(::mkostemp(name.data(), O_CLOEXEC));
-  if (!file_) throw_io(name, "can't create", errno);
+  std::error_code error;
+  std::string name = (fs::temp_directory_path(error) / "prosa-XXXXXX").string();
+  if (!error) file_ = Descriptor(::mkostemp(name.data(), O_CLOEXEC));
+  if (!file_) {
+    const std::string reason = error ? error.message() : std::generic_category().message(errno);
+    throw Error(ErrorCode::io, "needs a folder for temporary files: " + reason, target.string(),
+                "set TMPDIR to a folder that you may write to");
+  }
   ::unlink(name.c_str());
 }
 
@@ -155,6 +188,7 @@ void AtomicFile::commit() {
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
     throw_io(target_, "can't rename the finished file to", errno);
   }
+  removal_.release();
   temporary_.clear();
   sync_folder(target_.parent_path());
 }

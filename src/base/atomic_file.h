@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "base/descriptor.h"
+#include "base/signal_removal.h"
 
 namespace prosa {
 
@@ -51,7 +52,8 @@ class AtomicFile {
   bool stream_ = false;              // the target is no regular file
   Descriptor own_output_;            // the target, where it is a descriptor of this process
   Descriptor file_;
-  uint64_t end_ = 0;  // of what write() has written
+  SignalRemoval removal_;  // of the temporary
+  uint64_t end_ = 0;       // of what write() has written
 };
 
 /// `text` as the whole content of the file. Error(io).
@@ -68,7 +70,12 @@ struct ResolvedTarget {
   TargetKind kind = TargetKind::absent;
 };
 
-/// What a file of this name would replace or write to. Error(io): a folder, or links without an end.
+/// What a file of this name would replace or write to. Error(io): a folder, links without an end, or a file that is
+/// named by a descriptor of another process.
 ResolvedTarget resolve_target(const std::filesystem::path& target);
+
+/// What AtomicFile can know beforehand. Error(io), where `target`: the file may not be written, or is a mount of its
+/// own, which no other file can replace.
+void require_replaceable(const ResolvedTarget& resolved, const std::filesystem::path& target);
 
 }  // namespace prosa

@@ -42,11 +42,25 @@ fs::path lock_path(const fs::path& target) {
   return target.parent_path() / ("." + name + ".lock");
 }
 
+/// Whether a lock's file holds what sign() writes, or nothing yet. Anything else is a file of somebody's own.
+bool is_signature(std::string_view text) {
+  if (text.empty()) return true;
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const std::string_view rest = text.substr(digits);
+  return digits > 0 && (rest == kKept || rest == kCall);
+}
+
 /// Written by another process of this user, but nothing to be trusted: at most a number is taken from it.
 std::string read_signature(int file) {
   std::array<char, 64> text{};
   const ssize_t count = ::pread(file, text.data(), text.size(), 0);
-  return {text.data(), static_cast<size_t>(std::max<ssize_t>(count, 0))};
+  if (count < 0) return "?";
+  return {text.data(), static_cast<size_t>(count)};
+}
+
+[[noreturn]] void throw_no_lock(const fs::path& path) {
+  throw Error(ErrorCode::io, "stands where a lock has to be and is none", path.string(),
+              "move it or remove it, or name another file");
 }
 
 [[noreturn]] void throw_busy(const fs::path& target, const std::string& signature) {
@@ -62,7 +76,7 @@ LockBeside::LockBeside(const fs::path& target, LockFor purpose) {
   const auto deadline = steady_clock::now() + kMaxLockWait;
   for (bool kept_before = false;;) {
     try {
-      if (take(target)) break;
+      if (take(target, purpose)) break;
     } catch (const Error&) {
       file_.reset();
       if (purpose == LockFor::reading) return;  // what is wrong with the file itself, reading it will say
@@ -81,9 +95,10 @@ LockBeside::LockBeside(const fs::path& target, LockFor purpose) {
 }
 
 /// False: another has it. Then the file is open all the same, for its signature.
-bool LockBeside::take(const fs::path& target) {
+bool LockBeside::take(const fs::path& target, LockFor purpose) {
   const ResolvedTarget resolved = resolve_target(target);
   if (resolved.kind == TargetKind::stream) return true;
+  if (purpose == LockFor::keeping) require_replaceable(resolved, target);
   path_ = lock_path(resolved.path);
   for (;;) {
     // For writing: over NFS an exclusive lock needs it. O_NONBLOCK: a pipe under this name must not hang the program.
@@ -91,18 +106,30 @@ bool LockBeside::take(const fs::path& target) {
     if (!file_) throw_io(target, "can't make a lock beside it", errno);
     struct stat mine {};
     if (::fstat(file_.get(), &mine) != 0) throw_io(target, "can't stat the lock beside it", errno);
-    // It will be written to: under a planted name it could be somebody's file.
-    if (!S_ISREG(mine.st_mode) || mine.st_nlink > 1 || mine.st_uid != ::geteuid()) {
-      throw Error(ErrorCode::io, "stands where a lock has to be and is none", path_.string(), "remove it");
-    }
+    // It will be written to and removed: it could be somebody's file.
+    if (!S_ISREG(mine.st_mode) || mine.st_nlink > 1 || mine.st_uid != ::geteuid()) throw_no_lock(path_);
     while (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno == EWOULDBLOCK) return false;
       if (errno != EINTR) throw_io(target, "can't lock the file beside it", errno);
     }
+    if (!is_signature(read_signature(file_.get()))) throw_no_lock(path_);
     // Whoever held it may have removed the file before it let go: then this lock is on nothing.
-    struct stat named {};
-    if (::lstat(path_.c_str(), &named) == 0 && named.st_ino == mine.st_ino && named.st_dev == mine.st_dev) return true;
+    if (still_named()) return true;
   }
+}
+
+bool LockBeside::still_named() const noexcept {
+  struct stat mine {};
+  struct stat named {};
+  return ::fstat(file_.get(), &mine) == 0 && ::lstat(path_.c_str(), &named) == 0 && named.st_ino == mine.st_ino &&
+         named.st_dev == mine.st_dev;
+}
+
+void LockBeside::require_held(const fs::path& target) const {
+  if (!file_) return;
+  if (still_named() && lock_path(resolve_target(target).path) == path_) return;
+  throw Error(ErrorCode::busy, "is no longer locked: its lock " + path_.filename().string() + " or its folder is gone",
+              target.string(), "save to another file: somebody else may be using this one");
 }
 
 /// For people only: a full disk is no reason to fail.
@@ -115,7 +142,7 @@ void LockBeside::sign(LockFor purpose) const {
 }
 
 LockBeside::~LockBeside() {
-  if (file_) ::unlink(path_.c_str());  // while it is locked: nobody else can be on it
+  if (file_ && still_named()) ::unlink(path_.c_str());  // while it is locked: nobody else can be on it
 }
 
 }  // namespace prosa

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <ctime>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "base/files.h"
@@ -39,17 +38,6 @@ std::string random_digits() {
 }
 
 std::string stem_of(const fs::path& path) { return path.filename().string().substr(0, kMaxNameBytes); }
-
-/// NAME of ".NAME.<digits>.tmp".
-std::optional<std::string_view> name_in(std::string_view file) {
-  if (!file.starts_with('.') || !file.ends_with(kSuffix)) return std::nullopt;
-  file = file.substr(1, file.size() - 1 - std::min(file.size() - 1, kSuffix.size()));
-  if (file.size() <= kNumberDigits + 1 || file[file.size() - kNumberDigits - 1] != '.') return std::nullopt;
-  if (file.substr(file.size() - kNumberDigits).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
-    return std::nullopt;
-  }
-  return file.substr(0, file.size() - kNumberDigits - 1);
-}
 
 /// Whether the file still has a name: somebody may have taken a temporary for a leftover before it was locked.
 bool has_name(int descriptor) {
@@ -81,13 +69,24 @@ void remove_if_left(const fs::path& path) noexcept {
 
 }  // namespace
 
+std::optional<std::string_view> name_of_temporary(std::string_view file) noexcept {
+  if (!file.starts_with('.') || !file.ends_with(kSuffix)) return std::nullopt;
+  file = file.substr(1, file.size() - 1 - std::min(file.size() - 1, kSuffix.size()));
+  if (file.size() <= kNumberDigits + 1 || file[file.size() - kNumberDigits - 1] != '.') return std::nullopt;
+  if (file.substr(file.size() - kNumberDigits).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+    return std::nullopt;
+  }
+  return file.substr(0, file.size() - kNumberDigits - 1);
+}
+
 fs::path temporary_beside(const fs::path& path) {
   return path.parent_path() / ("." + stem_of(path) + "." + random_digits() + std::string(kSuffix));
 }
 
-Temporary create_temporary(const fs::path& target, mode_t mode) {
+Temporary create_temporary(const fs::path& target, mode_t mode, SignalRemoval& removal) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     Temporary made{temporary_beside(target), {}};
+    removal.file(made.path);
     made.file = Descriptor(::open(made.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!made.file && errno != EEXIST) throw_io(target, "can't create", errno);
     if (!made.file) continue;
@@ -108,7 +107,7 @@ void remove_leftovers(const fs::path& folder, const std::function<bool(std::stri
     while (const dirent* const entry = ::readdir(entries.get())) {
       if (++looked_at > kMaxLookedAt) return;
       const std::string file = entry->d_name;
-      if (const auto name = name_in(file); name && is_ours(*name)) remove_if_left(place / file);
+      if (const auto name = name_of_temporary(file); name && is_ours(*name)) remove_if_left(place / file);
     }
   } catch (const std::exception&) {  // no memory: they stay until the next time
   }

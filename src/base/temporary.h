@@ -9,9 +9,11 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string_view>
 
 #include "base/descriptor.h"
+#include "base/signal_removal.h"
 
 namespace prosa {
 
@@ -20,11 +22,15 @@ struct Temporary {
   Descriptor file;  // for writing; the lock is held until it and its copies are closed
 };
 
-/// A new file beside `target`, for writing. No other file is opened, whatever stands under its name. Error(io).
-Temporary create_temporary(const std::filesystem::path& target, mode_t mode);
+/// A new file beside `target`, for writing. No other file is opened, whatever stands under its name. Its name is
+/// registered in `removal` before it is there: a signal at any moment finds it. Error(io).
+Temporary create_temporary(const std::filesystem::path& target, mode_t mode, SignalRemoval& removal);
 
 /// A name for one in the folder of `path` that nothing has: ".NAME.<16 hexadecimal digits>.tmp".
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
+
+/// NAME, where a file is called as above; otherwise nothing.
+std::optional<std::string_view> name_of_temporary(std::string_view file) noexcept;
 
 /// Removes what dead processes have left in `folder` of the temporaries that `is_ours` knows by their NAME. It looks at
 /// the first kMaxLookedAt names of the folder only, so that its work is bounded.

@@ -280,6 +280,7 @@ void Chat::save_session(const SessionLock& file, const std::vector<Message>& mes
   at_boundary([&] {
     static_cast<void>(impl());  // its error
     chat::check_request(messages, sampling, tools);
+    file.require_held();
     impl_->save_session(file.path(), messages, sampling, tools);
   });
 }

@@ -147,6 +147,7 @@ void Session::save(const std::string& path) const {
 void Session::save(const SessionLock& file) const {
   at_boundary([&] {
     const BusyLease lease = impl().lease();
+    file.require_held();
     impl_->inner.save(file.path(), {});
   });
 }
@@ -181,6 +182,11 @@ SessionLock::SessionLock(const std::string& path) : impl_(at_boundary([&] { retu
 SessionLock::~SessionLock() = default;
 SessionLock::SessionLock(SessionLock&&) noexcept = default;
 SessionLock& SessionLock::operator=(SessionLock&&) noexcept = default;
+
+void SessionLock::require_held() const {
+  const std::string& file = path();  // its error
+  at_boundary([&] { impl_->lock.require_held(file); });
+}
 
 const std::string& SessionLock::path() const {
   if (!impl_) throw Error(ErrorCode::invalid_argument, "the lock was moved from", "session lock");
