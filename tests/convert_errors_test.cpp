@@ -235,10 +235,69 @@ TEST_F(ConvertErrors, InterruptedLeavesNothing) {
 TEST_F(ConvertErrors, RemainsOfAKilledConversionAreCleared) {
   write_golden();
   fs::create_directory(out_.path() / ".made.converting");
-  write_bytes(out_.path() / ".made.converting/model.safetensors.tmp", "half");
+  const std::string left = ".model.safetensors.0123456789abcdef.tmp";
+  write_bytes(out_.path() / ".made.converting" / left, "half");
+  write_bytes(out_.path() / ".made.converting/config.json", "{}");
   convert(source(), made(), rules(4, 64), {});
   EXPECT_FALSE(fs::exists(out_.path() / ".made.converting"));
-  EXPECT_FALSE(fs::exists(made() / "model.safetensors.tmp"));
+  EXPECT_FALSE(fs::exists(made() / left));
+}
+
+TEST_F(ConvertErrors, AFolderOfTheStagingsNameIsNotEmptied) {
+  write_golden();
+  const fs::path folder = out_.path() / ".made.converting";
+  fs::create_directories(folder / "photos");
+  const auto refused = [&](const char* what) {
+    expect_error(ErrorCode::invalid_argument, {what, "no conversion"},
+                 [&] { convert(source(), made(), rules(4, 64), {}); });
+  };
+  refused("photos");
+  EXPECT_TRUE(fs::exists(folder / "photos"));
+  fs::remove(folder / "photos");
+  write_bytes(folder / "thesis.tex", "mine");
+  refused("thesis.tex");
+  fs::remove(folder / "thesis.tex");
+  write_bytes(out_.path() / "mine.json", "mine");
+  fs::create_symlink("../mine.json", folder / "link.json");
+  refused("link.json");
+  EXPECT_TRUE(fs::is_symlink(folder / "link.json"));
+}
+
+/// The destination changes when the conversion has long looked at it.
+TEST_F(ConvertErrors, WhatAppearsMeanwhileIsKept) {
+  write_golden();
+  for (const bool replace : {false, true}) {
+    for (const bool there : {false, true}) {
+      SCOPED_TRACE(testing::Message() << replace << there);
+      if (there) fs::create_directory(made());
+      ConvertOptions options;
+      options.replace = replace;
+      options.progress = [&](const ConvertProgress& /*progress*/) {
+        fs::create_directories(made());
+        write_bytes(made() / "thesis.tex", "precious");
+      };
+      expect_error(ErrorCode::invalid_argument, {replace ? "thesis.tex" : "exists already"},
+                   [&] { convert(source(), made(), rules(4, 64), options); });
+      EXPECT_EQ(read_bytes(made() / "thesis.tex"), "precious");
+      EXPECT_EQ(std::distance(fs::directory_iterator(out_.path()), fs::directory_iterator()), 2) << "source and made";
+      fs::remove_all(made());
+    }
+  }
+}
+
+TEST_F(ConvertErrors, AStagingFolderThatWasMovedIsNotTaken) {
+  write_golden();
+  ConvertOptions options;
+  bool moved = false;
+  options.progress = [&](const ConvertProgress& progress) {
+    if (progress.bytes_done < progress.bytes_total || std::exchange(moved, true)) return;
+    fs::rename(out_.path() / ".made.converting", out_.path() / "moved");
+    fs::create_directory(out_.path() / ".made.converting");
+    write_bytes(out_.path() / ".made.converting/notes.md", "mine");
+  };
+  EXPECT_THROW(convert(source(), made(), rules(4, 64), options), Error);
+  EXPECT_FALSE(fs::exists(made()));
+  EXPECT_EQ(read_bytes(out_.path() / ".made.converting/notes.md"), "mine");
 }
 
 TEST_F(ConvertErrors, TwoConversionsIntoOneFolder) {

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/temporary.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -58,13 +59,37 @@ void require_apart(const fs::path& destination, const fs::path& source) {
   }
 }
 
-/// A file that model folders hold.
-bool is_model_file(const fs::path& file) {
+/// A file that model folders hold, by its name.
+bool is_model_file(std::string_view name) noexcept {
   constexpr std::array<std::string_view, 10> kKinds{".safetensors", ".json", ".jinja", ".txt", ".md",
                                                     ".model",       ".svg",  ".jsonl", ".py",  ".gguf"};
-  const std::string name = file.filename().string();
-  return std::ranges::find(kKinds, file.extension().string()) != kKinds.end() || name == "LICENSE" ||
-         name == ".gitattributes";
+  if (name == "LICENSE" || name == ".gitattributes") return true;
+  return std::ranges::any_of(
+      kKinds, [name](std::string_view kind) { return name.size() > kind.size() && name.ends_with(kind); });
+}
+
+bool is_staged_file(std::string_view name) noexcept { return is_model_file(name) || name_of_temporary(name); }
+
+/// What an earlier conversion may have left, and nothing else: the folder's name alone makes it nobody's.
+void require_leftovers(const fs::path& folder) {
+  for (const auto& item : fs::directory_iterator(folder)) {
+    const bool ours = item.is_regular_file() && is_staged_file(item.path().filename().string());
+    if (ours && !item.is_symlink()) continue;
+    throw Error(ErrorCode::invalid_argument,
+                "holds " + item.path().filename().string() + ", which no conversion has left there", folder.string(),
+                "move it, or name another folder to write");
+  }
+}
+
+/// Model files and temporaries, then the folder, if that was all.
+void remove_model_files(const fs::path& folder) noexcept {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator item(folder, error), end; !error && item != end; item.increment(error)) {
+    if (is_staged_file(item->path().filename().string())) files.push_back(item->path());
+  }
+  for (const fs::path& file : files) ::unlink(file.c_str());
+  ::rmdir(folder.c_str());
 }
 
 /// Nothing of the user's own may be lost with a folder that is replaced.
@@ -72,7 +97,7 @@ void require_checkpoint(const fs::path& folder) {
   bool config = false;
   bool weights = false;
   for (const auto& item : fs::directory_iterator(folder)) {
-    if (!item.is_regular_file() || !is_model_file(item.path())) {
+    if (!item.is_regular_file() || !is_model_file(item.path().filename().string())) {
       throw Error(ErrorCode::invalid_argument, "holds " + item.path().filename().string() + ", which is no model file",
                   folder.string(), "name another folder: only a checkpoint is replaced");
     }
@@ -111,7 +136,8 @@ void require_space(const fs::path& folder, int64_t bytes) {
 
 }  // namespace
 
-StagingFolder::StagingFolder(const fs::path& destination, const fs::path& source, bool replace, int64_t bytes) {
+StagingFolder::StagingFolder(const fs::path& destination, const fs::path& source, bool replace, int64_t bytes)
+    : replace_(replace) {
   try {
     destination_ = resolved(destination);
     staging_ = destination_.parent_path() / ("." + destination_.filename().string() + ".converting");
@@ -131,8 +157,8 @@ StagingFolder::StagingFolder(const fs::path& destination, const fs::path& source
 
 StagingFolder::~StagingFolder() {
   if (fd_ < 0) return;
-  std::error_code ignored;
-  fs::remove_all(staging_, ignored);
+  if (still_named()) remove_model_files(staging_);
+  removal_.release();
   remove_parents();
   ::close(fd_);
 }
@@ -157,29 +183,61 @@ void StagingFolder::lock() {
   if (::mkdir(staging_.c_str(), 0777) != 0 && errno != EEXIST) throw_io(staging_, "can't make the folder", errno);
   fd_ = ::open(staging_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd_ < 0) throw_io(staging_, "can't open the folder", errno);
-  struct stat mine {};
-  struct stat named {};
-  const bool locked = ::flock(fd_, LOCK_EX | LOCK_NB) == 0 && ::fstat(fd_, &mine) == 0 &&
-                      ::lstat(staging_.c_str(), &named) == 0 && mine.st_ino == named.st_ino;
-  if (!locked) {
+  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 || !still_named()) {
     ::close(std::exchange(fd_, -1));
     throw Error(ErrorCode::io, "another conversion is writing this folder", destination_.string(),
                 "wait for it, or name another folder");
   }
-  for (const auto& item : fs::directory_iterator(staging_)) fs::remove_all(item.path());
+  try {
+    require_leftovers(staging_);
+    for (const auto& item : fs::directory_iterator(staging_)) fs::remove(item.path());
+  } catch (...) {
+    ::close(std::exchange(fd_, -1));
+    throw;
+  }
+  removal_.folder(staging_, is_staged_file);
+}
+
+/// Whether the name still means the folder that is locked.
+bool StagingFolder::still_named() const noexcept {
+  struct stat mine {};
+  struct stat named {};
+  return ::fstat(fd_, &mine) == 0 && ::lstat(staging_.c_str(), &named) == 0 && mine.st_ino == named.st_ino &&
+         mine.st_dev == named.st_dev;
+}
+
+/// What stands under the destination's name is looked at before the exchange and once more behind it, where nothing can
+/// be put into it by that name any more.
+void StagingFolder::replace_old() {
+  require_free_name(destination_, replace_);
+  const auto exchange = [&] {
+    return ::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, destination_.c_str(), RENAME_EXCHANGE) == 0;
+  };
+  removal_.release();  // the name is soon the old folder's
+  if (!exchange()) throw_io(destination_, "can't put the finished folder in its place", errno);
+  try {
+    require_checkpoint(staging_);
+  } catch (const std::exception&) {
+    if (!exchange()) throw_io(staging_, "is the old folder, and can't be put back", errno);
+    throw Error(ErrorCode::invalid_argument, "was filled while the new one was made", destination_.string(),
+                "name another folder: only a checkpoint is replaced");
+  }
+  remove_model_files(staging_);
 }
 
 void StagingFolder::commit() {
   PROSA_CHECK(fd_ >= 0);
   sync_folder(staging_);
+  if (!still_named()) throw Error(ErrorCode::io, "was moved while it was written", staging_.string(), "convert again");
   if (::rename(staging_.c_str(), destination_.c_str()) != 0) {  // takes the place of nothing, or of an empty folder
     if (errno != EEXIST && errno != ENOTEMPTY) throw_io(destination_, "can't rename the finished folder to", errno);
-    if (::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, destination_.c_str(), RENAME_EXCHANGE) != 0) {
-      throw_io(destination_, "can't put the finished folder in its place", errno);
+    try {
+      replace_old();
+    } catch (const fs::filesystem_error& error) {
+      throw Error(ErrorCode::io, error.code().message(), destination_.string());
     }
-    std::error_code ignored;
-    fs::remove_all(staging_, ignored);  // now the old one
   }
+  removal_.release();
   made_parents_.clear();
   ::close(std::exchange(fd_, -1));
   sync_folder(destination_.parent_path());

@@ -1,13 +1,16 @@
 // A model folder that appears complete or not at all: made beside its place, under a hidden name, and renamed.
 //
 // Knows nothing of what is written into it. Invariants: the source's files are never touched, a folder that is no
-// checkpoint is never replaced, and two processes never write the same one.
+// checkpoint is never replaced, whenever it appears, and two processes never write the same one. Nothing is ever
+// removed but model files and the temporaries that their writers leave.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <vector>
+
+#include "base/signal_removal.h"
 
 namespace prosa::checkpoint {
 
@@ -28,18 +31,23 @@ class StagingFolder {
   /// Where it will be.
   [[nodiscard]] const std::filesystem::path& destination() const noexcept { return destination_; }
 
-  /// The folder appears under its name; what it replaces is removed. Once.
+  /// The folder appears under its name; what it replaces is removed. Once. Errors: those of the constructor, where the
+  /// destination has changed meanwhile; io.
   void commit();
 
  private:
   void make_parents();
   void remove_parents() noexcept;  // those that are empty
   void lock();
+  void replace_old();
+  [[nodiscard]] bool still_named() const noexcept;
 
+  bool replace_;
   std::filesystem::path destination_;  // links resolved
   std::filesystem::path staging_;
   std::vector<std::filesystem::path> made_parents_;  // outermost first
   int fd_ = -1;                                      // of the staging folder, locked
+  SignalRemoval removal_;                            // of the staging folder
 };
 
 }  // namespace prosa::checkpoint
