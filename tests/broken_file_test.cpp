@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <thread>
 #include <vector>
 
@@ -188,9 +191,49 @@ TEST(BrokenFile, ASessionFileThatIsCutOffBehindItsChecksumIsAnError) {
   const auto snapshot = backend.snapshot(*state, backend::Place::host);
   const runtime::FileIdentity identity{1, "fake 1"};
   runtime::write_session_file(path, identity, {.tokens = tokens, .snapshot = *snapshot});
-  EXPECT_EQ(runtime::read_session_file(path, identity, backend).tokens, tokens);
+  EXPECT_EQ(runtime::read_session_file(path, identity, backend, 3000).tokens, tokens);
   backend.on_read_snapshot = [&] { fs::resize_file(path, kPage); };
-  expect_error(ErrorCode::io, {path.string(), "cut off"}, [&] { runtime::read_session_file(path, identity, backend); });
+  expect_error(ErrorCode::io, {path.string(), "cut off"},
+               [&] { runtime::read_session_file(path, identity, backend, 3000); });
+}
+
+/// Files that claim much cost nothing to make: they are sparse. Nothing of them is read.
+TEST(BrokenFile, ASessionFileOfAnySizeIsJudgedBeforeItIsRead) {
+  const TempFolder folder;
+  const fs::path path = folder.path() / "talk";
+  test::FakeBackend backend(512);
+  const auto state = backend.new_state(8);
+  const std::vector<int32_t> tokens(8, 7);
+  std::vector<backend::Segment> segments{{state.get(), tokens}};
+  backend.run(segments);
+  const auto snapshot = backend.snapshot(*state, backend::Place::host);
+  const runtime::FileIdentity identity{1, "fake 1"};
+  runtime::write_session_file(path, identity, {.tokens = tokens, .snapshot = *snapshot, .notes = {{"a", "b"}}});
+  EXPECT_EQ(runtime::read_session_file(path, identity, backend, 8).notes.size(), 1U);
+  expect_error(ErrorCode::context_exceeded, {"8 tokens", "holds 7"},
+               [&] { runtime::read_session_file(path, identity, backend, 7); });
+
+  const std::string whole = test::read_bytes(path);
+  constexpr uint64_t kHuge = uint64_t{64} << 30;
+  for (const std::string name : {"note.zz", "part.zz", "mark.0.zz", "logits", "marks", "zz"}) {
+    uint64_t length = 0;
+    std::memcpy(&length, whole.data(), sizeof length);
+    auto header = nlohmann::json::parse(whole.substr(8, length));
+    const uint64_t end = whole.size() - 8 - length;
+    header[name] = {{"dtype", "U8"}, {"shape", {kHuge}}, {"data_offsets", {end, end + kHuge}}};
+    std::string text = header.dump();
+    text.resize((text.size() + 7) / 8 * 8, ' ');
+    length = text.size();
+    std::string file(8, '\0');
+    std::memcpy(file.data(), &length, sizeof length);
+    file += text + whole.substr(whole.size() - end);
+    write_bytes(path, file);
+    fs::resize_file(path, file.size() + kHuge);
+    const auto start = std::chrono::steady_clock::now();
+    expect_error(ErrorCode::bad_session, {path.string(), "holds " + name},
+                 [&] { runtime::read_session_file(path, identity, backend, 8); });
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2)) << name;
+  }
 }
 
 /// A copy of the tiny model, whose weights a test may cut off.

@@ -456,12 +456,18 @@ TEST_F(TinySessions, ACacheFolderKeepsSystemPromptsAcrossRestarts) {
   ASSERT_EQ(count(), 1);
   load.cache_bytes = static_cast<int64_t>(std::filesystem::file_size(file)) * 5 / 2;
   EXPECT_EQ(std::filesystem::status(file).permissions(), std::filesystem::perms(0600));
-  std::ofstream(load.cache_dir + "/.0a1b.prosa-session.0123456789abcdef.tmp") << "of a process that was killed";
+  std::ofstream(load.cache_dir + "/.0123456789abcdef0123456789abcdef.prosa-session.0123456789abcdef.tmp")
+      << "of a process that was killed";
   Chat many = fresh(load);
   for (const char* system : {"One.", "Two.", "Three.", "Four."}) {
     many.generate({{Role::system, system}, user("Hello")}, sampling(1, 1));
     EXPECT_LE(count(), 2);
   }
+  const std::vector<std::string> users = {"talk.prosa-session", "0123456789ABCDEF0123456789ABCDEF.prosa-session",
+                                          ".talk.prosa-session.0123456789abcdef.tmp"};
+  for (const std::string& name : users) std::ofstream(load.cache_dir + "/" + name) << std::string(1 << 20, 'x');
+  many.generate({{Role::system, "Five."}, user("Hello")}, sampling(1, 1));
+  for (const std::string& name : users) EXPECT_TRUE(std::filesystem::exists(load.cache_dir + "/" + name)) << name;
   load.cache_dir = (folder.path() / "cache" / "x").string();
   std::ofstream(load.cache_dir) << "a file";
   EXPECT_EQ(code_of([&] { fresh(load); }), ErrorCode::io);

@@ -2,6 +2,7 @@
 #include "runtime/disk_cache.h"
 
 #include <algorithm>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -16,7 +17,14 @@ namespace prosa::runtime {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kSuffix = ".prosa-session";
+constexpr std::string_view kSuffix = ".prosa-session";
+constexpr size_t kHashDigits = 32;
+
+/// Whether the cache itself gives such names: a user may keep a talk.prosa-session in the same folder.
+bool is_cache_name(std::string_view name) {
+  return name.size() == kHashDigits + kSuffix.size() && name.ends_with(kSuffix) &&
+         name.find_first_not_of("0123456789abcdef") == kHashDigits;
+}
 
 }  // namespace
 
@@ -41,7 +49,7 @@ void DiskCache::fetch(StateStore& store, backend::Backend& backend, std::span<co
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return;
   try {
-    SessionFile file = read_session_file(path, identity_, backend);
+    SessionFile file = read_session_file(path, identity_, backend, std::ssize(tokens));
     if (!std::ranges::equal(file.tokens, tokens)) return;
     store.add(tokens, std::move(file.snapshot));
     fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
@@ -70,12 +78,12 @@ void DiskCache::trim(const fs::path& newest) {
     fs::file_time_type used;
     int64_t bytes;
   };
-  remove_leftovers(folder_, [](std::string_view name) { return name.ends_with(kSuffix); });
+  remove_leftovers(folder_, is_cache_name);
   std::vector<File> files;
   int64_t total = 0;
   std::error_code error;
   for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
-    if (!entry->path().string().ends_with(kSuffix)) continue;
+    if (!is_cache_name(entry->path().filename().string())) continue;
     std::error_code gone;  // another process may remove it meanwhile
     const auto used = entry->last_write_time(gone);
     const auto bytes = gone ? 0 : entry->file_size(gone);

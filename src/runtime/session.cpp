@@ -296,13 +296,7 @@ void Session::save(const std::filesystem::path& path, const std::map<std::string
 }
 
 SessionFile Session::read(const std::filesystem::path& path) const {
-  SessionFile file = read_session_file(path, identity(), backend());
-  if (static_cast<int64_t>(file.tokens.size()) > capacity()) {
-    throw Error(ErrorCode::context_exceeded,
-                fmt::format("the session has {} tokens, the context holds {}", file.tokens.size(), capacity()),
-                path.string(), "load with a larger LoadOptions::context");
-  }
-  return file;
+  return read_session_file(path, identity(), backend(), capacity());
 }
 
 void Session::take(SessionFile file) {

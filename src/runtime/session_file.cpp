@@ -75,8 +75,55 @@ TensorBytes tensor(std::string name, TensorType type, std::span<const std::byte>
   throw Error(ErrorCode::bad_session, std::move(what), path.string(), std::move(remedy));
 }
 
+/// More than the snapshot of any backend takes at this position: everything in float32, and as much again. Some write
+/// the last block of keys and values whole.
+uint64_t most_state_bytes(const ModelConfig& config, int64_t tokens) {
+  constexpr int64_t kMaxBlockTokens = 1024;
+  int64_t numbers = 0;
+  for (const LayerType type : config.layer_types) {
+    numbers += type == LayerType::full_attention
+                   ? 2 * config.kv_dim() * (tokens + kMaxBlockTokens)
+                   : config.linear_conv_kernel_dim * config.conv_dim() +
+                         config.linear_num_value_heads * config.linear_key_head_dim * config.linear_value_head_dim;
+  }
+  constexpr uint64_t kBesides = uint64_t{1} << 20;
+  return 2 * sizeof(float) * static_cast<uint64_t>(numbers) + kBesides;
+}
+
+/// The sizes of everything the file holds, before any of it is read.
+void require_bounded(const SafetensorsFile& file, const ModelConfig& config, int64_t capacity) {
+  const TensorEntry* const tokens = file.find("tokens");
+  const auto count = static_cast<int64_t>(tokens == nullptr ? 0 : tokens->bytes / sizeof(int32_t));
+  if (count > capacity) {
+    throw Error(ErrorCode::context_exceeded,
+                fmt::format("the session has {} tokens, the context holds {}", count, capacity), file.path().string(),
+                "load with a larger LoadOptions::context");
+  }
+  uint64_t left = (1 + kMaxMarks) * most_state_bytes(config, count);  // of the parts of all snapshots
+  size_t notes = 0;
+  for (const TensorEntry& entry : file.entries()) {
+    uint64_t most = 0;
+    if (entry.name == "tokens") {
+      most = entry.bytes;  // counted above
+    } else if (entry.name == "logits") {
+      most = static_cast<uint64_t>(config.vocab_size) * sizeof(float);
+    } else if (entry.name == "marks") {
+      most = kMaxMarks * sizeof(int32_t);
+    } else if (entry.name.starts_with("note.")) {
+      most = ++notes > kMaxNotes ? 0 : kMaxNoteBytes;
+    } else if (entry.name.starts_with("part.") || entry.name.starts_with("mark.")) {
+      most = left;
+      left -= std::min(left, entry.bytes);
+    }
+    if (entry.bytes <= most) continue;
+    refuse(file.path(), fmt::format("holds {} with {} bytes, which no session has", entry.name, entry.bytes),
+           "start a new session");
+  }
+}
+
 /// Opens and checks everything that can be checked without looking into the parts.
-SafetensorsFile open_checked(const std::filesystem::path& path, const FileIdentity& identity) {
+SafetensorsFile open_checked(const std::filesystem::path& path, const FileIdentity& identity, const ModelConfig& config,
+                             int64_t capacity) {
   const auto open = [&] {
     try {
       return SafetensorsFile::open(path);
@@ -98,6 +145,7 @@ SafetensorsFile open_checked(const std::filesystem::path& path, const FileIdenti
     refuse(path, fmt::format("was saved with another {}: '{}' instead of '{}'", what, value_of(key), expected.at(key)),
            "load it with the model, the program and the options that saved it, or start a new session");
   }
+  require_bounded(file, config, capacity);
   if (session_checksum(file) != value_of("checksum")) {
     refuse(path, "is damaged: its checksum does not match", "start a new session");
   }
@@ -161,11 +209,12 @@ std::string session_checksum(const SafetensorsFile& file) {
 }
 
 void write_session_file(const std::filesystem::path& path, const FileIdentity& identity, const SessionView& session) {
-  PROSA_CHECK(session.marks.size() <= kMaxMarks);
+  PROSA_CHECK(session.marks.size() <= kMaxMarks && session.notes.size() <= kMaxNotes);
   std::vector<TensorBytes> tensors;
   tensors.push_back(tensor("tokens", TensorType::i32, std::as_bytes(session.tokens)));
   if (!session.logits.empty()) tensors.push_back(tensor("logits", TensorType::f32, std::as_bytes(session.logits)));
   for (const auto& [name, text] : session.notes) {
+    PROSA_CHECK(text.size() <= kMaxNoteBytes);
     tensors.push_back(tensor("note." + name, TensorType::u8, std::as_bytes(std::span(text))));
   }
   // Parts stay alive until all is written: some hold their bytes themselves.
@@ -198,8 +247,8 @@ void write_session_file(const std::filesystem::path& path, const FileIdentity& i
 }
 
 SessionFile read_session_file(const std::filesystem::path& path, const FileIdentity& identity,
-                              backend::Backend& backend) {
-  const SafetensorsFile file = open_checked(path, identity);
+                              backend::Backend& backend, int64_t capacity) {
+  const SafetensorsFile file = open_checked(path, identity, backend.config(), capacity);
   SessionFile session;
   session.tokens = numbers<int32_t>(file, "tokens", TensorType::i32);
   session.logits = numbers<float>(file, "logits", TensorType::f32);

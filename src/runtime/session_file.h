@@ -2,8 +2,8 @@
 //
 // The file says which model, backend and version wrote it and carries a checksum over all of that and every byte of
 // data; it is written beside its name and renamed, so that a file under the name is whole or the old one. Hostile files
-// end in Error(bad_session) before anything of the size they claim is allocated. Not a cache (disk_cache.h). Pure
-// functions.
+// end in Error(bad_session) before anything of the size they claim is allocated or read. Not a cache (disk_cache.h).
+// Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -42,13 +42,17 @@ struct SessionView {
   std::map<std::string, std::string> notes = {};
 };
 inline constexpr size_t kMaxMarks = 8;
+inline constexpr size_t kMaxNotes = 16;
+inline constexpr size_t kMaxNoteBytes = size_t{64} << 20;  // of each
 
 /// Errors: io.
 void write_session_file(const std::filesystem::path& path, const FileIdentity& identity, const SessionView& session);
 
-/// Errors: not_found, io, bad_session, out_of_memory.
+/// `capacity`: the most tokens that the caller has room for. A file may claim any size at no cost (it can be sparse),
+/// so the sizes are judged before a byte of data is read. Errors: not_found, io, bad_session, context_exceeded,
+/// out_of_memory.
 SessionFile read_session_file(const std::filesystem::path& path, const FileIdentity& identity,
-                              backend::Backend& backend);
+                              backend::Backend& backend, int64_t capacity);
 
 /// The value of "checksum" that fits the rest of the file as it stands. Only a damaged file holds another.
 std::string session_checksum(const format::SafetensorsFile& file);
