@@ -234,6 +234,21 @@ TEST_F(HubPull, BusyServersAreAskedAgain) {
   EXPECT_THAT(notices, HasSubstr("trying again"));
 }
 
+TEST_F(HubPull, ATryThatFailedIsToldBeforeTheNext) {
+  for (const char* part : {"/revision/", "/resolve/"}) {
+    std::atomic<int> told = 0;
+    std::vector<int> told_before;  // each request
+    watch = [&](const DownloadProgress& progress) { told += progress.notice.empty() ? 0 : 1; };
+    misbehave(part, 3, [&](const ServerRequest&) {
+      told_before.push_back(told);
+      return HubServer::error(503);
+    });
+    pull();
+    EXPECT_EQ(told_before, (std::vector<int>{0, 1, 2})) << part;
+    fs::remove_all(settings.cache);
+  }
+}
+
 TEST_F(HubPull, RetryAfterIsWaitedFor) {
   misbehave("/blob/", 1, [](const ServerRequest&) {
     ServerReply reply = HubServer::error(429);

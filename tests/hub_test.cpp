@@ -212,6 +212,12 @@ TEST(HubSettings, ReadsTheEnvironment) {
     fs::create_directories(folder.path() / "hf");
     write_bytes(folder.path() / "hf/token", "hf_file\n");
     EXPECT_EQ(settings_from_environment().token, "hf_file");
+    const std::string long_file = (folder.path() / "long").string();
+    write_bytes(long_file, std::string(5000, 'x'));
+    {
+      const Variable named("HF_TOKEN_PATH", long_file.c_str());
+      EXPECT_EQ(settings_from_environment().token, "") << "no token, but public models are there all the same";
+    }
     const Variable token("HF_TOKEN", " hf_variable\n");
     EXPECT_EQ(settings_from_environment().token, "hf_variable");
     const Variable cache("HF_HUB_CACHE", "/c");

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -40,7 +41,7 @@ class Pull {
         cache_(settings.cache, name),
         reporter_(options.progress),
         observer_{[this] { return options_.cancel != nullptr && options_.cancel->load(); },
-                  [this](const std::string& line) { reporter_.notice(line); }},
+                  [this](const std::string& line) { tell(line); }},
         downloader_(settings_, name_, cache_, observer_, reporter_),
         api_(settings_, downloader_.client(), observer_, name_) {}
 
@@ -56,14 +57,15 @@ class Pull {
   }
 
  private:
+  /// At once where that is possible: a wait for the hub's answer may take minutes. Notices of the threads that fetch go
+  /// out with the progress.
+  void tell(const std::string& line) {
+    reporter_.notice(line);
+    if (std::this_thread::get_id() == caller_) reporter_.emit();
+  }
+
   void run_online() {
-    Repository repository;
-    try {
-      repository = api_.repository(name_.revision);
-    } catch (...) {
-      reporter_.emit();  // notices of tries that failed
-      throw;
-    }
+    const Repository repository = api_.repository(name_.revision);
     report_.commit = repository.commit;
     names_ = names_in(repository.files, name_.subfolder);
     if (!names_.contains(config_name)) fail_no_model(repository, "has no config.json");
@@ -176,6 +178,7 @@ class Pull {
   std::string prefix_;
   RepositoryCache cache_;
   Reporter reporter_;
+  const std::thread::id caller_ = std::this_thread::get_id();
   Observer observer_;
   Downloader downloader_;
   HubApi api_;

@@ -58,7 +58,8 @@ constexpr size_t kMaxTokenBytes = 4096;
 std::string token_file() {
   const auto named = variable({"HF_TOKEN_PATH"});
   try {
-    return read_optional_file(named ? to_path(*named) : hub_home() / "token", kMaxTokenBytes).value_or("");
+    return read_optional_file(named ? to_path(*named) : hub_home() / "token", kMaxTokenBytes, ErrorCode::io)
+        .value_or("");
   } catch (const Error& error) {
     if (error.code() != ErrorCode::io) throw;
     return {};  // without it public models are there all the same
