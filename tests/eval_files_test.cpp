@@ -170,6 +170,8 @@ TEST_F(CorpusTest, WhatCannotBeUsed) {
   EXPECT_EQ(code_of([&] { read("a.txt", "abc\xc3"); }), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of([&] { read_corpus(folder.path() / "none.txt", encoder); }), ErrorCode::not_found);
   EXPECT_EQ(code_of([&] { read_corpus(folder.path(), encoder); }), ErrorCode::io);
+  std::filesystem::resize_file(folder.path() / "a.txt", kMaxTextBytes + 1);  // costs nothing: it is sparse
+  EXPECT_EQ(code_of([&] { read_corpus(folder.path() / "a.txt", encoder); }), ErrorCode::invalid_argument);
   for (const char* line : {"{", "[1]", "{\"text\": 1}", "{\"ids\": [-1]}", "{\"ids\": 5}", "{\"ids\": [99999999999]}",
                            "{\"messages\": \"x\"}", "{}"}) {
     EXPECT_EQ(code_of([&] { read("a.jsonl", line); }), ErrorCode::invalid_argument) << line;

@@ -70,7 +70,7 @@ std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) 
 }
 
 std::string read_text(const std::filesystem::path& path) {
-  std::string text = read_file(path, std::numeric_limits<size_t>::max());
+  std::string text = read_file(path, kMaxTextBytes);
   if (const auto at = find_invalid_utf8(text)) {
     throw Error(ErrorCode::invalid_argument, fmt::format("is not UTF-8: byte {} does not fit", *at), path.string(),
                 "convert the file to UTF-8");

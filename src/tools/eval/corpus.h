@@ -53,7 +53,10 @@ struct Corpus {
 /// bad_template, and those of the tokenizer.
 Corpus read_corpus(const std::filesystem::path& path, TextEncoder& encoder);
 
-/// A file's text: UTF-8, not empty. Errors: not_found, io, invalid_argument.
+/// Of a text or of JSON lines: all of it is held in memory, and its tokens beside it.
+inline constexpr size_t kMaxTextBytes = size_t{256} << 20;
+
+/// A file's text: UTF-8, not empty, at most kMaxTextBytes. Errors: not_found, io, invalid_argument.
 std::string read_text(const std::filesystem::path& path);
 
 /// Calls each(line, where) for every line that is not blank; each must be a JSON object. Error(invalid_argument).
