@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pty.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -182,11 +183,13 @@ TEST(CliChat, AFullDiskOrALimitOnFileSizesIsAnErrorAndLeavesTheOldSession) {
 /// The program on a terminal of its own.
 class Terminal {
  public:
-  explicit Terminal(std::vector<std::string> words) {
+  /// `state`: where the history is; "": a folder of its own.
+  explicit Terminal(std::vector<std::string> words, fs::path state = {})
+      : state_(state.empty() ? own_.path() : std::move(state)) {
     child_ = forkpty(&master_, nullptr, nullptr, nullptr);
     if (child_ == 0) {
       setenv("TERM", "xterm", 1);
-      setenv("XDG_STATE_HOME", state_.path().c_str(), 1);
+      setenv("XDG_STATE_HOME", state_.c_str(), 1);
       unsetenv("NO_COLOR");
       const std::vector<char*> argv = to_argv(words);
       execvp(argv.front(), argv.data());
@@ -236,7 +239,7 @@ class Terminal {
     return wait_for(child);
   }
   [[nodiscard]] const std::string& screen() const { return screen_; }
-  [[nodiscard]] fs::path history() const { return state_.path() / "prosa/history"; }
+  [[nodiscard]] fs::path history() const { return state_ / "prosa/history"; }
 
  private:
   bool read_some(std::chrono::milliseconds limit = std::chrono::seconds(60)) {
@@ -249,7 +252,8 @@ class Terminal {
     return true;
   }
 
-  TempFolder state_;
+  TempFolder own_;
+  fs::path state_;
   int master_ = -1;
   pid_t child_ = -1;
   std::string screen_;
@@ -287,6 +291,49 @@ TEST(CliChatTerminal, CtrlCStopsTheReplyAndNotTheProgram) {
   terminal.type("/quit\n");
   EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
   EXPECT_THAT(read_file(terminal.history()), HasSubstr("again"));
+}
+
+/// A slash command is a line as any other, and asks no model.
+void say_nothing_much(Terminal& terminal, const std::string& line) {
+  terminal.type(line + "\n");
+  ASSERT_TRUE(terminal.shows("[no command " + line)) << terminal.screen();
+  ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+}
+
+TEST(CliChatTerminal, ConversationsAtTheSameTimeShareTheirHistory) {
+  const TempFolder folder;
+  Terminal first(endless_chat(), folder.path());
+  Terminal second(endless_chat(), folder.path());
+  ASSERT_TRUE(first.shows("> ")) << first.screen();
+  ASSERT_TRUE(second.shows("> ")) << second.screen();
+  say_nothing_much(first, "/one");
+  say_nothing_much(second, "/two");
+  say_nothing_much(first, "/three");
+  const std::string kept = read_file(first.history());
+  for (const char* line : {"/one\n", "/two\n", "/three\n"}) EXPECT_THAT(kept, HasSubstr(line));
+}
+
+TEST(CliChatTerminal, AHistoryThatIsNoneOfItsOwnIsLeftAlone) {
+  const TempFolder folder;
+  const fs::path history = folder.path() / "prosa/history";
+  fs::create_directories(history.parent_path());
+  const auto talk = [&] {
+    Terminal terminal(endless_chat(), folder.path());
+    ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+    say_nothing_much(terminal, "/one");
+  };
+  write_file(history, "one\ntwo\n");
+  talk();
+  EXPECT_EQ(read_file(history), "one\ntwo\n");
+  fs::remove(history);
+  write_file(folder.path() / "aliases", "alias x=y\n");
+  fs::create_symlink("../aliases", history);
+  talk();
+  EXPECT_EQ(read_file(folder.path() / "aliases"), "alias x=y\n");
+  fs::remove(history);
+  ASSERT_EQ(mkfifo(history.c_str(), 0600), 0);
+  talk();
+  EXPECT_TRUE(fs::is_fifo(history));
 }
 
 TEST(CliChatTerminal, ASecondProcessOnASessionIsToldOrReadsOnly) {

@@ -6,6 +6,9 @@
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <new>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -14,6 +17,8 @@
 #include <langinfo.h>
 
 #include "base/atomic_file.h"
+#include "base/files.h"
+#include "base/lock_beside.h"
 #include "cli/terminal.h"
 #include "prosa/error.h"
 
@@ -21,6 +26,8 @@ namespace prosa::cli {
 namespace {
 
 constexpr int kMaxHistoryLines = 1000;
+constexpr size_t kMaxHistoryBytes = size_t{64} << 20;
+constexpr std::string_view kHistoryBegin = "_HiStOrY_V2_\n";  // of every history that libedit writes
 
 /// libedit reads characters by the locale. The text is UTF-8 whatever the locale says, so a plain C locale is replaced
 /// by C.UTF-8, which glibc always has. Numbers keep their C form.
@@ -35,6 +42,51 @@ const char* prompt_of(EditLine* editor) {
   return prompt;
 }
 
+/// libedit's list of lines.
+class Lines {
+ public:
+  Lines() : history_(history_init()) {
+    if (!history_) throw std::bad_alloc();
+    HistEvent event = {};
+    ::history(get(), &event, H_SETSIZE, kMaxHistoryLines);
+    ::history(get(), &event, H_SETUNIQUE, 1);
+  }
+  [[nodiscard]] History* get() const { return history_.get(); }
+
+  void add(const std::string& line) {
+    HistEvent event = {};
+    ::history(get(), &event, H_ENTER, line.c_str());
+  }
+
+  /// Those of a file, which need not be there. False: it is no history of libedit's; what was read of it may be here.
+  /// Error(io): it can't be read.
+  bool load(const std::string& file) {
+    // First without libedit, which would wait for a pipe and takes a file of any size.
+    const auto text = read_optional_file(file, kMaxHistoryBytes, ErrorCode::io);
+    if (!text || text->empty()) return true;
+    if (!text->starts_with(kHistoryBegin) || text->find('\0') != std::string::npos) return false;
+    HistEvent event = {};
+    return ::history(get(), &event, H_LOAD, file.c_str()) >= 0;
+  }
+
+  /// In libedit's form; nothing on failure.
+  [[nodiscard]] std::optional<std::string> text() const {
+    HistEvent event = {};
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> copy(std::tmpfile(), std::fclose);  // libedit wants a file
+    if (!copy || ::history(get(), &event, H_SAVE_FP, copy.get()) < 0 || std::fflush(copy.get()) != 0) return {};
+    std::string text(static_cast<size_t>(std::max(std::ftell(copy.get()), 0L)), '\0');
+    std::rewind(copy.get());
+    if (std::fread(text.data(), 1, text.size(), copy.get()) != text.size()) return {};
+    return text;
+  }
+
+ private:
+  struct End {
+    void operator()(History* history) const { history_end(history); }
+  };
+  std::unique_ptr<History, End> history_;
+};
+
 }  // namespace
 
 std::filesystem::path history_file() {
@@ -46,50 +98,47 @@ std::filesystem::path history_file() {
 }
 
 struct LineEditor::Impl {
-  /// libedit alone would cut the file off and write it anew, and lose all of it when the process ends meanwhile.
-  void save_history() {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> copy(std::tmpfile(), std::fclose);  // libedit wants a file
-    if (!copy || ::history(history, &event, H_SAVE_FP, copy.get()) < 0 || std::fflush(copy.get()) != 0) return;
-    std::string text(static_cast<size_t>(std::max(std::ftell(copy.get()), 0L)), '\0');
-    std::rewind(copy.get());
-    if (std::fread(text.data(), 1, text.size(), copy.get()) != text.size()) return;
+  /// The file's lines, which other conversations may have added to, and this one. libedit alone would cut the file off
+  /// and write it anew, and lose all of it when the process ends meanwhile.
+  void save(const std::string& line) {
     try {
-      replace_file(file, text, FileMode::owner_only);
+      const LockBeside lock(file, LockFor::writing);
+      Lines kept;
+      if (!kept.load(file)) return;  // it has become a file of somebody else's
+      kept.add(line);
+      if (const auto text = kept.text()) replace_file(file, *text, FileMode::owner_only);
     } catch (const Error&) {  // a conversation goes on without its history
     }
   }
 
   std::string prompt;
   std::string file;  // "": no file
+  Lines lines;
   EditLine* editor = nullptr;
-  History* history = nullptr;
-  HistEvent event = {};
 };
 
 LineEditor::LineEditor(std::string prompt, std::filesystem::path file) : impl_(std::make_unique<Impl>()) {
   use_utf8_characters();
   impl_->prompt = std::move(prompt);
   impl_->editor = el_init("prosa", stdin, is_terminal(stdout) ? stdout : stderr, stderr);
-  impl_->history = history_init();
-  if (impl_->editor == nullptr || impl_->history == nullptr) throw std::bad_alloc();
-  history(impl_->history, &impl_->event, H_SETSIZE, kMaxHistoryLines);
-  history(impl_->history, &impl_->event, H_SETUNIQUE, 1);
+  if (impl_->editor == nullptr) throw std::bad_alloc();
   el_set(impl_->editor, EL_CLIENTDATA, impl_->prompt.c_str());
   el_set(impl_->editor, EL_PROMPT, prompt_of);
   el_set(impl_->editor, EL_EDITOR, "emacs");
-  el_set(impl_->editor, EL_HIST, ::history, impl_->history);
+  el_set(impl_->editor, EL_HIST, ::history, impl_->lines.get());
   el_set(impl_->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   if (file.empty()) return;
   std::error_code error;
   std::filesystem::create_directories(file.parent_path(), error);
   if (error) return;
-  impl_->file = file.string();
-  history(impl_->history, &impl_->event, H_LOAD, impl_->file.c_str());
+  try {
+    if (impl_->lines.load(file.string())) impl_->file = file.string();
+  } catch (const Error&) {  // a conversation goes on without its history
+  }
 }
 
 LineEditor::~LineEditor() {
   if (impl_->editor != nullptr) el_end(impl_->editor);  // gives the terminal back as it was
-  if (impl_->history != nullptr) history_end(impl_->history);
 }
 
 LineEditor::Result LineEditor::read(std::string& line) {
@@ -103,8 +152,8 @@ LineEditor::Result LineEditor::read(std::string& line) {
   line.assign(text, static_cast<size_t>(count));
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
   if (line.find_first_not_of(" \t") == std::string::npos) return Result::line;
-  history(impl_->history, &impl_->event, H_ENTER, line.c_str());
-  if (!impl_->file.empty()) impl_->save_history();
+  impl_->lines.add(line);
+  if (!impl_->file.empty()) impl_->save(line);
   return Result::line;
 }
 

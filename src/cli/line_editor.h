@@ -14,8 +14,9 @@ class LineEditor {
  public:
   enum class Result { line, interrupted, end };
 
-  /// `prompt` is plain ASCII. The history is read from `file` and kept there after each line; without one (or when it
-  /// can't be written) it lives as long as the object.
+  /// `prompt` is plain ASCII. The history is read from `file`, and each line is added to what stands there by then, so
+  /// that several conversations share it. Without a file (or when it can't be written, or is none of libedit's
+  /// histories and thus left alone) it lives as long as the object.
   LineEditor(std::string prompt, std::filesystem::path file);
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;
