@@ -1,4 +1,5 @@
-// SIGINT through a pipe to a watcher thread: the handler itself only stores a flag and writes a byte.
+// SIGINT through a pipe to a watcher thread: the handler itself only stores a flag and writes a byte. What ends the
+// program cleans up in the handler.
 #include "cli/interrupt.h"
 
 #include <atomic>
@@ -11,8 +12,10 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <termios.h>
 #include <unistd.h>
 
+#include "base/signal_removal.h"
 #include "prosa/error.h"
 
 namespace prosa::cli::interrupt {
@@ -28,11 +31,30 @@ static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_alw
 std::mutex callback_mutex;
 std::function<void()> callback;  // guarded by callback_mutex
 
+termios terminal_before = {};
+bool has_terminal = false;
+
+/// Half-written files go, and the terminal is as it was. Only what a signal handler may do.
+void leave_nothing() {
+  remove_registered_names();
+  // The terminal of others is theirs: of the foreground alone.
+  if (!has_terminal || tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
+  tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
+}
+
+/// Ends the program by the signal, as if nobody had caught it: whoever started the program is told the same.
+void handle_end(int signal) {
+  leave_nothing();
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);  // blocked until this function returns
+}
+
 void handle_interrupt(int) {
   const int saved_errno = errno;
   if (!catching.load()) {
     if (!ends_program.load()) return;
     if (isatty(STDERR_FILENO) != 0) (void)!write(STDERR_FILENO, "\n", 1);
+    leave_nothing();
     _exit(kInterruptedExitCode);
   }
   pressed.store(true);
@@ -76,12 +98,25 @@ void set_handler(bool restart) {
   sigaction(SIGINT, &action, nullptr);
 }
 
+/// Not where the parent has the signal ignored (nohup).
+void set_end_handler(int signal) {
+  struct sigaction action = {};
+  if (sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) return;
+  action.sa_handler = handle_end;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(signal, &action, nullptr);
+}
+
 }  // namespace
 
 void install() {
   std::signal(SIGPIPE, SIG_DFL);  // some parents leave it ignored
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes (ulimit -f): standard output says that it can't be written
   set_handler(true);
+  has_terminal = tcgetattr(STDIN_FILENO, &terminal_before) == 0;
+  set_end_handler(SIGTERM);
+  set_end_handler(SIGHUP);
 }
 
 void ignore_uncaught() { ends_program.store(false); }

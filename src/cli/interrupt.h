@@ -1,6 +1,9 @@
 // Ctrl-C. By default it ends the program at once with exit code 130; while a Catch lives, it calls a function instead,
 // on a thread of its own (so the function may do more than a signal handler may).
 //
+// However a signal ends the program (Ctrl-C, SIGTERM, SIGHUP), half-written files are removed and the terminal is given
+// back as it was.
+//
 // Also the program's rules for two signals of writes: a reader that goes away (SIGPIPE) ends the program quietly, as it
 // does with other tools; a limit on file sizes (SIGXFSZ) is an error like a full disk.
 // Invariant: at most one Catch lives at a time.
