@@ -1,0 +1,137 @@
+// What the program does to files that are not its own, and what a signal leaves behind: inputs are not written over,
+// input that can't be read is no empty input, half-written files go with the process.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <pty.h>
+#include <termios.h>
+#include <utmp.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli_process.h"
+
+namespace prosa::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+const std::string kModel = PROSA_TINY_CHAT;
+
+void expect_failure(const Outcome& outcome, int code, const std::vector<std::string>& parts) {
+  EXPECT_EQ(outcome.exit_code, code) << outcome.err;
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+  for (const std::string& part : parts) EXPECT_THAT(outcome.err, HasSubstr(part));
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& item : fs::directory_iterator(folder)) names.push_back(item.path().filename().string());
+  std::ranges::sort(names);
+  return names;
+}
+
+TEST(CliFiles, AStreamWithoutAFolderForTemporariesIsAnError) {
+  const Outcome outcome = run_command(
+      {"sh", "-c",
+       "TMPDIR=/nonexistent exec " + shell_words({"forward", kModel, "--ids", "1", "--out", "/dev/stdout"})});
+  expect_failure(outcome, 3, {"TMPDIR"});
+}
+
+/// Starts the program, waits until a file whose name has `part` stands in `folder`, and sends the signal.
+int exit_code_when_met(std::vector<std::string> arguments, const fs::path& folder, const std::string& part,
+                       int signal) {
+  std::vector<std::string> words = program_words();
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int null = ::open("/dev/null", O_RDWR);
+    for (const int descriptor : {0, 1, 2}) ::dup2(null, descriptor);
+    ::execvp(words.front().c_str(), to_argv(words).data());
+    ::_exit(127);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto is_there = [&] {
+    std::error_code ignored;
+    for (fs::recursive_directory_iterator item(folder, ignored), end; item != end; item.increment(ignored)) {
+      if (item->path().filename().string().find(part) != std::string::npos) return true;
+    }
+    return false;
+  };
+  while (!is_there() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ::kill(child, signal);
+  return wait_for(child);
+}
+
+TEST(CliFiles, ASignalLeavesNoHalfWrittenFile) {
+  const TempFolder folder;
+  const fs::path out = folder.path() / "big";
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const int code = exit_code_when_met({"synth", "qwen3.5-0.8b", "--bits", "2", "--seed", "1", "--out", out},
+                                        folder.path(), ".tmp", signal);
+    EXPECT_EQ(code, 128 + signal);
+    EXPECT_EQ(names_in(out), std::vector<std::string>{}) << signal;
+  }
+  const std::string model = (folder.path() / "source").string();
+  ASSERT_EQ(run_prosa({"synth", "tiny", "--seed", "1", "--out", model}).exit_code, 0);
+  for (int i = 0; i < 5; ++i) {  // it is soon done: one meeting is enough
+    const fs::path made = folder.path() / "made" / std::to_string(i);
+    fs::create_directories(made);
+    const int code = exit_code_when_met({"convert", model, made / "q4", "--bits", "4"}, made, ".tmp", SIGTERM);
+    if (code == 0) continue;
+    EXPECT_EQ(code, 128 + SIGTERM);
+    EXPECT_EQ(names_in(made), std::vector<std::string>{});
+  }
+}
+
+/// As nohup starts a program. It waits for its input when the signal comes.
+TEST(CliFiles, ASignalThatTheParentIgnoresIsIgnored) {
+  const TempFolder folder;
+  const std::string pipe = "'" + (folder.path() / "pipe").string() + "'";
+  const std::string wait = "trap '' HUP; mkfifo " + pipe + "; (sleep 0.3; kill -HUP $$; sleep 0.1) >" + pipe + " & ";
+  const Outcome outcome = run_command({"sh", "-c", wait + "exec " + shell_words({"tokenize", kModel}) + "<" + pipe});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
+TEST(CliFiles, ASignalGivesTheTerminalBack) {
+  const TempFolder folder;
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    int master = -1;
+    int slave = -1;
+    ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+    termios before{};
+    ASSERT_EQ(::tcgetattr(slave, &before), 0);
+    std::vector<std::string> words = program_words();
+    words.insert(words.end(), {"chat", "--model", kModel, "--threads", "1"});
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::close(master);
+      ::setenv("XDG_STATE_HOME", folder.path().c_str(), 1);
+      ::setenv("TERM", "xterm", 1);
+      if (::login_tty(::dup(slave)) != 0) ::_exit(126);
+      ::execvp(words.front().c_str(), to_argv(words).data());
+      ::_exit(127);
+    }
+    termios now = before;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while ((now.c_lflag & ICANON) != 0 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      ::tcgetattr(slave, &now);
+    }
+    EXPECT_EQ(now.c_lflag & ICANON, 0U) << "the editor has not taken the terminal";
+    ::kill(child, signal);
+    EXPECT_EQ(wait_for(child), 128 + signal);
+    ASSERT_EQ(::tcgetattr(slave, &now), 0);
+    EXPECT_EQ(now.c_lflag, before.c_lflag);
+    EXPECT_EQ(now.c_iflag, before.c_iflag);
+    ::close(slave);
+    ::close(master);
+  }
+}
+
+}  // namespace
+}  // namespace prosa::test
