@@ -33,6 +33,17 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
+TEST(CliFiles, InputThatCannotBeReadIsNoEndOfIt) {
+  for (const char* const input : {"/", "/proc/self/mem"}) {
+    for (const char* const command : {"tokenize", "template"}) {
+      const Outcome outcome = run_command({"sh", "-c", shell_words({command, kModel}) + "<" + input});
+      expect_failure(outcome, 3, {"standard input", "cannot read"});
+    }
+  }
+  expect_failure(run_prosa({"chat", "--model", kModel, "--script", "/", "--threads", "1"}), 3, {"cannot read"});
+  EXPECT_EQ(run_prosa({"tokenize", kModel}).exit_code, 0);
+}
+
 TEST(CliFiles, AStreamWithoutAFolderForTemporariesIsAnError) {
   const Outcome outcome = run_command(
       {"sh", "-c",

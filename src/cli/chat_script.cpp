@@ -57,7 +57,7 @@ void run_script(const ChatOptions& options, const std::string& path, bool json) 
   Chat chat = load_chat(options);
   Conversation conversation(options.system);
   int64_t number = 0;
-  while (auto line = read_input_line(file.get(), kMaxLineBytes)) {
+  while (auto line = read_input_line(file.get(), kMaxLineBytes, path == "-" ? "standard input" : path)) {
     ++number;
     if (!line->empty() && line->back() == '\r') line->pop_back();
     if (line->find_first_not_of(" \t") == std::string::npos) continue;

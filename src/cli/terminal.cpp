@@ -77,13 +77,16 @@ std::string read_standard_input(size_t limit) {
   return text;
 }
 
-std::optional<std::string> read_input_line(std::FILE* stream, size_t limit) {
+std::optional<std::string> read_input_line(std::FILE* stream, size_t limit, const std::string& where) {
   std::string line;
   int c = 0;
   while ((c = getc_unlocked(stream)) != EOF && c != '\n') {
     if (line.size() == limit)
-      throw Error(ErrorCode::invalid_argument, fmt::format("a line is longer than {} bytes", limit));
+      throw Error(ErrorCode::invalid_argument, fmt::format("a line is longer than {} bytes", limit), where);
     line += static_cast<char>(c);
+  }
+  if (c == EOF && std::ferror(stream) != 0) {
+    throw Error(ErrorCode::io, fmt::format("cannot read: {}", std::strerror(errno)), where);
   }
   if (c == EOF && line.empty()) return std::nullopt;
   return line;

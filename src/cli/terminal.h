@@ -36,8 +36,9 @@ void tell(std::string_view line);
 
 /// All of stdin. Error(invalid_argument) beyond `limit` bytes.
 std::string read_standard_input(size_t limit);
-/// One line of stdin without its newline; nothing at the end. Error(invalid_argument) beyond `limit` bytes.
-std::optional<std::string> read_input_line(std::FILE* stream, size_t limit);
+/// One line of `stream` without its newline; nothing at the end. Errors, with `where`: invalid_argument beyond `limit`
+/// bytes, io (a folder, a file that can't be read: no end of the input).
+std::optional<std::string> read_input_line(std::FILE* stream, size_t limit, const std::string& where);
 
 /// "12.3 MiB", for people.
 std::string human_bytes(double bytes);

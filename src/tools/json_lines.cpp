@@ -15,7 +15,7 @@ void for_each_json_line(
     const std::function<nlohmann::ordered_json(const nlohmann::ordered_json& line, const std::string& where)>& answer) {
   constexpr size_t kMaxLineBytes = size_t{64} << 20;
   int64_t number = 0;
-  while (const auto line = cli::read_input_line(stdin, kMaxLineBytes)) {
+  while (const auto line = cli::read_input_line(stdin, kMaxLineBytes, "standard input")) {
     ++number;
     if (line->find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = fmt::format("line {}", number);
