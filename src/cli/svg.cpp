@@ -33,7 +33,12 @@ text { fill: #e3e8ed; }
 
 std::string escaped(std::string_view text) {
   std::string out;
-  for (const char c : printable_line(text)) {
+  std::string line = printable_line(text);
+  // Characters of UTF-8, but none of XML: U+FFFE and U+FFFF.
+  for (const std::string_view none : {"\xef\xbf\xbe", "\xef\xbf\xbf"}) {
+    for (size_t at = 0; (at = line.find(none, at)) != std::string::npos;) line.replace(at, none.size(), "\xef\xbf\xbd");
+  }
+  for (const char c : line) {
     switch (c) {
       case '&': out += "&amp;"; break;
       case '<': out += "&lt;"; break;
