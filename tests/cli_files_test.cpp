@@ -51,6 +51,22 @@ TEST(CliFiles, AStreamWithoutAFolderForTemporariesIsAnError) {
   expect_failure(outcome, 3, {"TMPDIR"});
 }
 
+/// Without it a session file would become standard output, and the reply its content.
+TEST(CliFiles, StandardOutputIsClosedWhereThereIsNoNullDevice) {
+  const TempFolder folder;
+  const std::string session = (folder.path() / "talk").string();
+  const std::string mount = "mount -t tmpfs none /dev && ";
+  if (run_command({"unshare", "-m", "sh", "-c", mount + "test ! -e /dev/null"}).exit_code != 0) {
+    GTEST_SKIP() << "may not mount";
+  }
+  const Outcome outcome = run_command(
+      {"unshare", "-m", "sh", "-c",
+       mount + "exec " +
+           shell_words({"chat", "hi", "--model", kModel, "--max-tokens", "2", "--threads", "1", "--session", session}) +
+           ">&-"});
+  expect_failure(outcome, 3, {"standard output"});
+}
+
 /// Starts the program, waits until a file whose name has `part` stands in `folder`, and sends the signal.
 int exit_code_when_met(std::vector<std::string> arguments, const fs::path& folder, const std::string& part,
                        int signal) {

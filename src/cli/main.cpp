@@ -44,13 +44,26 @@ ExitCode exit_code_of(ErrorCode code) noexcept {
 
 namespace {
 
+/// Where there is no /dev/null: an end to read from that nobody writes to. Writing to it fails, and is reported.
+void occupy_with_pipe(int descriptor) {
+  int ends[2] = {-1, -1};
+  if (pipe2(ends, O_CLOEXEC) != 0 || (ends[0] != descriptor && dup2(ends[0], descriptor) < 0)) {
+    _exit(exit_unexpected);
+  }
+  for (const int end : ends) {
+    if (end != descriptor) close(end);
+  }
+}
+
 /// A closed standard descriptor must not be reused by the next file opened: results would be written into it.
 void occupy_standard_descriptors() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(descriptor, F_GETFD) != -1) continue;
     // stdout read-only: writing to it fails and is reported, as it should be for a closed one.
     const int opened = open("/dev/null", descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY);
-    if (opened != descriptor && opened >= 0) close(opened);
+    if (opened == descriptor) continue;
+    if (opened >= 0) close(opened);
+    occupy_with_pipe(descriptor);
   }
 }
 
