@@ -33,6 +33,51 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
+TEST(CliFiles, NoOutputOverwritesWhatIsRead) {
+  const TempFolder folder;
+  const fs::path model = folder.path() / "model";
+  fs::copy(kModel, model);
+  const std::string text = (folder.path() / "text.txt").string();
+  write_file(text, "some words to be predicted, one after the other");
+  fs::create_hard_link(text, folder.path() / "again.txt");
+  fs::create_symlink("model/config.json", folder.path() / "link.svg");
+  const std::string again = (folder.path() / "again.txt").string();
+  const std::string link = (folder.path() / "link.svg").string();
+  const std::string config = (model / "config.json").string();
+  const std::string before = read_file(config);
+  const std::vector<std::vector<std::string>> lines = {
+      {"eval", model, "--text", text, "--save-logits", text},
+      {"eval", model, "--text", text, "--svg", again},
+      {"eval", model, "--text", text, "--svg", config},
+      {"eval", kModel, "--text", text, "--reference", model, "--svg", link},
+      {"forward", model, "--ids", "1", "--out", model / "model.safetensors"},
+      {"inspect", model, "--svg", config},
+      {"inspect", model, "--svg", link},
+      {"bench", model, "--prompt", "0", "--gen", "0", "--svg", config},
+      {"synth", "--config", config, "--seed", "1", "--out", model},
+  };
+  for (const std::vector<std::string>& line : lines) {
+    SCOPED_TRACE(testing::PrintToString(line));
+    const std::string weights = read_file(model / "model.safetensors");
+    expect_failure(run_prosa(line), 5, {"would overwrite what is read"});
+    EXPECT_EQ(read_file(config), before);
+    EXPECT_TRUE(read_file(model / "model.safetensors") == weights);
+    EXPECT_THAT(read_file(text), HasSubstr("some words"));
+  }
+  EXPECT_EQ(run_prosa({"inspect", model, "--svg", model / "new.svg"}).exit_code, 0);
+}
+
+TEST(CliFiles, NoCalibrationTextGoesWithTheCheckpointThatIsReplaced) {
+  const TempFolder folder;
+  const fs::path made = folder.path() / "made";
+  fs::copy(kModel, made);
+  write_file(made / "text.txt", "some words");
+  expect_failure(
+      run_prosa({"convert", kModel, made, "--force", "--method", "clip", "--calibration", made / "text.txt"}), 5,
+      {"would overwrite what is read"});
+  EXPECT_EQ(read_file(made / "text.txt"), "some words");
+}
+
 TEST(CliFiles, InputThatCannotBeReadIsNoEndOfIt) {
   for (const char* const input : {"/", "/proc/self/mem"}) {
     for (const char* const command : {"tokenize", "template"}) {

@@ -10,7 +10,7 @@ function(voice_tests_need pattern)
 endfunction()
 
 if(NOT PROSA_VOICE_FOUND)
-  list(FILTER test_sources EXCLUDE REGEX "/(voice_|speakable|cli_speak_)[a-z_]*test\\.cpp$")
+  list(FILTER test_sources EXCLUDE REGEX "/(voice_|speakable|cli_(speak|voice|wyoming)_)[a-z_]*test\\.cpp$")
   return()
 endif()
 voice_tests_need(flite_ flite)

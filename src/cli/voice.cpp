@@ -38,10 +38,26 @@ void show(const VoiceEvent& event) {
   }
 }
 
+/// No file that is read is written over.
+void check_outputs(const VoiceArguments& arguments, const std::vector<std::string>& inputs) {
+  for (const std::string& output : {arguments.out, arguments.timeline, arguments.picture}) {
+    if (!output.empty()) require_no_input(output, inputs);
+  }
+}
+
+/// Recordings are played by scripts, which see the exit code alone.
+void require_no_failure(const std::vector<VoiceEvent>& events) {
+  const auto failed =
+      std::ranges::find_if(events, [](const VoiceEvent& event) { return event.kind == VoiceEvent::Kind::error; });
+  if (failed == events.end()) return;
+  throw Error(ErrorCode::io, "a part of the conversation was lost: " + failed->text, "voice");
+}
+
 void run(VoiceArguments& arguments) {
   if (arguments.in.empty() && !arguments.out.empty())
     throw UsageError("--out goes with --in FILE (see prosa voice --help)");
   if (!arguments.options.system.empty()) check_prompt(arguments.options.system, "--system");
+  check_outputs(arguments, arguments.in);
   VoiceLog log;
   arguments.options.speakable.language = arguments.language;
   arguments.options.on_event = [&](const VoiceEvent& event) {
@@ -58,6 +74,7 @@ void run(VoiceArguments& arguments) {
   VoiceSound sound;
   std::vector<TurnRecord> turns;
   Chat brain = load_chat(chat);
+  check_outputs(arguments, {brain.info().path});
   const auto begin = std::chrono::steady_clock::now();
   {
     VoicePipeline pipeline(std::move(brain), std::move(parts), arguments.options);
@@ -76,6 +93,7 @@ void run(VoiceArguments& arguments) {
     write_file(arguments.picture, voice_svg(log.events(), turns, sound, since));
   }
   fmt::print(stderr, "[{}]\n", voice_summary(turns));
+  if (!arguments.in.empty()) require_no_failure(log.events());
 }
 
 void add_rules(CLI::App& voice, VoiceOptions& options) {

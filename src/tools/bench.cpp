@@ -19,6 +19,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "prosa/error.h"
+#include "prosa/files.h"
 #include "tools/commands.h"
 #include "tools/find_model.h"
 
@@ -49,6 +50,7 @@ void run(BenchArguments arguments) {
   const std::filesystem::path folder = find_model(arguments.model, arguments.load);
   report.name = arguments.model.empty() ? "the embedded model" : folder.filename().string();
   arguments.model = folder.string();
+  if (!arguments.svg.empty()) require_no_input(arguments.svg, {arguments.model});
   arguments.load.revision.clear();  // it is the folder's
   report.processor = processor_name();
   report.file_bytes = file_bytes(folder);

@@ -3,9 +3,7 @@
 #include <array>
 #include <atomic>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,6 +20,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "prosa/files.h"
 #include "prosa/text.h"
 #include "tools/commands.h"
 #include "tools/convert_method.h"
@@ -155,6 +154,10 @@ void run(ConvertArguments& arguments) {
   const auto rules = std::make_shared<checkpoint::RulePlan>(arguments.bits, arguments.group, std::move(overrides));
   rules->require_matches(checkpoint::list_matrices(source, options.keep_mtp));
 
+  // Its kind of file may stand in a checkpoint, which --force replaces.
+  if (!arguments.method.calibration.empty()) {
+    require_no_input(arguments.method.calibration, {arguments.destination});
+  }
   QuantizationReport report;
   if (arguments.dry_run) {
     report = plan_conversion(source, *rules, options);
@@ -203,10 +206,7 @@ void add_convert(CLI::App& app) {
   convert
       ->add_option("--budget", arguments->method.budget,
                    "mixed: as large as codes of so many bits in groups of --group (default: --bits)")
-      ->check(CLI::Range(3.0, 8.0))
-      ->check([](const std::string& text) {  // NaN lies in every range of CLI11's
-        return std::string(std::isnan(std::strtod(text.c_str(), nullptr)) ? "is no number" : "");
-      });
+      ->check(CLI::Range(3.0, 8.0));
   convert
       ->add_option("--override", arguments->overrides,
                    "PATTERN=BITS[:GROUP] for some matrices (repeatable; the last one that matches counts)")

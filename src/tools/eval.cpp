@@ -28,6 +28,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "prosa/chat.h"
+#include "prosa/files.h"
 #include "runtime/load.h"
 #include "tools/commands.h"
 #include "tools/eval/corpus.h"
@@ -129,7 +130,13 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
   TextOutcome text;
   text.file = arguments.text;
   // Before anything is loaded: most mistakes show here.
-  eval::TextEncoder encoder = arguments.encoder_of(find_model(arguments.model, arguments.load));
+  const std::filesystem::path folder = find_model(arguments.model, arguments.load);
+  for (const std::string& output : {arguments.save_logits, arguments.svg}) {
+    if (output.empty()) continue;
+    require_no_input(
+        output, {arguments.text, arguments.prompts, arguments.reference_logits, arguments.reference, folder.string()});
+  }
+  eval::TextEncoder encoder = arguments.encoder_of(folder);
   const eval::Corpus corpus = eval::read_corpus(arguments.text, encoder);
   text.windows = arguments.windows;
   text.windows.tail = corpus.lines || text.windows.stride != 0 ? eval::Tail::keep : eval::Tail::drop;
@@ -211,18 +218,27 @@ void run(const EvalArguments& arguments) {
 
 void add_text_options(CLI::App& command, EvalArguments& arguments) {
   const char* const group = "Text";
-  command.add_option("--text", arguments.text, "the text, or JSON lines (*.jsonl) of {\"text\"} or {\"messages\"}")
+  command
+      .add_option("--text", arguments.text, "the text, or JSON lines (*.jsonl) of {\"text\"} or {\"messages\"}")
+
       ->group(group);
   command
       .add_flag("--control-tokens", arguments.control_tokens,
                 "texts that spell control tokens (<|im_end|>) are read as those tokens, not as characters")
       ->group(group);
-  CLI::Option* reference =
-      command.add_option("--reference", arguments.reference, "the model to compare with")->group(group);
-  command.add_option("--reference-logits", arguments.reference_logits, "a file of --save-logits instead of that model")
+  CLI::Option* reference = command
+                               .add_option("--reference", arguments.reference, "the model to compare with")
+
+                               ->group(group);
+  command
+      .add_option("--reference-logits", arguments.reference_logits, "a file of --save-logits instead of that model")
+
       ->excludes(reference)
       ->group(group);
-  command.add_option("--save-logits", arguments.save_logits, "keep MODEL's logits in a file")->group(group);
+  command
+      .add_option("--save-logits", arguments.save_logits, "keep MODEL's logits in a file")
+
+      ->group(group);
   command.add_option("--window", arguments.windows.window, "tokens read from an empty state")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
       ->capture_default_str()
@@ -239,7 +255,10 @@ void add_text_options(CLI::App& command, EvalArguments& arguments) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str()
       ->group(group);
-  command.add_option("--svg", arguments.svg, "a file for the picture: KL by position, histogram")->group(group);
+  command
+      .add_option("--svg", arguments.svg, "a file for the picture: KL by position, histogram")
+
+      ->group(group);
 }
 
 }  // namespace
@@ -251,6 +270,7 @@ void add_eval(CLI::App& app) {
   add_text_options(*command, *arguments);
   command
       ->add_option("--prompts", arguments->prompts, "JSON lines of {\"prompt\", \"keys\"?}: how many replies are JSON")
+
       ->group("Strict JSON");
   command->add_option("--max-tokens", arguments->max_tokens, "tokens of a reply to --prompts")
       ->check(CLI::Range(1, 1 << 20))

@@ -14,6 +14,7 @@
 
 #include "cli/options.h"
 #include "format/safetensors_writer.h"
+#include "prosa/files.h"
 #include "prosa/model.h"
 #include "tools/commands.h"
 #include "tools/find_model.h"
@@ -58,6 +59,7 @@ void run(const ForwardArguments& arguments) {
   load.context = static_cast<int64_t>(arguments.ids.size()) + arguments.greedy;
   const std::string folder = find_model(arguments.model, load).string();
   load.revision.clear();  // it is the folder's
+  require_no_input(arguments.out, {folder});
   const Model model = Model::from_pretrained(folder, load);
   State state = model.new_state();
   const Logits logits = model.forward(arguments.ids, state, {}, arguments.last);

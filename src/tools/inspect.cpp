@@ -20,6 +20,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "model/for_each_matrix.h"
+#include "prosa/files.h"
 #include "prosa/text.h"
 #include "tools/commands.h"
 #include "tools/find_model.h"
@@ -228,6 +229,7 @@ void print_biggest(const Contents& contents) {
 void run(const InspectArguments& arguments) {
   const Report report = make_report(arguments);
   if (!arguments.svg.empty()) {
+    require_no_input(arguments.svg, {report.folder, arguments.compare});
     const std::string name = std::filesystem::path(report.folder).filename().string();
     replace_file(arguments.svg, kinds_svg(report.bits.kinds, name));
   }

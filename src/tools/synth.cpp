@@ -1,5 +1,6 @@
 // prosa synth: a synthetic checkpoint, equal on every machine, for tests and benchmarks. It speaks no language.
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "checkpoint/synth.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "prosa/files.h"
 #include "tools/commands.h"
 
 namespace prosa::tools {
@@ -28,6 +30,9 @@ void run(SynthArguments arguments) {
   if (arguments.preset.empty() == arguments.config_file.empty()) {
     throw cli::UsageError(
         fmt::format("synth takes a preset ({}) or --config FILE", fmt::join(checkpoint::synth_preset_names(), ", ")));
+  }
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    require_no_input((std::filesystem::path(arguments.out) / name).string(), {arguments.config_file});
   }
   const ModelConfig config = arguments.preset.empty() ? checkpoint::read_config_file(arguments.config_file)
                                                       : checkpoint::synth_preset(arguments.preset);
