@@ -89,6 +89,42 @@ TEST(CliFiles, InputThatCannotBeReadIsNoEndOfIt) {
   EXPECT_EQ(run_prosa({"tokenize", kModel}).exit_code, 0);
 }
 
+TEST(CliFiles, AnEmptyNameIsNoName) {
+  const std::vector<std::vector<std::string>> lines = {
+      {"chat", "hi", "--model", kModel, "--session", ""},
+      {"chat", "hi", "--model", kModel, "--cache-dir", ""},
+      {"chat", "--model", kModel, "--script", ""},
+      {"forward", kModel, "--ids", "1", "--out", ""},
+      {"inspect", kModel, "--svg", ""},
+      {"inspect", kModel, "--compare", ""},
+      {"eval", kModel, "--text", ""},
+      {"eval", kModel, "--prompts", ""},
+      {"bench", kModel, "--svg", ""},
+      {"synth", "tiny", "--out", ""},
+      {"convert", kModel, ""},
+  };
+  for (const std::vector<std::string>& line : lines) {
+    SCOPED_TRACE(testing::PrintToString(line));
+    expect_failure(run_prosa(line), 2, {"the name is empty"});
+  }
+}
+
+TEST(CliFiles, NumbersAreDecimalAndFitTheirType) {
+  const Outcome eight = run_prosa({"inspect", kModel, "--context", "010", "--json"});
+  ASSERT_EQ(eight.exit_code, 0) << eight.err;
+  EXPECT_EQ(eight.out, run_prosa({"inspect", kModel, "--context", "10", "--json"}).out);
+  for (const char* const value : {"0x10", "1e3", "1.0", " 1", "1 ", "+-1", "--1", "9223372036854775808"}) {
+    expect_failure(run_prosa({"inspect", kModel, "--context", value}), 2, {"--context", value});
+  }
+  for (const char* const value : {"-1", "18446744073709551616", "0x1", "nan"}) {
+    expect_failure(run_prosa({"synth", "tiny", "--out", "/nonexistent/x", std::string("--seed=") + value}), 2,
+                   {"--seed", value});
+  }
+  for (const char* const value : {"nan", "inf", "-inf", "1e400", "1e39", "0x1p3", "1,5", ""}) {
+    expect_failure(run_prosa({"chat", "hi", "--model", kModel, std::string("--temperature=") + value}), 2, {});
+  }
+}
+
 TEST(CliFiles, AStreamWithoutAFolderForTemporariesIsAnError) {
   const Outcome outcome = run_command(
       {"sh", "-c",

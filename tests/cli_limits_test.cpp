@@ -53,6 +53,12 @@ std::vector<Command> commands(const fs::path& folder) {
       {{"synth", "tiny", "--seed", "1", "--out", out}, {"--seed", "--bits", "--group"}},
       {{"convert", model, out}, {"--bits", "--group", "--shard-size", "--threads", "--budget", "--calibration-tokens"}},
       {{"eval", model, "--text", text, "--threads", "1"}, {"--window", "--stride", "--skip", "--limit", "--threads"}},
+      {{"speak-text", "Some words."}, {"--first-clause", "--max-characters", "--queued-seconds"}},
+      // These never come to their work: what is no number is to be refused before.
+      {{"bench", "./no-such-model"}, {"--prompt", "--gen", "--depth", "--batch", "--repeat", "--threads"}},
+      {{"voice", "--in", "./no-such-file", "--activity", "none", "--model", "./no-such-model"},
+       {"--end-ms", "--soft-end-ms", "--unfinished-end-ms", "--reopen-ms", "--play-rate", "--echo-db", "--temperature",
+        "--seed", "--context", "--threads"}},
   };
 }
 
@@ -81,6 +87,7 @@ TEST_P(CliLimits, EveryOptionAtItsEnds) {
   const TempFolder folder;
   const Command command = commands(folder.path())[GetParam()];
   const std::string help = run_prosa({command.words[0], "--help"}).out;
+  if (help.empty()) GTEST_SKIP() << "no " << command.words[0] << " in this build";
   for (const std::string& option : command.options) {
     if (help.find(option) == std::string::npos) ADD_FAILURE() << command.words[0] << " has no " << option;
     for (const std::string& value : kValues) {
@@ -100,7 +107,7 @@ TEST_P(CliLimits, EveryOptionAtItsEnds) {
       EXPECT_EQ(outcome.err.find("unexpected"), std::string::npos) << all << outcome.err;
       EXPECT_TRUE(outcome.exit_code == 0 || outcome.err.starts_with("prosa: ")) << all << outcome.err;
       const bool no_number = !kTexts.contains(option) && kNeverNumbers.contains(value);
-      EXPECT_FALSE(no_number && outcome.exit_code == 0) << all << "was taken";
+      EXPECT_TRUE(!no_number || outcome.exit_code == 2) << all << "was taken";
       std::error_code ignored;
       fs::remove_all(folder.path() / "out", ignored);
     }
@@ -109,7 +116,9 @@ TEST_P(CliLimits, EveryOptionAtItsEnds) {
 
 INSTANTIATE_TEST_SUITE_P(Commands, CliLimits, testing::Range(size_t{0}, commands(TempFolder().path()).size()),
                          [](const auto& which) {
-                           return commands(TempFolder().path())[which.param].words[0] + std::to_string(which.param);
+                           std::string name = commands(TempFolder().path())[which.param].words[0];
+                           std::erase(name, '-');
+                           return name + std::to_string(which.param);
                          });
 
 }  // namespace

@@ -91,13 +91,16 @@ void add_chat(CLI::App& app) {
                    "PROMPT - reads standard input");
   chat->add_option("--model", arguments->options.model, model_help);
   chat->add_option("--system", arguments->options.system, "the system message");
-  chat->add_option("--script", arguments->script, "play the lines of FILE (- for standard input) as user turns");
+  chat->add_option("--script", arguments->script, "play the lines of FILE (- for standard input) as user turns")
+      ->type_name("FILE");
   chat->add_option("--session", arguments->options.session,
-                   "resume the conversation in FILE, if it is there, and keep it there");
+                   "resume the conversation in FILE, if it is there, and keep it there")
+      ->type_name("FILE");
   chat->add_flag("--read-only", arguments->options.read_only,
                  "with --session: resume it and save nothing, also while another process uses it");
   LoadOptions& load = arguments->options.load;
-  chat->add_option("--cache-dir", load.cache_dir, "a folder that keeps system prompts across restarts");
+  chat->add_option("--cache-dir", load.cache_dir, "a folder that keeps system prompts across restarts")
+      ->type_name("FOLDER");
   chat->add_option("--cache-bytes", load.cache_bytes, "limit of that folder")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 50))
       ->capture_default_str();

@@ -13,6 +13,7 @@
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
+#include "cli/check_values.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
@@ -114,6 +115,7 @@ int run(int argc, char** argv) {
   add_speak_text(app);
 #endif
   tools::add_commands(app);
+  check_values(app);
   try {
     return parse_and_run(app, argc, argv);
   } catch (const UsageError& error) {

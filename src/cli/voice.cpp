@@ -125,10 +125,12 @@ void add_voice(CLI::App& app) {
   auto arguments = std::make_shared<VoiceArguments>();
   CLI::App* voice = app.add_subcommand("voice", "talk with a model, by microphone or with recordings");
   voice->add_option("model,--model", arguments->model, model_help);
-  voice->add_option("--in", arguments->in, "recordings (WAV) of the user, a turn each, in place of the microphone");
-  voice->add_option("--out", arguments->out, "what was spoken, as a recording");
-  voice->add_option("--timeline", arguments->timeline, "everything that happened, and each turn's costs, as JSON");
-  voice->add_option("--picture", arguments->picture, "the same as a picture (SVG)");
+  voice->add_option("--in", arguments->in, "recordings (WAV) of the user, a turn each, in place of the microphone")
+      ->type_name("FILE");
+  voice->add_option("--out", arguments->out, "what was spoken, as a recording")->type_name("FILE");
+  voice->add_option("--timeline", arguments->timeline, "everything that happened, and each turn's costs, as JSON")
+      ->type_name("FILE");
+  voice->add_option("--picture", arguments->picture, "the same as a picture (SVG)")->type_name("FILE");
   voice->add_option("--system", arguments->options.system, "the system message");
   voice->add_option("--greeting", arguments->options.greeting, "spoken first");
   const char* const engines = "Engines";
@@ -154,6 +156,7 @@ void add_voice(CLI::App& app) {
   voice
       ->add_option("--echo-db", arguments->echo_db,
                    "with --in: the reply comes back into the microphone, so many decibels quieter (-20)")
+      ->check(CLI::Range(-120.0, 40.0))
       ->group(engines);
   add_rules(*voice, arguments->options);
   add_sampling_options(*voice, arguments->options.sampling);

@@ -106,7 +106,8 @@ void add_bench(CLI::App& app) {
   bench->add_option("MODEL", arguments->model, cli::model_help);
   add_work_options(*bench, *arguments);
   bench->add_flag("--json", arguments->json, "one JSON object instead of a table");
-  bench->add_option("--svg", arguments->svg, "a file for the picture: roofline, limits reached, stages");
+  bench->add_option("--svg", arguments->svg, "a file for the picture: roofline, limits reached, stages")
+      ->type_name("FILE");
   bench->add_option("--child", arguments->child)->check(CLI::IsMember({"token", "context"}))->group("");
   add_machine_options(*bench, *arguments);
   bench->footer(

@@ -183,8 +183,9 @@ void run(ConvertArguments& arguments) {
 void add_convert(CLI::App& app) {
   auto arguments = std::make_shared<ConvertArguments>();
   CLI::App* convert = app.add_subcommand("convert", "write a checkpoint with other bits, for prosa and mlx-lm");
-  convert->add_option("SRC", arguments->source, "a folder or a hub name (owner/name): bfloat16, float or quantized");
-  convert->add_option("DST", arguments->destination, "the folder to make");
+  convert->add_option("SRC", arguments->source, "a folder or a hub name (owner/name): bfloat16, float or quantized")
+      ->type_name("FOLDER");
+  convert->add_option("DST", arguments->destination, "the folder to make")->type_name("FOLDER");
   convert->add_option("--bits", arguments->bits, "2, 3, 4, 5, 6 or 8; 16: bfloat16")
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 8, 16}))
       ->capture_default_str();
@@ -196,8 +197,10 @@ void add_convert(CLI::App& app) {
                    "how codes are chosen: rtn, to nearest as MLX does; clip, awq, gptq: by a text; mixed: bits too")
       ->check(CLI::IsMember({"rtn", "clip", "awq", "gptq", "mixed"}))
       ->capture_default_str();
-  convert->add_option("--calibration", arguments->method.calibration,
-                      "the text for clip, awq, gptq and mixed: plain, or JSON lines as eval takes them");
+  convert
+      ->add_option("--calibration", arguments->method.calibration,
+                   "the text for clip, awq, gptq and mixed: plain, or JSON lines as eval takes them")
+      ->type_name("FILE");
   convert->add_flag("--calibration-control-tokens", arguments->method.control_tokens,
                     "its texts that spell control tokens (<|im_end|>) are read as those tokens, not as characters");
   convert->add_option("--calibration-tokens", arguments->method.tokens, "tokens of it to use")

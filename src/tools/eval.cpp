@@ -218,26 +218,22 @@ void run(const EvalArguments& arguments) {
 
 void add_text_options(CLI::App& command, EvalArguments& arguments) {
   const char* const group = "Text";
-  command
-      .add_option("--text", arguments.text, "the text, or JSON lines (*.jsonl) of {\"text\"} or {\"messages\"}")
-
+  command.add_option("--text", arguments.text, "the text, or JSON lines (*.jsonl) of {\"text\"} or {\"messages\"}")
+      ->type_name("FILE")
       ->group(group);
   command
       .add_flag("--control-tokens", arguments.control_tokens,
                 "texts that spell control tokens (<|im_end|>) are read as those tokens, not as characters")
       ->group(group);
-  CLI::Option* reference = command
-                               .add_option("--reference", arguments.reference, "the model to compare with")
-
+  CLI::Option* reference = command.add_option("--reference", arguments.reference, "the model to compare with")
+                               ->type_name("FOLDER")
                                ->group(group);
-  command
-      .add_option("--reference-logits", arguments.reference_logits, "a file of --save-logits instead of that model")
-
+  command.add_option("--reference-logits", arguments.reference_logits, "a file of --save-logits instead of that model")
+      ->type_name("FILE")
       ->excludes(reference)
       ->group(group);
-  command
-      .add_option("--save-logits", arguments.save_logits, "keep MODEL's logits in a file")
-
+  command.add_option("--save-logits", arguments.save_logits, "keep MODEL's logits in a file")
+      ->type_name("FILE")
       ->group(group);
   command.add_option("--window", arguments.windows.window, "tokens read from an empty state")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
@@ -255,9 +251,8 @@ void add_text_options(CLI::App& command, EvalArguments& arguments) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str()
       ->group(group);
-  command
-      .add_option("--svg", arguments.svg, "a file for the picture: KL by position, histogram")
-
+  command.add_option("--svg", arguments.svg, "a file for the picture: KL by position, histogram")
+      ->type_name("FILE")
       ->group(group);
 }
 
@@ -270,7 +265,7 @@ void add_eval(CLI::App& app) {
   add_text_options(*command, *arguments);
   command
       ->add_option("--prompts", arguments->prompts, "JSON lines of {\"prompt\", \"keys\"?}: how many replies are JSON")
-
+      ->type_name("FILE")
       ->group("Strict JSON");
   command->add_option("--max-tokens", arguments->max_tokens, "tokens of a reply to --prompts")
       ->check(CLI::Range(1, 1 << 20))

@@ -87,7 +87,7 @@ void add_forward(CLI::App& app) {
   forward->add_option("--greedy", arguments->greedy, "then decode K tokens greedily")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20));
   forward->add_flag("--last", arguments->last, "logits of the last position only");
-  forward->add_option("--out", arguments->out, "the file to write")->required();
+  forward->add_option("--out", arguments->out, "the file to write")->type_name("FILE")->required();
   cli::add_load_options(*forward, arguments->load, false);
   forward->footer(
       "FILE gets logits F32 [N, vocab] ([1, vocab] with --last), and with --greedy K greedy_ids I32 [K] and\n"

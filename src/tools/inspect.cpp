@@ -259,9 +259,9 @@ void add_inspect(CLI::App& app) {
       ->capture_default_str();
   cli::add_kv_option(*inspect, arguments->load);
   inspect->add_flag("--tensors", arguments->tensors, "list every tensor");
-  inspect->add_option("--compare", arguments->compare,
-                      "how far the weights lie from this checkpoint of the same model");
-  inspect->add_option("--svg", arguments->svg, "a picture of where the bytes lie, into this file");
+  inspect->add_option("--compare", arguments->compare, "how far the weights lie from this checkpoint of the same model")
+      ->type_name("FOLDER");
+  inspect->add_option("--svg", arguments->svg, "a picture of where the bytes lie, into this file")->type_name("FILE");
   inspect->add_flag("--json", arguments->json, "one JSON object instead of text");
   cli::add_hub_options(*inspect, arguments->load);
   inspect->footer(

@@ -47,9 +47,10 @@ void add_synth(CLI::App& app) {
   auto arguments = std::make_shared<SynthArguments>();
   CLI::App* synth = app.add_subcommand("synth", "write a synthetic checkpoint, for tests and benchmarks");
   synth->add_option("PRESET", arguments->preset, fmt::format("{}", fmt::join(checkpoint::synth_preset_names(), ", ")));
-  synth->add_option("--config", arguments->config_file, "the dimensions of this config.json instead of a preset's");
+  synth->add_option("--config", arguments->config_file, "the dimensions of this config.json instead of a preset's")
+      ->type_name("FILE");
   synth->add_option("--seed", arguments->options.seed, "same seed, same bytes")->capture_default_str();
-  synth->add_option("--out", arguments->out, "the folder to make")->required();
+  synth->add_option("--out", arguments->out, "the folder to make")->type_name("FOLDER")->required();
   synth->add_option("--bits", arguments->options.bits, "quantize: 2, 3, 4, 5, 6 or 8 (default: bfloat16)");
   synth->add_option("--group", arguments->options.group_size, "columns that share a scale: 32, 64 or 128")
       ->capture_default_str();
