@@ -125,6 +125,29 @@ inline void hide(F (&lanes)[kStep / 16], int64_t seen) {
   for (int64_t i = 0; i < kStep; i += 16) lanes[i / 16] = load(all + i);
 }
 
+// Weights as integers whose sum is the sum of the weights: what rounding takes from one is carried on to the next, lane
+// by lane. Rounded alone, many weak weights beside a strong one would all become 0 and their share of the total be
+// lost. Returns the sum.
+inline int32_t carried_weights(const F (&weight)[kStep / 16], float inverse, I (&whole)[kStep / 16]) {
+  F lanes = zero();
+  for (const F& w : weight) lanes = fma(w, set1(inverse), lanes);
+  alignas(64) float before[16];  // the sums of the lanes before
+  store(before, lanes);
+  float sum_so_far = 0;
+  for (float& lane : before) sum_so_far += std::exchange(lane, sum_so_far);
+  F reached = load(before);
+  I rounded = round(reached);
+  I total = izero();
+  for (int64_t j = 0; j < kStep / 16; ++j) {
+    reached = fma(weight[j], set1(inverse), reached);
+    const I next = round(reached);
+    whole[j] = sub(next, rounded);
+    total = add(total, whole[j]);
+    rounded = next;
+  }
+  return sum(total);
+}
+
 // Weights of a row against the maximum `top`, and these times the values' scales as integers. Adds to the row's total.
 template <typename Kv>
 inline void softmax_row(AttendRows<Kv>& rows, int64_t r, const std::byte* value_scales, int64_t seen) {
@@ -146,7 +169,14 @@ inline void softmax_row(AttendRows<Kv>& rows, int64_t r, const std::byte* value_
   const bool some = together > 1e-30F;  // less adds nothing to a total of at least 1
   const float inverse = some ? Kv::weight_inverse(together, highest(peak)) : 0.0F;
   rows.scale[r] = some ? 1.0F / inverse : together - together;  // NaN stays NaN
-  for (int j = 0; j < kVectors; ++j) Kv::store_weights(rows.weights[r] + 16 * j, round(weight[j] * set1(inverse)));
+  I whole[kVectors];
+  if constexpr (Kv::kCarries) {
+    const int32_t total = carried_weights(weight, inverse, whole);
+    if (total > 0) rows.scale[r] = together / static_cast<float>(total);
+  } else {
+    for (int j = 0; j < kVectors; ++j) whole[j] = round(weight[j] * set1(inverse));
+  }
+  for (int j = 0; j < kVectors; ++j) Kv::store_weights(rows.weights[r] + 16 * j, whole[j]);
 }
 
 // Scores of R rows become integer weights against the new maximum. A row that sees nothing here keeps what it has.

@@ -82,6 +82,7 @@ struct Kv16 {
   using Element = int16_t;                     // of the cache
   using Number = int16_t;                      // of a query
   using Weight = int16_t;                      // of a value
+  static constexpr bool kCarries = false;      // rounding of weights is carried on: with so many steps it is nothing
   static constexpr int kTogether = 2;          // dimensions of a key, or positions of a value, in a lane
   static constexpr int kParts = 1;             // of a line of 16 lanes
   static constexpr bool kShifts = false;       // scores begin with a shift()
@@ -126,8 +127,9 @@ struct Kv16 {
 
 struct Kv8 {
   using Element = int8_t;
+  static constexpr bool kCarries = true;
   static constexpr int kTogether = 4;
-  static constexpr float kWeightTop = 255.0F;
+  static constexpr float kWeightTop = 254.0F;  // and one that is carried
 
   static B line_of(const Element* line) { return load_bytes(reinterpret_cast<const uint8_t*>(line)); }
   static void store_elements(Element* p, I a) { store_i8(p, a); }
