@@ -126,15 +126,16 @@ void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int
   const FileMatrix file(kWide, kHidden, bits);
   ThreadPool pool(1);
   const PackedMatrix packed = pack(file.matrix, pool);
-  InputRows input(tokens, kHidden, planes);
+  const InputForm form = bits > 0 ? InputForm{kGroup, planes} : InputForm{};
+  InputRows input(tokens, kHidden, kHidden, kInputForms);
   const std::vector<float> x = random_floats(tokens * kHidden, 7);
   for (int64_t t = 0; t < tokens; ++t) {
     std::copy_n(x.data() + t * kHidden, kHidden, input.row(t));
-    if (bits > 0) input.quantize(kernels, t, kHidden, kGroup);
+    if (bits > 0) input.quantize(kernels, t, kHidden, form);
   }
-  const Activations view = input.view(kGroup);
+  const Activations view = input.view(form);
   std::vector<float> y(static_cast<size_t>(tokens * kWide));
-  const auto work = [&] { kernels.linear(packed, {0, packed.tiles()}, view, tokens, y.data(), kWide, false); };
+  const auto work = [&] { multiply_tiles(kernels, packed, {0, packed.tiles()}, view, tokens, y.data(), kWide, false); };
   work();
   // The activations of quantized products are rounded: 2^-14 of a group's largest, 2^-7 in one int8 plane.
   time_checked(state, linear_error(file.matrix, x, y, tokens), planes == 2 ? 1e-2 : 0.1, work);
@@ -144,11 +145,11 @@ void bench_linear(benchmark::State& state, const Kernels& kernels, int bits, int
 void bench_quantize(benchmark::State& state, const Kernels& kernels) {
   const int64_t n = kWide;
   const std::vector<float> x = random_floats(n, 1, -4, 4);
-  InputRows input(1, n, 2);
+  InputRows input(1, n, n, kInputForms);
   std::copy(x.begin(), x.end(), input.row(0));
-  const auto work = [&] { input.quantize(kernels, 0, n, kGroup); };
+  const auto work = [&] { input.quantize(kernels, 0, n, {kGroup, 2}); };
   work();
-  const Activations view = input.view(kGroup);
+  const Activations view = input.view({kGroup, 2});
   std::vector<float> back;
   for (int64_t i = 0; i < n; ++i) {
     back.push_back(view.scale[i / kGroup] * static_cast<float>(128 * view.high[i] + view.low[i]));

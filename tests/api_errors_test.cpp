@@ -344,7 +344,7 @@ TEST_F(ApiErrors, LoadingAtTheEndsOfItsTypes) {
       {"threads", [](auto& o) { o.threads = -1; }},
       {"threads", [](auto& o) { o.threads = kMaxInt; }},
       {"threads", [](auto& o) { o.threads = std::numeric_limits<int>::min(); }},
-      {"activation_bits", [](auto& o) { o.activation_bits = 0; }},
+      {"activation_bits", [](auto& o) { o.activation_bits = 7; }},
       {"activation_bits", [](auto& o) { o.activation_bits = -1; }},
       {"activation_bits", [](auto& o) { o.activation_bits = kMaxInt; }},
       {"kv_bits", [](auto& o) { o.kv_bits = 0; }},

@@ -32,10 +32,10 @@ struct LoadOptions {
   int threads = 0;              // 0: physical cores
   std::string isa = {};         // "": the best of this machine; "amx", "avx512vnni", "avx2", "i8mm", "neon",
                                 // "portable"
-  /// CPU backend, products with quantized weights: 15-bit activations (15) stay within the bounds of
-  /// docs/reference/numerics.md; 8-bit ones (8), what other runtimes use, read prompts 1.6 times as fast, and are off
-  /// by what that page says.
-  int activation_bits = 15;
+  /// CPU backend, what quantized weights are multiplied with: integers of 8 bits (8) or of 15 (15), which read prompts
+  /// slower and are as good as float32. 0: 8 for weights of up to 6 bits, whose own rounding costs far more, else 15.
+  /// docs/reference/numerics.md has what each costs.
+  int activation_bits = 0;
   /// CPU backend, keys and values of attention: integers of 8 bits, with a scale for each vector, or of 16: twice the
   /// memory of a token of context, and slower in long conversations. Both stay within the bounds of
   /// docs/reference/numerics.md.

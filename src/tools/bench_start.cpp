@@ -125,8 +125,9 @@ std::vector<std::string> child_words(const BenchArguments& arguments, const char
                                     "--backend",
                                     arguments.load.backend};
   if (!arguments.load.isa.empty()) words.insert(words.end(), {"--isa", arguments.load.isa});
-  words.insert(words.end(), {"--activation-bits", std::to_string(arguments.load.activation_bits), "--kv-bits",
-                             std::to_string(arguments.load.kv_bits)});
+  words.insert(words.end(), {"--kv-bits", std::to_string(arguments.load.kv_bits)});
+  if (arguments.load.activation_bits != 0)
+    words.insert(words.end(), {"--activation-bits", std::to_string(arguments.load.activation_bits)});
   if (!arguments.threads.empty()) {
     words.insert(words.end(), {"--threads", std::to_string(*std::ranges::max_element(arguments.threads))});
   }

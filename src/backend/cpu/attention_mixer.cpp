@@ -234,7 +234,7 @@ void Forward::finish_attention(const Pass& pass, const PackedMatrix& out_proj, i
   kernels_.sigmoid_mul(out, query_of(kv_head, query_row) + dim, dim);
   if (pass.rows() <= kOwnRows || !hands_over(out_proj, dim)) return;
   work_.shared.quantize(kernels_, query_row / group, (kv_head * group + query_row % group) * dim,
-                        {out, static_cast<size_t>(dim)}, out_proj.group_size);
+                        {out, static_cast<size_t>(dim)}, out_proj.input());
 }
 
 // [q | gate] of a query row

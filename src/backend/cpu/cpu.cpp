@@ -52,17 +52,22 @@ std::vector<Pass> form_passes(std::span<const Segment> segments, int64_t max_row
   return passes;
 }
 
+// What states say of how they were made; they are continued in no other way.
+std::string activation_text(const PackedModel& model) {
+  if (model.planes[1] && model.planes[2]) return "8- and 15-bit activations";
+  return model.planes[1] ? "8-bit activations" : model.planes[2] ? "15-bit activations" : "float32 activations";
+}
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const Weights& weights, const CpuOptions& options, const std::function<void(double)>& progress)
       : kernels_(choose_kernels(options.isa)),
         pool_(options.threads > 0 ? options.threads : physical_cores()),
-        model_(pack_model(weights, pool_, progress)),
-        forward_(model_, kernels_, pool_, padded(std::max<int64_t>(options.pass_rows, 1), kDeltaChunk),
-                 options.activation_bits),
+        model_(pack_model(weights, pool_, options.activation_bits, progress)),
+        forward_(model_, kernels_, pool_, padded(std::max<int64_t>(options.pass_rows, 1), kDeltaChunk)),
         kv_bits_(options.kv_bits),
         description_{"cpu", std::string(kernels_.isa), pool_.size(),
-                     fmt::format("{}-bit KV, {}-bit activations", options.kv_bits, options.activation_bits)},
+                     fmt::format("{}-bit KV, {}", options.kv_bits, activation_text(model_))},
         // A state is continued as it was begun.
         layout_(fmt::format("{}, {}", CpuSnapshot::layout, description_.details)),
         made_as_(fmt::format("{}, model {:016x}", layout_, fingerprint(weights))) {}
@@ -204,8 +209,9 @@ std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights
     throw Error(ErrorCode::invalid_argument, fmt::format("{} threads", cpu.threads), "threads",
                 "0 (physical cores) to 1024");
   }
-  if (cpu.activation_bits != 15 && cpu.activation_bits != 8)
-    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", cpu.activation_bits), "activation_bits", "15 or 8");
+  if (cpu.activation_bits != 0 && cpu.activation_bits != 15 && cpu.activation_bits != 8)
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", cpu.activation_bits), "activation_bits",
+                "15 or 8, or 0: what the weights need");
   if (cpu.kv_bits != 8 && cpu.kv_bits != 16)
     throw Error(ErrorCode::invalid_argument, fmt::format("{} bits", cpu.kv_bits), "kv_bits", "8 or 16");
   return std::make_unique<cpu::CpuBackend>(*weights, cpu, options.progress);

@@ -75,7 +75,7 @@ void Forward::delta_key_head(int worker, const Pass& pass, const PackedDeltaNet&
       kernels_.gated_norm(out, weights.norm.data(), work_.z.data() + row * work_.value_width + at, value_dim,
                           config_.rms_norm_eps);
       if (rows > kOwnRows && hands_over(weights.out, value_dim))
-        work_.shared.quantize(kernels_, row, at, {out, static_cast<size_t>(value_dim)}, weights.out.group_size);
+        work_.shared.quantize(kernels_, row, at, {out, static_cast<size_t>(value_dim)}, weights.out.input());
     }
   }
 }

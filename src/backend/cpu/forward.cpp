@@ -41,13 +41,12 @@ std::vector<StageTime> StageClock::take() {
   return times;
 }
 
-Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows,
-                 int activation_bits)
+Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows)
     : model_(model),
       config_(model.config),
       kernels_(kernels),
       pool_(pool),
-      work_(model, max_rows, pool.size(), activation_bits == 15 ? 2 : 1),
+      work_(model, max_rows, pool.size()),
       items_(pool.size()),
       stages_(static_cast<size_t>(pool.size()) * kStageSpacing) {
   // A bundle has a row at least.
@@ -202,13 +201,13 @@ void Forward::inner_columns(int worker, int64_t rows, const PackedLayer& layer) 
     const int64_t columns = std::min(kInnerColumns, inner - first);
     const Range tiles{first / kTileRows, (first + columns) / kTileRows};
     for (const auto& [weights, y] : {std::pair{&layer.gate, gate}, std::pair{&layer.up, up}}) {
-      kernels_.linear(weights->part(tiles), {0, tiles.end - tiles.begin}, input.view(weights->group_size), rows, y,
-                      width, false);
+      multiply_tiles(kernels_, weights->part(tiles), {0, tiles.end - tiles.begin}, input.view(weights->input()), rows,
+                     y, width, false);
     }
     for (int64_t row = 0; row < rows; ++row) {
       float* const out = gate + row * width;
       kernels_.silu_mul(out, up + row * width, columns, out);
-      work_.inner.quantize(kernels_, row, first, {out, static_cast<size_t>(columns)}, layer.down.group_size);
+      work_.inner.quantize(kernels_, row, first, {out, static_cast<size_t>(columns)}, layer.down.input());
     }
   }
 }
@@ -238,8 +237,8 @@ void Forward::scattered_head(int worker, const Pass& pass, const InputRows& inpu
       const int64_t first = part * kInnerColumns;
       const int64_t count = std::min(kInnerColumns, config_.vocab_size - first);
       const Range tiles{first / kTileRows, (first + count + kTileRows - 1) / kTileRows};
-      kernels_.linear(weights.part(tiles), {0, tiles.end - tiles.begin}, input.view(weights.group_size),
-                      static_cast<int64_t>(wanted.size()), columns, width, false);
+      multiply_tiles(kernels_, weights.part(tiles), {0, tiles.end - tiles.begin}, input.view(weights.input()),
+                     static_cast<int64_t>(wanted.size()), columns, width, false);
       for (size_t i = 0; i < wanted.size(); ++i)
         std::copy_n(columns + static_cast<int64_t>(i) * width, count, pass.logits(wanted[i]) + first);
     }
@@ -258,17 +257,17 @@ void Forward::products(int worker, int64_t rows, int64_t width, FillRow fill, Pr
 }
 
 const InputRows& Forward::prepare(int worker, int64_t rows, int64_t width, FillRow fill, Products list) {
-  std::array<bool, kGroupSizes.size()> wanted{};
+  std::array<bool, kInputForms.size()> wanted{};
   for (const Product& product : list) {
-    if (product.weights.bits != 0) wanted[group_index(product.weights.group_size)] = true;
+    if (product.weights.bits != 0) wanted[form_index(product.weights.input())] = true;
   }
   const bool alone = rows <= kOwnRows;
   InputRows& input = alone ? work_.own[static_cast<size_t>(worker)] : work_.shared;
   const Range filled = alone ? Range{0, rows} : share(rows, worker, pool_.size());
   for (int64_t row = filled.begin; row < filled.end; ++row) {
     fill(row, input.row(row));
-    for (size_t i = 0; i < kGroupSizes.size(); ++i) {
-      if (wanted[i]) input.quantize(kernels_, row, width, kGroupSizes[i]);
+    for (size_t i = 0; i < kInputForms.size(); ++i) {
+      if (wanted[i]) input.quantize(kernels_, row, width, kInputForms[i]);
     }
   }
   if (!alone) pool_.barrier();
@@ -295,8 +294,8 @@ void Forward::compute(int64_t rows, Range tiles, const InputRows& input, Product
     const int64_t count = product.weights.tiles();
     const Range range{std::max(tiles.begin - before, int64_t{0}), std::min(tiles.end - before, count)};
     if (range.begin < range.end) {
-      kernels_.linear(product.weights, range, input.view(product.weights.group_size), rows, product.y, product.ldy,
-                      product.add);
+      multiply_tiles(kernels_, product.weights, range, input.view(product.weights.input()), rows, product.y,
+                     product.ldy, product.add);
     }
     before += count;
   }

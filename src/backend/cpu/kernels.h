@@ -14,9 +14,17 @@
 
 namespace prosa::backend::cpu {
 
+/// An activation that is much larger than the others of its group. It is no integer of the group (0 stands there),
+/// whose scale would leave nothing of the others; its product is added in float32.
+struct Outlier {
+  float value;
+  int32_t column;  // of the group
+};
+inline constexpr int64_t kMaxOutliers = 8;  // of a group of one token; where there are more, none is taken out
+
 /// Inputs of a product for several tokens, in float32 and, for quantized weights, as 15-bit integers by groups of
 /// columns in two int8 planes: x = scale * (128 * high + low), low in [-64, 63]. Without the low plane they are 8-bit
-/// integers, x = scale * high; docs/reference/numerics.md has what that costs. sum = scale * (sum of the integers), the
+/// integers, x = scale * high. docs/reference/numerics.md has what that costs. sum = scale * (sum of the integers), the
 /// factor of a weight group's bias.
 struct Activations {
   const float* x = nullptr;  // [tokens, ldx]; quantized weights do without
@@ -27,6 +35,8 @@ struct Activations {
   const float* scale = nullptr;  // [groups, ldg]: the tokens of a group lie side by side
   const float* sum = nullptr;    // [groups, ldg]
   int64_t ldg = 0;
+  const uint8_t* outliers = nullptr;  // [groups, ldg]: how many, or null: none anywhere
+  const Outlier* outlier = nullptr;   // [groups, ldg, kMaxOutliers], by column
 
   /// The rows from `token` on.
   [[nodiscard]] Activations from(int64_t token) const {
@@ -37,8 +47,23 @@ struct Activations {
     if (low != nullptr) rest.low += token * ldq;
     rest.scale += token;
     rest.sum += token;
+    if (outliers != nullptr) {
+      rest.outliers += token;
+      rest.outlier += token * kMaxOutliers;
+    }
     return rest;
   }
+};
+
+/// Where a row of a product's inputs goes as integers (Activations), from some group on.
+struct QuantizedRow {
+  int8_t* high = nullptr;       // [n]
+  int8_t* low = nullptr;        // [n], or null
+  float* scale = nullptr;       // [groups, step]
+  float* sum = nullptr;         // [groups, step]
+  uint8_t* outliers = nullptr;  // [groups, step], or null: none is taken out
+  Outlier* outlier = nullptr;   // [groups, step, kMaxOutliers]
+  int64_t step = 1;
 };
 
 /// Token rows of the chunked and the stepwise delta rule, one value head.
@@ -103,10 +128,12 @@ struct Kernels {
   /// in sixteens: the integers, scales and sums of x have rows up to there, whatever they hold.
   void (*linear)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                  bool add);
-  /// Symmetric integers by groups (Activations), of 15 bits in two planes, or of 8 bits where `low` is null; n a
-  /// multiple of the group. Group g's scale and sum go to scale[g * step] and sum[g * step].
-  void (*quantize)(const float* x, int64_t n, int64_t group, int8_t* high, int8_t* low, float* scale, float* sum,
-                   int64_t step);
+  /// y[t][32 * tile + row] += what the outliers of x give, which linear() leaves out. Group by group, column by column:
+  /// the same sums for any number of tokens.
+  void (*add_outliers)(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy);
+  /// Symmetric integers by groups (Activations), of 15 bits in two planes, or of 8 bits where there is no low one; n a
+  /// multiple of the group.
+  void (*quantize)(const float* x, int64_t n, int64_t group, const QuantizedRow& out);
 
   /// out = x / sqrt(mean(x^2) + eps) * w. x and w are zero behind n up to a multiple of 16.
   void (*rms_norm)(const float* x, const float* w, int64_t n, float eps, float* out);
@@ -139,6 +166,13 @@ const Kernels* avx2_kernels();
 const Kernels* i8mm_kernels();
 const Kernels* neon_kernels();
 const Kernels* portable_kernels();
+
+/// The whole product: linear() and add_outliers().
+inline void multiply_tiles(const Kernels& kernels, const PackedMatrix& w, Range tiles, const Activations& x,
+                           int64_t tokens, float* y, int64_t ldy, bool add) {
+  kernels.linear(w, tiles, x, tokens, y, ldy, add);
+  if (w.bits != 0 && x.outliers != nullptr) kernels.add_outliers(w, tiles, x, tokens, y, ldy);
+}
 
 /// The table for a name of available_isas(), or the best one for "". Error(unsupported) lists what there is.
 const Kernels& choose_kernels(std::string_view isa);

@@ -10,13 +10,20 @@
 namespace prosa::backend::cpu {
 namespace {
 
+constexpr int kMaxOnePlaneBits = 6;  // of weights whose activations have 8 bits where nothing else is asked for
+
 class Packer {
  public:
-  Packer(ThreadPool& pool, uint8_t* place, int64_t total_bytes, const std::function<void(double)>& progress)
-      : pool_(pool), place_(place), total_(total_bytes), progress_(progress) {}
+  Packer(ThreadPool& pool, uint8_t* place, int64_t total_bytes, int activation_bits,
+         const std::function<void(double)>& progress)
+      : pool_(pool), place_(place), total_(total_bytes), activation_bits_(activation_bits), progress_(progress) {}
+
+  std::array<bool, 3> planes{};  // PackedModel
 
   PackedMatrix matrix(const Matrix& source) {
     PackedMatrix packed = pack(source, pool_, place_ + done_);
+    packed.planes = planes_for(packed.bits);
+    planes[static_cast<size_t>(packed.input().planes)] = true;
     done_ += packed.byte_size();
     if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
     return packed;
@@ -72,9 +79,16 @@ class Packer {
   }
 
  private:
+  /// One plane's rounding drowns in that of weights of a few bits.
+  [[nodiscard]] int planes_for(int weight_bits) const {
+    const int bits = activation_bits_ != 0 ? activation_bits_ : weight_bits <= kMaxOnePlaneBits ? 8 : 15;
+    return bits == 15 ? 2 : 1;
+  }
+
   ThreadPool& pool_;
   uint8_t* place_;
   int64_t total_;
+  int activation_bits_;
   int64_t done_ = 0;
   const std::function<void(double)>& progress_;
 };
@@ -88,7 +102,8 @@ void require_multiple_of_16(int64_t value, const char* key) {
 
 }  // namespace
 
-PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::function<void(double)>& progress) {
+PackedModel pack_model(const Weights& weights, ThreadPool& pool, int activation_bits,
+                       const std::function<void(double)>& progress) {
   const ModelConfig& config = weights.config;
   require_multiple_of_16(config.head_dim, "head_dim");
   require_multiple_of_16(config.linear_key_head_dim, "linear_key_head_dim");
@@ -99,7 +114,7 @@ PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::func
   int64_t bytes = 0;
   for_each_matrix(weights, [&](const MatrixPlace&, const Matrix& matrix) { bytes += packed_bytes(matrix); });
   model.matrices = AlignedBuffer<uint8_t>(bytes, "the weights");
-  Packer packer(pool, model.matrices.data(), bytes, progress);
+  Packer packer(pool, model.matrices.data(), bytes, activation_bits, progress);
   model.embed = packer.matrix(weights.embed_tokens);
   size_t deltas = 0;
   size_t attentions = 0;
@@ -109,6 +124,7 @@ PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::func
   }
   model.norm = Packer::vector(weights.norm);
   if (!weights.tied_head()) model.lm_head = packer.matrix(weights.lm_head);
+  model.planes = packer.planes;
   return model;
 }
 

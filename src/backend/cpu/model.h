@@ -4,6 +4,7 @@
 // Float vectors are padded with zeros to multiples of 16. Invariant: a layer has exactly one of `delta`, `attention`.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -54,13 +55,15 @@ struct PackedModel {
   std::vector<PackedLayer> layers;      // [num_layers]
   AlignedBuffer<float> norm;            // [hidden]
   std::optional<PackedMatrix> lm_head;  // [vocab, hidden]; unset when tied to embed
+  std::array<bool, 3> planes{};         // [n]: some matrix asks for activations in n planes (InputForm)
 
   [[nodiscard]] const PackedMatrix& head() const { return lm_head ? *lm_head : embed; }
   [[nodiscard]] int64_t byte_size() const { return matrices.byte_size(); }
 };
 
-/// Packs every matrix; progress 0..1 by bytes. Error(unsupported) for dimensions the kernels don't cover (head sizes
-/// that are no multiple of 16).
-PackedModel pack_model(const Weights& weights, ThreadPool& pool, const std::function<void(double)>& progress);
+/// Packs every matrix; progress 0..1 by bytes. `activation_bits`: CpuOptions. Error(unsupported) for dimensions the
+/// kernels don't cover (head sizes that are no multiple of 16).
+PackedModel pack_model(const Weights& weights, ThreadPool& pool, int activation_bits,
+                       const std::function<void(double)>& progress);
 
 }  // namespace prosa::backend::cpu

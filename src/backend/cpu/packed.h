@@ -26,11 +26,20 @@ inline constexpr int64_t kHalves = 2;
 inline constexpr int64_t kTileRows = kHalves * kHalfRows;
 inline constexpr int64_t kVector = 64;  // bytes of one plane vector: 16 rows x 4 columns
 
+/// What quantized weights are multiplied with: integers of 8 bits in one int8 plane, or of 15 bits in two, with a scale
+/// for each group of columns. Dense weights take float32: no planes.
+struct InputForm {
+  int64_t group_size = 0;
+  int planes = 0;
+  friend bool operator==(const InputForm&, const InputForm&) = default;
+};
+
 struct PackedMatrix {
   int64_t rows = 0;
   int64_t cols = 0;
   int bits = 0;                     // 0: dense
   int group_size = 0;               // columns that share a scale and a bias
+  int planes = 2;                   // of the activations; quantized weights
   DType dtype = DType::bf16;        // dense values
   DType scale_dtype = DType::bf16;  // bf16 or f32
   int64_t tile_bytes = 0;
@@ -45,6 +54,7 @@ struct PackedMatrix {
   /// Bytes of one group of one tile: scales, biases, planes of both halves.
   [[nodiscard]] int64_t group_bytes() const { return header_bytes() + kHalves * half_bytes(); }
   [[nodiscard]] int64_t byte_size() const { return tiles() * tile_bytes; }
+  [[nodiscard]] InputForm input() const { return bits == 0 ? InputForm{} : InputForm{group_size, planes}; }
   [[nodiscard]] const uint8_t* tile(int64_t index) const { return data + index * tile_bytes; }
   /// The rows of these tiles, in the same memory.
   [[nodiscard]] PackedMatrix part(Range of_tiles) const;

@@ -7,19 +7,18 @@
 namespace prosa::backend::cpu {
 namespace {
 
-// The group sizes of the matrices that read the shared and the inner inputs.
-struct AskedGroups {
-  std::vector<int64_t> others;
-  std::vector<int64_t> down;
+// The forms that the matrices ask for which read the shared and the inner inputs.
+struct AskedForms {
+  std::vector<InputForm> others;
+  std::vector<InputForm> down;
   bool dense_down = false;  // some down_proj reads float32 rows, the shared ones
   bool dense_out = false;   // some out_proj or o_proj does, or a head ends within one of its groups
 
-  explicit AskedGroups(const PackedModel& model) {
-    const auto ask = [](std::vector<int64_t>& groups, std::initializer_list<const PackedMatrix*> matrices) {
+  explicit AskedForms(const PackedModel& model) {
+    const auto ask = [](std::vector<InputForm>& forms, std::initializer_list<const PackedMatrix*> matrices) {
       for (const PackedMatrix* matrix : matrices) {
-        const int64_t group = matrix->group_size;
-        if (matrix->bits != 0 && std::find(groups.begin(), groups.end(), group) == groups.end())
-          groups.push_back(group);
+        if (matrix->bits != 0 && std::ranges::find(forms, matrix->input()) == forms.end())
+          forms.push_back(matrix->input());
       }
     };
     ask(others, {&model.head()});
@@ -45,54 +44,62 @@ int64_t served_dim(const ModelConfig& config) {
 
 }  // namespace
 
-InputRows::InputRows(int64_t rows, int64_t width, int planes, int64_t floats, std::span<const int64_t> group_sizes)
+InputRows::InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms)
     : rows_(rows > kLooseRows ? padded(rows, 16) : rows),
       width_(padded(width, 128)),
       pitch_((width_ / 64 | 1) * 64),
       x_pitch_(floats == 0 ? 0 : pitch(padded(floats, 128))),
       x_(rows * x_pitch_, "activations") {
-  for (const int64_t group : group_sizes) {
-    Quantized& form = quantized_[group_index(group)];
-    form.high = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
-    if (planes == 2) form.low = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
-    form.scale = AlignedBuffer<float>(rows_ * width_ / group, "activations");
-    form.sum = AlignedBuffer<float>(rows_ * width_ / group, "activations");
+  for (const InputForm& form : forms) {
+    Quantized& to = quantized_[form_index(form)];
+    const int64_t groups = rows_ * width_ / form.group_size;
+    to.high = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
+    if (form.planes == 2) to.low = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
+    to.scale = AlignedBuffer<float>(groups, "activations");
+    to.sum = AlignedBuffer<float>(groups, "activations");
+    to.outliers = AlignedBuffer<uint8_t>(groups, "activations");
+    to.outlier = AlignedBuffer<Outlier>(groups * kMaxOutliers, "activations");
   }
 }
 
 void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t first, std::span<const float> x,
-                         int64_t group_size) {
-  Quantized& form = quantized_[group_index(group_size)];
+                         InputForm form) {
+  Quantized& to = quantized_[form_index(form)];
   const int64_t at = index * pitch_ + first;
-  const int64_t group = first / group_size * rows_ + index;
-  kernels.quantize(x.data(), static_cast<int64_t>(x.size()), group_size, form.high.data() + at,
-                   form.low.size() == 0 ? nullptr : form.low.data() + at, form.scale.data() + group,
-                   form.sum.data() + group, rows_);
+  const int64_t group = first / form.group_size * rows_ + index;
+  kernels.quantize(
+      x.data(), static_cast<int64_t>(x.size()), form.group_size,
+      {to.high.data() + at, to.low.size() == 0 ? nullptr : to.low.data() + at, to.scale.data() + group,
+       to.sum.data() + group, to.outliers.data() + group, to.outlier.data() + group * kMaxOutliers, rows_});
 }
 
-Activations InputRows::view(int64_t group_size, int64_t first) const {
+Activations InputRows::view(InputForm form, int64_t first) const {
   Activations view;
   if (x_.size() > 0) view.x = x_.data() + first * x_pitch_;
   view.ldx = x_pitch_;
-  if (group_size == 0) return view;
-  const Quantized& form = quantized_[group_index(group_size)];
-  view.high = form.high.data() + first * pitch_;
-  view.low = form.low.size() == 0 ? nullptr : form.low.data() + first * pitch_;
+  if (form.group_size == 0) return view;
+  const Quantized& from = quantized_[form_index(form)];
+  view.high = from.high.data() + first * pitch_;
+  view.low = from.low.size() == 0 ? nullptr : from.low.data() + first * pitch_;
   view.ldq = pitch_;
-  view.scale = form.scale.data() + first;
-  view.sum = form.sum.data() + first;
+  view.scale = from.scale.data() + first;
+  view.sum = from.sum.data() + first;
+  view.outliers = from.outliers.data() + first;
+  view.outlier = from.outlier.data() + first * kMaxOutliers;
   view.ldg = rows_;
   return view;
 }
 
 int64_t InputRows::byte_size() const {
   int64_t total = x_.byte_size();
-  for (const Quantized& form : quantized_)
+  for (const Quantized& form : quantized_) {
     total += form.high.byte_size() + form.low.byte_size() + form.scale.byte_size() + form.sum.byte_size();
+    total += form.outliers.byte_size() + form.outlier.byte_size();
+  }
   return total;
 }
 
-Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int planes)
+Workspace::Workspace(const PackedModel& model, int64_t rows, int workers)
     : max_rows(rows),
       hidden_width(pitch(model.config.hidden_size)),
       intermediate_width(pitch(model.config.intermediate_size)),
@@ -133,15 +140,15 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, int pl
   }
   const int64_t narrow = std::max({config.hidden_size, config.value_dim(), config.query_dim()});
   const int64_t width = std::max(narrow, config.intermediate_size);
-  const AskedGroups groups(model);
-  const int64_t floats = groups.dense_down ? width : groups.dense_out ? narrow : config.hidden_size;
-  shared = InputRows(rows, groups.dense_down ? width : narrow, planes, floats, groups.others);
-  if (!groups.down.empty()) inner = InputRows(rows, config.intermediate_size, planes, 0, groups.down);
+  const AskedForms forms(model);
+  const int64_t floats = forms.dense_down ? width : forms.dense_out ? narrow : config.hidden_size;
+  shared = InputRows(rows, forms.dense_down ? width : narrow, floats, forms.others);
+  if (!forms.down.empty()) inner = InputRows(rows, config.intermediate_size, 0, forms.down);
   const int64_t of_worker = std::max({delta_scratch_floats(config.linear_key_head_dim),
                                       attend_scratch_floats(config.head_dim), 2 * rows * pitch(kInnerColumns)});
   const int64_t of_head = std::max(rows * channels_width, kAttendRows * config.head_dim);
   for (int worker = 0; worker < workers; ++worker) {
-    own.emplace_back(kOwnRows, width, planes);
+    own.emplace_back(kOwnRows, width, width, kInputForms);
     scratch.emplace_back(of_worker, "a worker's scratch");
     channels.emplace_back(of_head, "a worker's scratch");
   }

@@ -4,6 +4,7 @@
 // what is theirs alone lies in the same memory, and what a buffer held before its stage wrote it is not to be read.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <span>
 #include <vector>
@@ -14,49 +15,53 @@
 
 namespace prosa::backend::cpu {
 
-inline constexpr std::array<int64_t, 3> kGroupSizes{32, 64, 128};
-constexpr size_t group_index(int64_t group_size) { return group_size == 32 ? 0 : group_size == 64 ? 1 : 2; }
+/// The forms in which quantized weights may ask for their inputs.
+inline constexpr std::array<InputForm, 6> kInputForms{{{32, 1}, {64, 1}, {128, 1}, {32, 2}, {64, 2}, {128, 2}}};
+constexpr size_t form_index(InputForm form) {
+  return static_cast<size_t>(std::ranges::find(kInputForms, form) - kInputForms.begin());
+}
 
 /// Floats from one row to the next of `n`: an odd number of cache lines, so that a column of rows spreads over the sets
 /// of a cache instead of meeting in a few.
 constexpr int64_t pitch(int64_t n) { return (padded(n) / 16 | 1) * 16; }
 
-/// A product's inputs: float32 rows and, per group size some matrix asks for, their integer planes.
+/// A product's inputs: float32 rows and, for each form that some matrix asks for, their integers and outliers.
 class InputRows {
  public:
   InputRows() = default;
-  /// `planes`: 2 for 15-bit integers, 1 for 8-bit ones, of up to `width` columns.
-  InputRows(int64_t rows, int64_t width, int planes) : InputRows(rows, width, planes, width, kGroupSizes) {}
-  /// row() has `floats` columns, which may be none.
-  InputRows(int64_t rows, int64_t width, int planes, int64_t floats, std::span<const int64_t> group_sizes);
+  /// Of up to `width` columns. row() has `floats` columns, which may be none.
+  InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms);
   [[nodiscard]] float* row(int64_t index) { return x_.data() + index * x_pitch_; }
   /// The first n columns of row(index).
-  void quantize(const Kernels& kernels, int64_t index, int64_t n, int64_t group_size) {
-    quantize(kernels, index, 0, {row(index), static_cast<size_t>(n)}, group_size);
+  void quantize(const Kernels& kernels, int64_t index, int64_t n, InputForm form) {
+    quantize(kernels, index, 0, {row(index), static_cast<size_t>(n)}, form);
   }
   /// Columns from `first` on, whole groups of them, whose floats are elsewhere.
-  void quantize(const Kernels& kernels, int64_t index, int64_t first, std::span<const float> x, int64_t group_size);
-  /// As seen by a matrix of this group size (any for dense ones), from row `first` on.
-  [[nodiscard]] Activations view(int64_t group_size, int64_t first = 0) const;
+  void quantize(const Kernels& kernels, int64_t index, int64_t first, std::span<const float> x, InputForm form);
+  /// As seen by a matrix that asks for this form (dense ones: {}), from row `first` on.
+  [[nodiscard]] Activations view(InputForm form, int64_t first = 0) const;
   [[nodiscard]] int64_t byte_size() const;
 
  private:
   struct Quantized {
-    AlignedBuffer<int8_t> high;  // [rows, pitch]
-    AlignedBuffer<int8_t> low;   // [rows, pitch], or empty
-    AlignedBuffer<float> scale;  // [width / group, rows]
-    AlignedBuffer<float> sum;    // [width / group, rows]
+    AlignedBuffer<int8_t> high;       // [rows, pitch]
+    AlignedBuffer<int8_t> low;        // [rows, pitch], or empty
+    AlignedBuffer<float> scale;       // [width / group, rows]
+    AlignedBuffer<float> sum;         // [width / group, rows]
+    AlignedBuffer<uint8_t> outliers;  // [width / group, rows]
+    AlignedBuffer<Outlier>
+        outlier;  // [width / group, rows, kMaxOutliers]: pages that nothing is written to cost nothing
   };
   int64_t rows_ = 0;        // a multiple of 16, or few
   int64_t width_ = 0;       // a multiple of every group
   int64_t pitch_ = 0;       // of the integers: an odd number of cache lines, as pitch()
   int64_t x_pitch_ = 0;     // of x
   AlignedBuffer<float> x_;  // [rows, x_pitch]
-  std::array<Quantized, kGroupSizes.size()> quantized_;
+  std::array<Quantized, kInputForms.size()> quantized_;
 };
 
 struct Workspace {
-  Workspace(const PackedModel& model, int64_t max_rows, int workers, int planes);
+  Workspace(const PackedModel& model, int64_t max_rows, int workers);
 
   int64_t max_rows;
   int64_t hidden_width;        // pitch(hidden_size)

@@ -58,6 +58,10 @@ inline F abs(F a) {
   const __m256 clear = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
   return {_mm256_and_ps(a.lo, clear), _mm256_and_ps(a.hi, clear)};
 }
+inline F below(F a, F limit) {
+  return {_mm256_and_ps(_mm256_cmp_ps(a.lo, limit.lo, _CMP_LE_OQ), a.lo),
+          _mm256_and_ps(_mm256_cmp_ps(a.hi, limit.hi, _CMP_LE_OQ), a.hi)};
+}
 inline float sum(F a) {
   const __m256 eight = _mm256_add_ps(a.lo, a.hi);
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -82,6 +86,7 @@ template <int N>
 inline I scale_down(I a) {
   return {_mm256_srai_epi32(a.lo, N), _mm256_srai_epi32(a.hi, N)};
 }
+inline I bits_of(F a) { return {_mm256_castps_si256(a.lo), _mm256_castps_si256(a.hi)}; }
 inline F to_float(I a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 inline I round(F a) { return {_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)}; }
 inline __m256 pow2_8(__m256i n) {

@@ -50,6 +50,9 @@ inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F abs(F a) { return {_mm512_abs_ps(a.v)}; }
+inline F below(F a, F limit) {  // a where it is at most the limit, else 0
+  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a.v, limit.v, _CMP_LE_OQ), a.v)};
+}
 inline float sum(F a) { return _mm512_reduce_add_ps(a.v); }
 inline float highest(F a) { return _mm512_reduce_max_ps(a.v); }
 
@@ -64,6 +67,7 @@ template <int N>
 inline I scale_down(I a) {
   return {_mm512_srai_epi32(a.v, N)};  // floor(a / 2^N)
 }
+inline I bits_of(F a) { return {_mm512_castps_si512(a.v)}; }
 inline F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline I round(F a) { return {_mm512_cvtps_epi32(a.v)}; }  // to nearest, ties to even
 inline F pow2(I n) {

@@ -4,6 +4,8 @@
 
 #include "backend/cpu/generic/math.inl"
 
+#include "backend/cpu/generic/quantize.inl"
+
 #include "backend/cpu/generic/codes.inl"
 
 #ifdef PROSA_PAIR_PRODUCTS
@@ -12,6 +14,8 @@
 
 #include "backend/cpu/generic/linear.inl"
 
+#include "backend/cpu/generic/outliers.inl"
+
 #include "backend/cpu/generic/kv_numbers.inl"
 
 #include "backend/cpu/generic/attend.inl"
@@ -19,8 +23,8 @@
 #include "backend/cpu/generic/peak.inl"
 
 inline const Kernels& table(std::string_view isa) {
-  static const Kernels kernels{isa,         linear,     quantize,  rms_norm,    silu_mul,
-                               sigmoid_mul, gated_norm, l2_norm,   conv_silu,   delta_step,
-                               delta_chunk, attend,     store_key, store_value, dot_peak};
+  static const Kernels kernels{isa,         linear,     add_outliers, quantize,  rms_norm,   silu_mul,
+                               sigmoid_mul, gated_norm, l2_norm,      conv_silu, delta_step, delta_chunk,
+                               attend,      store_key,  store_value,  dot_peak};
   return kernels;
 }

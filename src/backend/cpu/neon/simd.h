@@ -53,6 +53,9 @@ inline F fma(F a, F b, F c) { PROSA_EACH(F, vfmaq_f32(c.v[j], a.v[j], b.v[j])); 
 inline F max(F a, F b) { PROSA_EACH(F, vmaxq_f32(a.v[j], b.v[j])); }
 inline F min(F a, F b) { PROSA_EACH(F, vminq_f32(a.v[j], b.v[j])); }
 inline F abs(F a) { PROSA_EACH(F, vabsq_f32(a.v[j])); }
+inline F below(F a, F limit) {
+  PROSA_EACH(F, vreinterpretq_f32_u32(vandq_u32(vcleq_f32(a.v[j], limit.v[j]), vreinterpretq_u32_f32(a.v[j]))));
+}
 inline float sum(F a) { return vaddvq_f32(vaddq_f32(vaddq_f32(a.v[0], a.v[1]), vaddq_f32(a.v[2], a.v[3]))); }
 inline float highest(F a) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]), vmaxq_f32(a.v[2], a.v[3]))); }
 
@@ -67,6 +70,7 @@ template <int N>
 inline I scale_down(I a) {
   PROSA_EACH(I, vshrq_n_s32(a.v[j], N));
 }
+inline I bits_of(F a) { PROSA_EACH(I, vreinterpretq_s32_f32(a.v[j])); }
 inline F to_float(I a) { PROSA_EACH(F, vcvtq_f32_s32(a.v[j])); }
 inline I round(F a) { PROSA_EACH(I, vcvtnq_s32_f32(a.v[j])); }
 inline F pow2(I n) { PROSA_EACH(F, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n.v[j], vdupq_n_s32(127)), 23))); }

@@ -49,6 +49,7 @@ inline F fma(F a, F b, F c) { PROSA_EACH(F, a.v[j] * b.v[j] + c.v[j]); }
 inline F max(F a, F b) { PROSA_EACH(F, a.v[j] > b.v[j] ? a.v[j] : b.v[j]); }
 inline F min(F a, F b) { PROSA_EACH(F, a.v[j] < b.v[j] ? a.v[j] : b.v[j]); }
 inline F abs(F a) { PROSA_EACH(F, a.v[j] < 0 ? -a.v[j] : a.v[j]); }
+inline F below(F a, F limit) { PROSA_EACH(F, a.v[j] <= limit.v[j] ? a.v[j] : 0.0F); }
 inline float sum(F a) {
   float total = 0;
   for (float x : a.v) total += x;
@@ -71,6 +72,7 @@ template <int N>
 inline I scale_down(I a) {
   PROSA_EACH(I, a.v[j] >> N);
 }
+inline I bits_of(F a) { PROSA_EACH(I, std::bit_cast<int32_t>(a.v[j])); }
 inline F to_float(I a) { PROSA_EACH(F, static_cast<float>(a.v[j])); }
 // Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| < 2^22, which is all the kernels ask. What lies
 // beyond, and NaN, comes of weights that are damaged: it becomes a bound, since no integer stands for it.
