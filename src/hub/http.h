@@ -26,9 +26,9 @@ struct ByteRange {
 
 struct HttpRequest {
   std::string url;
-  bool head = false;               // HEAD instead of GET
-  std::string token = {};          // Authorization: Bearer; "": none
-  std::optional<ByteRange> range;  // asks for these bytes; the server may not care
+  bool head = false;                    // HEAD instead of GET
+  std::string token = {};               // Authorization: Bearer; "": none
+  std::optional<ByteRange> range = {};  // asks for these bytes; the server may not care
 };
 
 /// By name in lower case; of a name that stands twice the last.
