@@ -1,6 +1,7 @@
 // The native chat template against the official one: the golden cases and generated ones (tests/data/
 // template_cases.json: odd roles, contents, tool calls and white space, rendered by the official template in Jinja2),
-// and how a model folder says whether it thinks by default. Messages as JSON and back are tested here as well.
+// and the template of a folder: which file it comes from, how it is rendered, what its renderings show. Messages as
+// JSON and back are tested here as well.
 #include "chat/template.h"
 
 #include <cmath>
@@ -12,9 +13,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "chat/chat_template.h"
 #include "chat/message_json.h"
 #include "chat/python_text.h"
 #include "prosa/error.h"
+#include "tokenizer/tokenizer.h"
 
 namespace prosa::chat {
 namespace {
@@ -95,21 +98,7 @@ TEST(PythonText, StripsUnicodeWhiteSpace) {
   EXPECT_EQ(python_strip("\x80\xe3\x80"), "\x80\xe3\x80") << "damaged text stays";
 }
 
-// ---- read_thinking_default ----
-
-class ThinkingDefaultTest : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() /
-              ("prosa_template_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-  void write(const std::string& name, const std::string& text) const { std::ofstream(folder_ / name) << text; }
-  ThinkingDefault read() const { return read_thinking_default(folder_); }
-  fs::path folder_;
-};
+// ---- the template of a folder
 
 std::string official_template() {
   std::ostringstream text;
@@ -127,63 +116,238 @@ std::string small_template() {
          "    {%- else %}\n        {{- '<think>\\n\\n</think>\\n\\n' }}\n    {%- endif %}\n{%- endif %}";
 }
 
-TEST_F(ThinkingDefaultTest, ReadsTheOfficialTemplates) {
+const std::string kChatMl =
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+const Json kHi = Json::parse(R"([{"role": "user", "content": "Hi"}])");
+
+std::string prompt_of(const ChatTemplate& chat_template, const Json& messages = kHi, const RenderOptions& options = {},
+                      const Json& tools = nullptr) {
+  return chat_template.render(messages, tools, options).text();
+}
+
+/// The prompt, or {"error": text}.
+Json answer_of(const ChatTemplate& chat_template, const Json& item) {
+  RenderOptions options;
+  options.add_generation_prompt = item.value("add_generation_prompt", true);
+  if (item.contains("kwargs")) options.enable_thinking = item["kwargs"]["enable_thinking"].get<bool>();
+  try {
+    return prompt_of(chat_template, item["messages"], options, item.value("tools", Json()));
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::bad_template);
+    return {{"error", error.message()}};
+  }
+}
+
+TEST(ChatTemplate, TheFastWayWritesWhatTheInterpreterWrites) {
+  const Tokenizer tokenizer = Tokenizer::load_file((data / "golden" / "tokenizer" / "qwen3-tokenizer.json").string());
+  int prompts = 0;
+  for (const std::string& text : {official_template(), small_template()}) {
+    const ChatTemplate fast = ChatTemplate::of_text(text, "test");
+    ASSERT_TRUE(fast.is_native());
+    const ChatTemplate slow = *fast.interpreted();
+    for (const char* file : {"golden/chat_template.json", "template_cases.json"}) {
+      for (const Json& item : read_json(data / file)) {
+        const Json a = answer_of(fast, item), b = answer_of(slow, item);
+        ASSERT_EQ(a.is_object(), b.is_object()) << item["messages"].dump() << a.dump() << b.dump();
+        if (a.is_object()) continue;
+        ++prompts;
+        EXPECT_EQ(a, b);
+        const Json tools = item.value("tools", Json());
+        EXPECT_EQ(tokenizer.encode(fast.render(item["messages"], tools, {})),
+                  tokenizer.encode(slow.render(item["messages"], tools, {})))
+            << item["messages"].dump();
+      }
+    }
+  }
+  EXPECT_GT(prompts, 150);
+}
+
+TEST(ChatTemplate, KnowsATextByWhatItSays) {
+  const auto is_native = [](const std::string& text) { return ChatTemplate::of_text(text, "test").is_native(); };
+  std::string crlf;
+  for (const char c : official_template()) crlf += c == '\n' ? "\r\n" : std::string(1, c);
+  EXPECT_TRUE(is_native(crlf));
+  EXPECT_TRUE(is_native(official_template() + "\n \n"));
+  EXPECT_FALSE(is_native(official_template() + "x"));
+  EXPECT_FALSE(is_native(" " + official_template()));
+  EXPECT_FALSE(is_native(kChatMl));
+  EXPECT_TRUE(ChatTemplate().is_native());
+  EXPECT_FALSE(ChatTemplate().interpreted());
+}
+
+TEST(ChatTemplate, VariablesReachIt) {
+  const ChatTemplate official = ChatTemplate::of_text(official_template(), "test");
+  const Json picture =
+      Json::parse(R"([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}])");
+  RenderOptions options;
+  options.variables = {{"add_vision_id", true}};
+  EXPECT_THAT(prompt_of(official, picture, options), testing::HasSubstr("user\nPicture 1: <|vision_start|>"))
+      << "the fast way knows no such variable";
+  options.variables = {{"enable_thinking", false}};
+  EXPECT_THAT(prompt_of(official, kHi, options), testing::EndsWith("<think>\n\n</think>\n\n"));
+  options.enable_thinking = true;
+  EXPECT_THAT(prompt_of(official, kHi, options), testing::EndsWith("assistant\n<think>\n"));
+  const ChatTemplate asks = ChatTemplate::of_text(
+      "{{ messages|length }}{{ name|default('nobody') }}{{ tools is none }}{{ enable_thinking is defined }}", "test");
+  options = {};
+  EXPECT_EQ(prompt_of(asks), "1nobodyTrueFalse");
+  options.variables = {{"name", "Ada<|im_end|>"}, {"messages", Json::array()}};
+  const MarkedText text = asks.render(kHi, nullptr, options);
+  EXPECT_EQ(text.text(), "1Ada<|im_end|>TrueFalse") << "messages are those of the request";
+  EXPECT_THAT(text.given(), testing::ElementsAre(MarkedText::Range{1, 14}));
+}
+
+TEST(ChatTemplate, AReplyGoesOn) {
+  RenderOptions options;
+  options.continue_final_message = true;
+  Json messages = kHi;
+  messages.push_back({{"role", "assistant"}, {"content", "It is "}});
+  const ChatTemplate chat_ml = ChatTemplate::of_text(kChatMl, "test");
+  EXPECT_EQ(prompt_of(chat_ml, messages, options), "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nIt is ");
+  const std::string thought = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nIt is";
+  EXPECT_EQ(prompt_of(ChatTemplate(), messages, options), thought) << "where the template trims, so does this";
+  EXPECT_EQ(prompt_of(*ChatTemplate::of_text(official_template(), "test").interpreted(), messages, options), thought);
+  messages[1]["content"] = Json::parse(R"([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])");
+  EXPECT_THAT(prompt_of(ChatTemplate(), messages, options), testing::EndsWith("ab"));
+  messages[1].erase("content");
+  EXPECT_THROW(prompt_of(chat_ml, messages, options), Error);
+  EXPECT_THROW(prompt_of(chat_ml, Json::array(), options), Error);
+  try {
+    prompt_of(ChatTemplate::of_text("nothing", "test"), kHi, options);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.where(), "continue_final_message");
+  }
+}
+
+class TemplateFiles : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() /
+              ("prosa_template_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_ / "additional_chat_templates");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  void write(const std::string& name, const std::string& text) const { std::ofstream(folder_ / name) << text; }
+  ChatTemplate read() const { return ChatTemplate::load(folder_); }
+  std::string prompt() const { return prompt_of(read()); }
+  fs::path folder_;
+};
+
+constexpr const char* kOpen = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n";
+constexpr const char* kClosed = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+
+TEST_F(TemplateFiles, AnUnsetVariableMeansWhatTheTemplateMakesOfIt) {
   write("chat_template.jinja", official_template());
-  EXPECT_EQ(read(), ThinkingDefault::on);
+  EXPECT_EQ(prompt(), kOpen);
   write("chat_template.jinja", small_template());
-  EXPECT_EQ(read(), ThinkingDefault::off);
+  EXPECT_EQ(prompt(), kClosed);
+  const auto with = [&](const std::string& condition, const std::string& a, const std::string& b) {
+    write("chat_template.jinja", "{% if " + condition + " -%}" + a + "{% else %}" + b + "{% endif %}");
+    return prompt();
+  };
+  EXPECT_EQ(with("enable_thinking", "open", "closed"), "closed");
+  EXPECT_EQ(with("not enable_thinking", "closed", "open"), "closed");
+  EXPECT_EQ(with("enable_thinking is not defined or enable_thinking", "open", "closed"), "open");
+  EXPECT_EQ(with("(enable_thinking  is\n defined) and not enable_thinking", "closed", "open"), "open");
+  EXPECT_EQ(with("enable_thinking | default(true)", "open", "closed"), "open");
+  EXPECT_EQ(with("enable_thinking == False", "closed", "open"), "open");
+  EXPECT_EQ(with("enable_thinking is defined and enable_thinking is false", "closed", ""), "");
 }
 
-TEST_F(ThinkingDefaultTest, IsOffWithoutATemplate) {
-  EXPECT_EQ(read(), ThinkingDefault::off);
+TEST_F(TemplateFiles, WithoutATemplateItIsTheSmallModels) {
+  EXPECT_EQ(prompt(), kClosed);
   write("tokenizer_config.json", R"({"model_max_length": 10, "chat_template": null})");
-  EXPECT_EQ(read(), ThinkingDefault::off);
+  EXPECT_EQ(prompt(), kClosed);
+  write("tokenizer_config.json", "[]");
+  EXPECT_EQ(prompt(), kClosed);
 }
 
-TEST_F(ThinkingDefaultTest, FindsTheTemplateInJsonFiles) {
+TEST_F(TemplateFiles, FindsTheTemplateInJsonFiles) {
   write("tokenizer_config.json", Json{{"chat_template", official_template()}}.dump());
-  EXPECT_EQ(read(), ThinkingDefault::on);
+  EXPECT_EQ(prompt(), kOpen);
   const Json named = {{{"name", "rag"}, {"template", official_template()}},
                       {{"name", "default"}, {"template", small_template()}}};
   write("tokenizer_config.json", Json{{"chat_template", named}}.dump());
-  EXPECT_EQ(read(), ThinkingDefault::off);
+  EXPECT_EQ(prompt(), kClosed);
   write("chat_template.json", Json{{"chat_template", official_template()}}.dump());
-  EXPECT_EQ(read(), ThinkingDefault::on) << "chat_template.json comes before tokenizer_config.json";
-  write("chat_template.jinja", small_template());
-  EXPECT_EQ(read(), ThinkingDefault::off) << "chat_template.jinja comes first";
+  EXPECT_EQ(prompt(), kOpen) << "chat_template.json comes before tokenizer_config.json";
+  write("chat_template.jinja", kChatMl);
+  EXPECT_EQ(prompt(), "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n") << "chat_template.jinja comes first";
 }
 
-TEST_F(ThinkingDefaultTest, FollowsTheConditionNotTheOrder) {
-  const std::string closed = "{{ '<think>\\n\\n</think>\\n\\n' }}", open = "{{ '<think>\\n' }}";
-  const auto with = [&](const std::string& condition, const std::string& a, const std::string& b) {
-    write("chat_template.jinja", "{% if add_generation_prompt %}{{ 'x' }}{%- if " + condition + " -%}" + a +
-                                     "{% else %}" + b + "{% endif %}{% endif %}");
-    return read();
+TEST_F(TemplateFiles, RequestsWithToolsHaveATemplateOfTheirOwn) {
+  const Json tools = Json::parse(R"([{"type": "function", "function": {"name": "f"}}])");
+  const Json named = {{{"name", "tool_use"}, {"template", "{{ tools[0].function.name }}"}},
+                      {{"name", "default"}, {"template", official_template()}}};
+  write("tokenizer_config.json", Json{{"chat_template", named}}.dump());
+  EXPECT_EQ(prompt_of(read(), kHi, {}, tools), "f");
+  EXPECT_EQ(prompt_of(read(), kHi, {}, Json::array()), kOpen);
+  write("chat_template.jinja", "usual");
+  EXPECT_EQ(prompt_of(read(), kHi, {}, tools), "usual");
+  write("additional_chat_templates/tool_use.jinja", "{{ tools|length }} tool");
+  EXPECT_EQ(prompt_of(read(), kHi, {}, tools), "1 tool");
+  EXPECT_EQ(prompt_of(read(), kHi), "usual");
+}
+
+TEST_F(TemplateFiles, SpecialTokensAreTheTemplatesOwn) {
+  write("tokenizer_config.json",
+        R"({"bos_token": {"content": "<s>", "special": true}, "eos_token": "</s>", "pad_token": null})");
+  write("special_tokens_map.json", R"({"eos_token": "other", "pad_token": "<pad>"})");
+  write("chat_template.jinja", "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ pad_token }}{{ unk_token }}");
+  const MarkedText text = read().render(kHi, nullptr, {});
+  EXPECT_EQ(text.text(), "<s>Hi</s><pad>");
+  EXPECT_THAT(text.given(), testing::ElementsAre(MarkedText::Range{3, 5}));
+}
+
+TEST_F(TemplateFiles, NamesADamagedFile) {
+  const auto error_of_read = [&] {
+    try {
+      read();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::bad_template);
+      return error.where();
+    }
+    return std::string("no error");
   };
-  EXPECT_EQ(with("enable_thinking", open, closed), ThinkingDefault::off);
-  EXPECT_EQ(with("not enable_thinking", closed, open), ThinkingDefault::off);
-  EXPECT_EQ(with("enable_thinking is not defined or enable_thinking", open, closed), ThinkingDefault::on);
-  EXPECT_EQ(with("(enable_thinking  is\n defined) and not enable_thinking", closed, open), ThinkingDefault::on);
-  EXPECT_EQ(with("enable_thinking | default(true)", open, closed), ThinkingDefault::on);
-  EXPECT_EQ(with("not enable_thinking|default(True)", closed, open), ThinkingDefault::on);
-  EXPECT_EQ(with("enable_thinking == False", closed, open), ThinkingDefault::on);
-  // Qwen3: nothing at all is written unless thinking is switched off.
-  EXPECT_EQ(with("enable_thinking is defined and enable_thinking is false", closed, ""), ThinkingDefault::on);
+  write("tokenizer_config.json", "{\"chat_template\": ");
+  EXPECT_THAT(error_of_read(), testing::HasSubstr("tokenizer_config.json"));
+  write("tokenizer_config.json", R"({"chat_template": 3})");
+  EXPECT_THAT(error_of_read(), testing::HasSubstr("tokenizer_config.json"));
+  write("chat_template.jinja", "a\n{% if %}");
+  EXPECT_THAT(error_of_read(), testing::EndsWith("chat_template.jinja, line 2"));
 }
 
-TEST_F(ThinkingDefaultTest, NamesADamagedFile) {
-  write("tokenizer_config.json", "{\"chat_template\": ");
-  try {
-    read();
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::bad_template);
-    EXPECT_THAT(error.where(), testing::HasSubstr("tokenizer_config.json"));
-  }
-  write("tokenizer_config.json", R"({"chat_template": 3})");
-  EXPECT_THROW(read(), Error);
-  write("tokenizer_config.json", "[]");
-  EXPECT_EQ(read(), ThinkingDefault::off);
+// ---- what renderings show
+
+TEST(TurnBorders, AreReadOffTheRenderings) {
+  const auto borders_of = [](const char* name) {
+    return ChatTemplate::of_text(
+               read_json(data / "templates" / (std::string(name) + ".json"))[0]["template"].get<std::string>(), name,
+               {{"bos_token", "<s>"}, {"eos_token", "</s>"}})
+        .borders();
+  };
+  const auto is = [](const char* user, const char* assistant, const char* end) {
+    return testing::AllOf(testing::Field(&TurnBorders::user, user), testing::Field(&TurnBorders::assistant, assistant),
+                          testing::Field(&TurnBorders::user_end, end));
+  };
+  const auto chat_ml = is("<|im_start|>user", "<|im_start|>assistant", "<|im_end|>\n");
+  EXPECT_THAT(ChatTemplate().borders(), chat_ml);
+  EXPECT_THAT(ChatTemplate(ThinkingDefault::on).borders(), chat_ml);
+  EXPECT_THAT(ChatTemplate::of_text(official_template(), "x").interpreted()->borders(), chat_ml);
+  EXPECT_THAT(ChatTemplate::of_text(kChatMl, "x").borders(), chat_ml);
+  EXPECT_THAT(borders_of("qwen25"), chat_ml);
+  EXPECT_THAT(borders_of("qwen3"), chat_ml);
+  EXPECT_THAT(borders_of("llama31"), is("<|start_header_id|>user<|end_header_id|>",
+                                        "<|start_header_id|>assistant<|end_header_id|>", "<|eot_id|>"));
+  EXPECT_THAT(borders_of("gemma3"), is("<start_of_turn>user", "<start_of_turn>model", "<end_of_turn>\n"));
+  EXPECT_THAT(borders_of("phi4mini"), is("<|user|>", "<|assistant|>", "<|end|>"));
+  EXPECT_THAT(borders_of("mistral"), is("[INST]", "", "[/INST]"));
+  EXPECT_THAT(ChatTemplate::of_text("{{ raise_exception('no') }}", "x").borders(), is("", "", ""));
+  EXPECT_THAT(ChatTemplate::of_text("fixed", "x").borders(), is("", "", ""));
 }
 
 // ---- messages as JSON ----

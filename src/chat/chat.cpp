@@ -339,7 +339,7 @@ std::string Chat::render_prompt(const std::vector<Message>& messages, const Samp
   return at_boundary([&] {
     static_cast<void>(impl());  // its error
     chat::check_request(messages, sampling, tools);
-    return chat::render_prompt(impl_->loaded()->text->thinking_default, messages, tools, sampling).text();
+    return chat::render_prompt(impl_->loaded()->text->chat_template, messages, tools, sampling).text();
   });
 }
 

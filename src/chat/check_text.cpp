@@ -47,6 +47,10 @@ void check_text(std::span<const Tool> tools) {
 void check_request(std::span<const Message> messages, const SamplingConfig& sampling, std::span<const Tool> tools) {
   validate(sampling);
   validate_stop_strings(sampling.stop);
+  for (const auto& [name, value] : sampling.template_variables) {
+    check(name, [] { return std::string("template_variables"); });
+    check(value, [&, &variable = name] { return fmt::format("template_variables[\"{}\"]", variable); });
+  }
   check_text(messages);
   check_text(tools);
 }

@@ -15,8 +15,7 @@
 namespace prosa::chat {
 namespace {
 
-std::shared_ptr<const ModelText> text_of(const LoadedModel& model, Tokenizer tokenizer,
-                                         ThinkingDefault thinking_default) {
+std::shared_ptr<const ModelText> text_of(const LoadedModel& model, Tokenizer tokenizer, ChatTemplate chat_template) {
   const ModelConfig& config = model.backend->config();
   const std::string file = (model.folder / "tokenizer.json").string();
   if (tokenizer.vocab_size() > config.vocab_size) {
@@ -30,12 +29,12 @@ std::shared_ptr<const ModelText> text_of(const LoadedModel& model, Tokenizer tok
     throw Error(ErrorCode::bad_tokenizer, "no end token: neither <|im_end|> nor an eos_token_id", file,
                 "a chat needs an instruct model with its own tokenizer");
   }
-  return std::make_shared<ModelText>(ModelText{std::move(tokenizer), thinking_default, std::move(tokens)});
+  return std::make_shared<ModelText>(ModelText{std::move(tokenizer), std::move(chat_template), std::move(tokens)});
 }
 
 std::shared_ptr<const ModelText> read_text(const LoadedModel& model) {
   Tokenizer tokenizer = Tokenizer::load(model.folder);
-  return text_of(model, std::move(tokenizer), read_thinking_default(model.folder));
+  return text_of(model, std::move(tokenizer), ChatTemplate::load(model.folder));
 }
 
 std::shared_ptr<Loaded> make_loaded(LoadedModel model, const KeptStates& kept,
@@ -67,10 +66,10 @@ void check(const ChatOptions& options) {
 
 }  // namespace
 
-std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, ThinkingDefault thinking_default,
+std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, ChatTemplate chat_template,
                                  const KeptStates& kept) {
   return make_loaded(std::move(model), kept, [&](const LoadedModel& loaded) {
-    return text_of(loaded, std::move(tokenizer), thinking_default);
+    return text_of(loaded, std::move(tokenizer), std::move(chat_template));
   });
 }
 

@@ -18,9 +18,9 @@
 
 #include "base/busy.h"
 #include "chat/cancellation.h"
+#include "chat/chat_template.h"
 #include "chat/prompt_plan.h"
 #include "chat/reply_text.h"
-#include "chat/template.h"
 #include "prosa/chat.h"
 #include "runtime/core.h"
 #include "runtime/disk_cache.h"
@@ -32,7 +32,7 @@ namespace prosa::chat {
 /// What all chats of a model share of its text.
 struct ModelText {
   Tokenizer tokenizer;
-  ThinkingDefault thinking_default;
+  ChatTemplate chat_template;
   ReplyTokens tokens;
 };
 
@@ -56,7 +56,7 @@ struct KeptStates {
 };
 
 /// Error(bad_tokenizer) when the tokenizer cannot belong to the model.
-std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, ThinkingDefault thinking_default,
+std::shared_ptr<Loaded> assemble(LoadedModel model, Tokenizer tokenizer, ChatTemplate chat_template,
                                  const KeptStates& kept = {});
 /// From files. Errors of load_model(), Tokenizer::load() and assemble().
 std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& options, const KeptStates& kept);

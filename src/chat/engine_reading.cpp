@@ -50,8 +50,8 @@ PromptPlan Engine::plan_with(Forgetting& forgetting, const Loaded& loaded, std::
   const ModelText& text = *loaded.text;
   const int64_t capacity = loaded.session.capacity();
   if (options_.chat.context_policy == ContextPolicy::drop_oldest)
-    return forgetting.plan(text.tokenizer, text.thinking_default, messages, tools, sampling, capacity);
-  PromptPlan plan = plan_prompt(text.tokenizer, text.thinking_default, messages, tools, sampling);
+    return forgetting.plan(text.tokenizer, text.chat_template, messages, tools, sampling, capacity);
+  PromptPlan plan = plan_prompt(text.tokenizer, text.chat_template, messages, tools, sampling);
   check_fits(plan, capacity);
   return plan;
 }
@@ -80,8 +80,7 @@ void Engine::read_ahead(Loaded& loaded, std::span<const Message> history, std::s
   messages.pop_back();
   if (options_.chat.context_policy == ContextPolicy::drop_oldest) messages = forgetting.kept(messages);
   const ModelText& text = *loaded.text;
-  const HearingPlan hearing =
-      plan_hearing(text.tokenizer, text.thinking_default, messages, transcript, tools, sampling);
+  const HearingPlan hearing = plan_hearing(text.tokenizer, text.chat_template, messages, transcript, tools, sampling);
   if (hearing.tokens.empty()) return;
   fetch_system(loaded, whole);
   runtime::Session& session = loaded.session;

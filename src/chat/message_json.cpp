@@ -164,6 +164,11 @@ Json to_json(std::span<const Message> messages) {
   return json;
 }
 
+Json variable_from_text(const std::string& text) {
+  if (!Json::accept(text)) return text;
+  return parse_json(text, "template_variables");
+}
+
 Json to_json(std::span<const Tool> tools) {
   if (tools.empty()) return nullptr;
   Json json = Json::array();

@@ -37,6 +37,9 @@ nlohmann::ordered_json parse_tool(const Tool& tool, size_t index = 0);
 /// content are found by the template.
 nlohmann::ordered_json to_json(const Message& message);
 nlohmann::ordered_json to_json(std::span<const Message> messages);
+/// A variable of a template: JSON, or else the text itself. Error(invalid_argument) for JSON beyond the bounds.
+nlohmann::ordered_json variable_from_text(const std::string& text);
+
 /// An array, or null when there are none.
 nlohmann::ordered_json to_json(std::span<const Tool> tools);
 

@@ -18,21 +18,25 @@ bool stands_at(std::span<const int32_t> tokens, size_t position, std::span<const
          std::equal(header.begin(), header.end(), tokens.begin() + static_cast<std::ptrdiff_t>(position));
 }
 
-void find_cuts(const Tokenizer& tokenizer, PromptPlan& plan) {
+/// The tokens of a beginning; none where it begins with no control token, so that text could run into it.
+std::vector<int32_t> beginning(const Tokenizer& tokenizer, const std::string& text) {
+  std::vector<int32_t> tokens = tokenizer.encode(text);
+  if (!tokens.empty() && !tokenizer.is_control(tokens.front())) tokens.clear();
+  return tokens;
+}
+
+void find_cuts(const Tokenizer& tokenizer, const TurnBorders& borders, PromptPlan& plan) {
   const std::span<const int32_t> tokens = plan.tokens;
-  const std::optional<int32_t> start = tokenizer.token_id("<|im_start|>");
-  if (!start) return;
-  const std::vector<int32_t> assistant = tokenizer.encode("<|im_start|>assistant");
-  const std::vector<int32_t> user = tokenizer.encode("<|im_start|>user");
-  const std::vector<int32_t> system = tokenizer.encode("<|im_start|>system");
-  bool after_system = stands_at(tokens, 0, system);
+  const std::vector<int32_t> assistant = beginning(tokenizer, borders.assistant);
+  const std::vector<int32_t> user = beginning(tokenizer, borders.user);
+  const auto begins = [&](size_t at, const std::vector<int32_t>& header) {
+    return !header.empty() && tokens[at] == header.front() && stands_at(tokens, at, header);
+  };
+  const bool has_head = !tokens.empty() && !begins(0, assistant) && !begins(0, user);
   for (size_t i = 1; i < tokens.size(); ++i) {
-    if (tokens[i] != *start) continue;
-    if (after_system) plan.system_end = static_cast<int64_t>(i);
-    if (after_system || stands_at(tokens, i, assistant) || stands_at(tokens, i, user)) {
-      plan.cuts.push_back(static_cast<int64_t>(i));
-    }
-    after_system = false;
+    if (!begins(i, assistant) && !begins(i, user)) continue;
+    if (has_head && plan.cuts.empty()) plan.system_end = static_cast<int64_t>(i);
+    plan.cuts.push_back(static_cast<int64_t>(i));
   }
 }
 
@@ -67,49 +71,55 @@ std::vector<Message> without_oldest(std::span<const Message> messages, size_t be
 
 }  // namespace
 
-MarkedText render_prompt(ThinkingDefault thinking_default, std::span<const Message> messages,
+MarkedText render_prompt(const ChatTemplate& chat_template, std::span<const Message> messages,
                          std::span<const Tool> tools, const SamplingConfig& sampling) {
-  TemplateOptions options;
-  options.thinking_default = thinking_default;
+  RenderOptions options;
   if (sampling.disable_thinking) {
     options.enable_thinking = false;
   } else if (sampling.enable_thinking) {
     options.enable_thinking = true;
   }
+  options.continue_final_message = sampling.continue_final_message;
+  const JsonGuard variables_guard(options.variables);
+  for (const auto& [name, value] : sampling.template_variables) options.variables[name] = variable_from_text(value);
   nlohmann::ordered_json given = to_json(messages);
   const JsonGuard messages_guard(given);
   nlohmann::ordered_json offered = to_json(tools);
   const JsonGuard tools_guard(offered);
-  return render_marked(given, offered, options);
+  return chat_template.render(given, offered, options);
 }
 
-PromptPlan plan_prompt(const Tokenizer& tokenizer, ThinkingDefault thinking_default, std::span<const Message> messages,
+PromptPlan plan_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template, std::span<const Message> messages,
                        std::span<const Tool> tools, const SamplingConfig& sampling) {
   PromptPlan plan;
-  MarkedText prompt = render_prompt(thinking_default, messages, tools, sampling);
+  MarkedText prompt = render_prompt(chat_template, messages, tools, sampling);
   plan.tokens = tokenizer.encode(prompt);
   plan.text = std::move(prompt).text();
   if (plan.tokens.empty()) throw Error(ErrorCode::bad_template, "the messages render to an empty prompt", "messages");
-  find_cuts(tokenizer, plan);
+  find_cuts(tokenizer, chat_template.borders(), plan);
   return plan;
 }
 
-HearingPlan plan_hearing(const Tokenizer& tokenizer, ThinkingDefault thinking_default, std::span<const Message> history,
-                         std::string_view transcript, std::span<const Tool> tools, const SamplingConfig& sampling) {
+HearingPlan plan_hearing(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                         std::span<const Message> history, std::string_view transcript, std::span<const Tool> tools,
+                         const SamplingConfig& sampling) {
   // A turn of one character stands for an empty one: no transcript of it is read ahead.
   std::vector<Message> messages(history.begin(), history.end());
   messages.push_back({Role::user, transcript.empty() ? "." : std::string(transcript)});
-  PromptPlan whole = plan_prompt(tokenizer, thinking_default, messages, tools, sampling);
+  PromptPlan whole = plan_prompt(tokenizer, chat_template, messages, tools, sampling);
   // The turn's beginning: the last cut in front of a user's header, or 0.
-  const std::vector<int32_t> header = tokenizer.encode("<|im_start|>user");
-  size_t begin = whole.tokens.size();
+  const TurnBorders& borders = chat_template.borders();
+  const std::vector<int32_t> header = beginning(tokenizer, borders.user);
+  size_t begin = header.empty() ? 0 : whole.tokens.size();
   while (begin > 0 && !(begin < whole.tokens.size() && stands_at(whole.tokens, begin, header))) --begin;
-  // The text ends in front of the last cut, with "<|im_end|>\n". Its last tokens may change with what follows them:
-  // those of the last word and the one before, whose border is where the word begins.
+  // The text ends in front of the last cut, or of the end where no reply is begun, with what ends a user's turn. Its
+  // last tokens may change with what follows them: those of the last word and the one before, whose border is where the
+  // word begins.
   constexpr size_t kUnsure = 2;
   constexpr int kMaxWordTokens = 4;  // where words have no borders, the next call may have to step back
-  const size_t behind = tokenizer.encode("<|im_end|>\n").size();
-  size_t end = whole.cuts.empty() ? 0 : static_cast<size_t>(whole.cuts.back());
+  const size_t behind = tokenizer.encode(borders.user_end).size();
+  size_t end = whole.tokens.size();
+  if (!borders.assistant.empty()) end = whole.cuts.empty() ? 0 : static_cast<size_t>(whole.cuts.back());
   end = end > behind + kUnsure ? end - behind - kUnsure : 0;
   const auto starts_word = [&](size_t at) { return tokenizer.token_bytes(whole.tokens[at]).starts_with(' '); };
   for (int i = 0; i < kMaxWordTokens && end > begin && !starts_word(end); ++i) --end;
@@ -145,14 +155,14 @@ std::vector<Message> Forgetting::kept(std::span<const Message> messages) const {
   return without_oldest(messages, first + forgotten_.size());
 }
 
-PromptPlan Forgetting::plan(const Tokenizer& tokenizer, ThinkingDefault thinking_default,
+PromptPlan Forgetting::plan(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                             std::span<const Message> messages, std::span<const Tool> tools,
                             const SamplingConfig& sampling, int64_t capacity) {
   const int64_t room = std::min<int64_t>(sampling.max_tokens, capacity / 4);
   const size_t first = !messages.empty() && is_system(messages.front()) ? 1 : 0;
   const auto planned = [&](size_t begin) {
     const std::vector<Message> kept = without_oldest(messages, begin);
-    PromptPlan plan = plan_prompt(tokenizer, thinking_default, kept, tools, sampling);
+    PromptPlan plan = plan_prompt(tokenizer, chat_template, kept, tools, sampling);
     plan.dropped_messages = static_cast<int64_t>(begin - first);
     return plan;
   };

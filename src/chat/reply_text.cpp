@@ -23,7 +23,7 @@ ReplyText::ReplyText(const Tokenizer& tokenizer, const ReplyTokens& tokens, Chan
     : tokenizer_(&tokenizer),
       tokens_(&tokens),
       max_tokens_(sampling.max_tokens),
-      max_thinking_tokens_(sampling.max_thinking_tokens),
+      max_thinking_tokens_(sampling.disable_thinking ? 0 : sampling.max_thinking_tokens),
       decoder_(tokenizer),
       splitter_(tokens.channels, first, ToolCallParser(tools)),
       stop_(sampling.stop) {

@@ -1,11 +1,10 @@
 // The Qwen3.5 chat template, written natively: JSON messages and tools in, the prompt text out, byte-equal to what the
 // official Jinja template renders, errors included.
 //
-// Not a Jinja engine: it knows this one family. The only thing read off the model's own chat_template.jinja (or
-// tokenizer_config.json) is whether thinking is on by default. Pure functions, no state.
+// Not a Jinja engine: it knows this one text, in its two variants. Which template a folder has is read, and chosen, by
+// ChatTemplate (chat_template.h). Pure functions, no state.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -15,16 +14,12 @@
 
 namespace prosa::chat {
 
-/// What enable_thinking unset means for this model.
+/// The variants: what enable_thinking unset means. `off` is the small models'.
 enum class ThinkingDefault { on, off };
-
-/// From chat_template.jinja, else chat_template.json / tokenizer_config.json's "chat_template"; `off` when the folder
-/// has none (the small models' variant).
-ThinkingDefault read_thinking_default(const std::filesystem::path& folder);
 
 struct TemplateOptions {
   ThinkingDefault thinking_default = ThinkingDefault::off;
-  std::optional<bool> enable_thinking;  // unset: the model's default
+  std::optional<bool> enable_thinking;  // unset: the variant's default
   bool add_generation_prompt = true;
 };
 

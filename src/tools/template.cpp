@@ -1,14 +1,18 @@
 // prosa template: JSON lines of messages to the prompt the model would get. Needs only the template files of the model,
 // and for --ids its tokenizer.
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "chat/template.h"
+#include "base/json.h"
+#include "chat/chat_template.h"
 #include "cli/options.h"
 #include "prosa/error.h"
 #include "tokenizer/tokenizer.h"
@@ -46,9 +50,26 @@ ordered_json parts_of(const MarkedText& prompt) {
   return parts;
 }
 
-/// `tokenizer`: null, or to show parts and ids too. What the official template rejects is an answer here ({"error"}); a
-/// line that is no request at all is not.
-ordered_json render_line(const ordered_json& line, const std::string& where, chat::ThinkingDefault thinking_default,
+/// What the template sees besides: "chat_template_kwargs", and every key of the line that is not a request's own.
+void add_variables(const ordered_json& line, const std::string& where, ordered_json& variables) {
+  constexpr std::array<std::string_view, 6> kOwn = {"messages",
+                                                    "tools",
+                                                    "enable_thinking",
+                                                    "add_generation_prompt",
+                                                    "continue_final_message",
+                                                    "chat_template_kwargs"};
+  for (const auto& [name, value] : line.items()) {
+    if (std::ranges::find(kOwn, name) == kOwn.end()) variables[name] = value;
+  }
+  const auto more = line.find("chat_template_kwargs");
+  if (more == line.end() || more->is_null()) return;
+  if (!more->is_object()) throw Error(ErrorCode::invalid_argument, "chat_template_kwargs is no object", where);
+  for (const auto& [name, value] : more->items()) variables[name] = value;
+}
+
+/// `tokenizer`: null, or to show parts and ids too. What the template rejects is an answer here ({"error"}); a line
+/// that is no request at all is not.
+ordered_json render_line(const ordered_json& line, const std::string& where, const chat::ChatTemplate& chat_template,
                          const Tokenizer* tokenizer) {
   const auto messages = line.find("messages");
   if (messages == line.end() || !messages->is_array()) {
@@ -56,12 +77,14 @@ ordered_json render_line(const ordered_json& line, const std::string& where, cha
                 R"(write {"messages": [{"role": "user", "content": "Hi"}]})");
   }
   const auto tools = line.find("tools");
-  chat::TemplateOptions options;
-  options.thinking_default = thinking_default;
+  chat::RenderOptions options;
   options.enable_thinking = flag_of(line, "enable_thinking", where);
   options.add_generation_prompt = flag_of(line, "add_generation_prompt", where).value_or(true);
+  options.continue_final_message = flag_of(line, "continue_final_message", where).value_or(false);
+  const JsonGuard guard(options.variables);
+  add_variables(line, where, options.variables);
   try {
-    const MarkedText prompt = chat::render_marked(*messages, tools == line.end() ? ordered_json() : *tools, options);
+    const MarkedText prompt = chat_template.render(*messages, tools == line.end() ? ordered_json() : *tools, options);
     ordered_json answer = {{"prompt", prompt.text()}};
     if (tokenizer != nullptr) {
       answer["parts"] = parts_of(prompt);
@@ -76,11 +99,11 @@ ordered_json render_line(const ordered_json& line, const std::string& where, cha
 
 void run(const std::string& model, const LoadOptions& load, bool ids) {
   const std::filesystem::path folder = find_model(model, load, true);
-  const auto thinking_default = chat::read_thinking_default(folder);
+  const auto chat_template = chat::ChatTemplate::load(folder);
   std::optional<Tokenizer> tokenizer;
   if (ids) tokenizer = Tokenizer::load(folder);
   for_each_json_line([&](const ordered_json& line, const std::string& where) {
-    return render_line(line, where, thinking_default, tokenizer ? &*tokenizer : nullptr);
+    return render_line(line, where, chat_template, tokenizer ? &*tokenizer : nullptr);
   });
 }
 
@@ -99,8 +122,9 @@ void add_template(CLI::App& app) {
   cli::add_hub_options(*command, arguments->load);
   command->footer(
       "A line: {\"messages\": [...], \"tools\"?: [...], \"enable_thinking\"?: bool, \"add_generation_prompt\"?: "
-      "bool}.\n"
-      "What the official template rejects is answered by {\"error\": ...}.\n"
+      "bool, \"continue_final_message\"?: bool, \"chat_template_kwargs\"?: {...}}. Other keys are variables of the "
+      "template too.\n"
+      "What the model's template rejects is answered by {\"error\": ...}.\n"
       "\n"
       "Example:\n"
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | prosa template MODEL");

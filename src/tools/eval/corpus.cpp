@@ -62,11 +62,10 @@ std::vector<int32_t> TextEncoder::encode(std::string_view text) {
 }
 
 std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) {
-  if (!thinking_default_) thinking_default_ = chat::read_thinking_default(folder_);
-  chat::TemplateOptions options;
-  options.thinking_default = *thinking_default_;
+  if (!template_) template_ = chat::ChatTemplate::load(folder_);
+  chat::RenderOptions options;
   options.add_generation_prompt = false;
-  return load().encode(chat::render_marked(messages, ordered_json(), options));
+  return load().encode(template_->render(messages, ordered_json(), options));
 }
 
 std::string read_text(const std::filesystem::path& path) {

@@ -16,7 +16,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "chat/template.h"
+#include "chat/chat_template.h"
 #include "prosa/chat.h"
 #include "tokenizer/tokenizer.h"
 #include "tools/eval/windows.h"
@@ -41,7 +41,7 @@ class TextEncoder {
   std::filesystem::path folder_;
   ControlTokens in_texts_;
   std::optional<Tokenizer> tokenizer_;
-  std::optional<chat::ThinkingDefault> thinking_default_;
+  std::optional<chat::ChatTemplate> template_;
 };
 
 struct Corpus {
