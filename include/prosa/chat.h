@@ -100,6 +100,9 @@ struct ReplyStats {
   uint64_t seed = 0;        // the one used; after load_session() that of the last reply before
   FinishReason finish = FinishReason::stop;
   std::vector<std::string> tool_call_errors = {};  // calls the model wrote that can't be read: why; never spoken
+  /// Why turns that were read before were read again though the conversation only went on: the model's template writes
+  /// them differently now. Empty: they were not.
+  std::string reread = {};
 };
 
 struct Reply {

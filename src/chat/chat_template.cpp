@@ -95,7 +95,13 @@ MarkedText ChatTemplate::render_once(const Json& messages, const Json& tools, co
     native.thinking_default = *native_;
     native.enable_thinking = thinking;
     native.add_generation_prompt = options.add_generation_prompt;
-    return render_marked(messages, tools, native);
+    try {
+      return render_marked(messages, tools, native);
+    } catch (const Error&) {
+      if (!usual_) throw;
+      // The text itself says what is wrong, and at which line. Where only the fast way does not know what to do (a
+      // number among the parts of a content), it is no error at all.
+    }
   }
   // A variable of the request comes before a special token of that name; messages and the like cannot be replaced.
   jinja::InputSize size;

@@ -76,6 +76,7 @@ struct LastReply {
   std::vector<Tool> tools;
   SamplingConfig sampling;
   std::shared_ptr<SaidText> said;  // null: there was none
+  int64_t settled = 0;             // up to where its prompt was to stay as it is: the last cut
 };
 
 /// The right to use an engine's session, and to be cancelled.
@@ -139,6 +140,8 @@ class Engine {
   /// The prompt, by the context policy. Errors: those of plan_prompt(), context_exceeded.
   PromptPlan plan(const Loaded& loaded, std::span<const Message> messages, std::span<const Tool> tools,
                   const SamplingConfig& sampling);
+  /// The reply before.
+  [[nodiscard]] const LastReply& last() const noexcept { return last_; }
   /// The system prompt from disk, if it is there.
   void fetch_system(Loaded& loaded, const PromptPlan& plan);
   /// The reply has ended. Touches no error of its own: what fails is only kept less well.

@@ -6,6 +6,8 @@
 #include <random>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "prosa/error.h"
 
 namespace prosa::chat {
@@ -31,6 +33,28 @@ Cancel cancel_of(const std::atomic<bool>& flag, const SamplingConfig& sampling, 
   return Cancel(&flag, begin + std::chrono::milliseconds(std::min(sampling.deadline_ms, kLongest)));
 }
 
+bool same_messages(std::span<const Message> a, std::span<const Message> b) {
+  return std::ranges::equal(a, b, [](const Message& x, const Message& y) {
+    const auto same_call = [](const ToolCall& p, const ToolCall& q) {
+      return p.name == q.name && p.arguments == q.arguments;
+    };
+    return x.role == y.role && x.content == y.content && x.reasoning_content == y.reasoning_content &&
+           std::ranges::equal(x.tool_calls, y.tool_calls, same_call);
+  });
+}
+
+/// See ReplyStats::reread. `before` may be of another conversation: then there is nothing to say.
+std::string reread_reason(const LastReply& before, const LastReply& now, const PromptPlan& plan,
+                          const SyncReport& reuse) {
+  if (before.settled == 0 || reuse.common >= before.settled || reuse.reused >= before.settled) return {};
+  if (plan.dropped_messages > 0 || before.messages.size() >= now.messages.size()) return {};
+  if (!same_messages(before.messages, std::span(now.messages).first(before.messages.size()))) return {};
+  return fmt::format(
+      "the chat template writes the first {} messages differently from token {} on, now that others follow: {} tokens "
+      "were read again",
+      before.messages.size(), reuse.common, before.settled - reuse.reused);
+}
+
 }  // namespace
 
 ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> messages, const SamplingConfig& sampling,
@@ -47,6 +71,7 @@ ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> mess
   stats_.prompt_tokens = static_cast<int64_t>(plan_.tokens.size());
   stats_.dropped_messages = plan_.dropped_messages;
   stats_.seed = *sampling_.seed;
+  if (!plan_.cuts.empty()) last_.settled = plan_.cuts.back();
   if (!guess.empty()) guess_ = loaded_->text->tokenizer.encode_given(guess);
 }
 
@@ -106,6 +131,7 @@ void ReplyRun::prefill() {
   request.cancel = cancel_;
   request.priority = runtime::Priority::turn;
   stats_.reuse = loaded_->session.sync(request);
+  stats_.reread = reread_reason(engine_->last(), last_, plan_, stats_.reuse);
   loaded_->session.drop_slots();
   prefilled_ = true;
   stats_.cached_tokens = stats_.reuse.reused;

@@ -71,14 +71,14 @@ Value Runtime::dict(std::vector<std::pair<Value, Value>> entries, bool given) {
   }
   if (dict->depth > kMaxValueDepth) fail_depth();
   // A key that comes again has the new value at its old place.
-  for (auto& [key, value] : entries) {
+  for (auto& entry : entries) {
     charge(dict->entries.size() / 8);
     const auto old =
-        std::ranges::find_if(dict->entries, [&](const auto& entry) { return equal(*this, entry.first, key); });
+        std::ranges::find_if(dict->entries, [&](const auto& other) { return equal(*this, other.first, entry.first); });
     if (old != dict->entries.end()) {
-      old->second = std::move(value);
+      old->second = std::move(entry.second);
     } else {
-      dict->entries.emplace_back(std::move(key), std::move(value));
+      dict->entries.push_back(std::move(entry));
     }
   }
   return {Value::Data(std::shared_ptr<const Dict>(std::move(dict))), given};
