@@ -255,6 +255,38 @@ TEST(Cli, TemplateAgreesWithTheOfficialPrompts) {
   }
 }
 
+/// Folders with the official template changed in one place, as published ones have it; every key of a line reaches it.
+TEST(Cli, TemplateRendersTheFoldersOwn) {
+  using nlohmann::ordered_json;
+  const auto items = ordered_json::parse(read_file(fs::path(PROSA_TEST_DATA) / "templates/own.json"));
+  for (const auto& item : items) {
+    std::string text = item.value("template", read_file(golden_folder("qwen3.5-4b.chat_template.jinja")));
+    for (const auto& edit : item.value("edits", ordered_json::array())) {
+      const std::string from = edit[0], to = edit[1];
+      text.replace(text.find(from), from.size(), to);
+    }
+    const TempFolder folder;
+    std::ofstream(folder.path() / "chat_template.jinja") << text;
+    std::string lines;
+    for (const auto& one : item["cases"]) {
+      ordered_json line = one["vars"];
+      if (line.contains("preserve_thinking") && item["name"] == "preserve-option") {
+        line["chat_template_kwargs"] = {{"preserve_thinking", line["preserve_thinking"]}};
+        line.erase("preserve_thinking");
+      }
+      lines += line.dump() + "\n";
+    }
+    const Outcome outcome = run_prosa({"template", folder.path()}, lines);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const std::vector<json> answers = json_lines(outcome.out);
+    ASSERT_EQ(answers.size(), item["cases"].size());
+    for (size_t i = 0; i < answers.size(); ++i) {
+      const char* key = item["cases"][i].contains("prompt") ? "prompt" : "error";
+      EXPECT_EQ(answers[i], (json{{key, item["cases"][i][key]}})) << item["name"] << " " << i;
+    }
+  }
+}
+
 TEST(Cli, TemplateShowsWhatWasGivenAndItsIds) {
   const TempFolder folder;
   fs::copy_file(fs::path(PROSA_TEST_DATA) / "tiny-chat/tokenizer.json", folder.path() / "tokenizer.json");

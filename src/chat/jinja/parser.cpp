@@ -10,7 +10,7 @@
 namespace prosa::chat::jinja {
 namespace {
 
-using Kind = Statement::Kind;
+using StatementKind = Statement::Kind;
 using StatementPtr = std::unique_ptr<Statement>;
 
 class Parser {
@@ -24,7 +24,7 @@ class Parser {
   }
 
  private:
-  StatementPtr make(Kind kind, int line) const {
+  StatementPtr make(StatementKind kind, int line) const {
     auto made = std::make_unique<Statement>();
     made->kind = kind;
     made->line = line;
@@ -57,12 +57,12 @@ class Parser {
         break;
       }
       if (token.kind == TokenKind::data) {
-        StatementPtr text = make(Kind::text, token.line);
+        StatementPtr text = make(StatementKind::text, token.line);
         text->text = Value::written(token.text);
         stream_.next();
         block.push_back(std::move(text));
       } else if (token.kind == TokenKind::variable_begin) {
-        StatementPtr output = make(Kind::output, token.line);
+        StatementPtr output = make(StatementKind::output, token.line);
         stream_.next();
         output->expressions.push_back(expressions_.tuple());
         stream_.expect(TokenKind::variable_end);
@@ -106,14 +106,14 @@ class Parser {
     if (token.text == "filter") return filter_block(line);
     if (token.text == "with") return with(line);
     if (token.text == "generation") {
-      StatementPtr made = make(Kind::scope, line);
+      StatementPtr made = make(StatementKind::scope, line);
       made->blocks.push_back(body_to("endgeneration"));
       return made;
     }
     if (token.text == "break" || token.text == "continue") {
       if (loops_ == 0) stream_.fail(fmt::format("{{% {} %}} stands outside of a loop", token.text));
       stream_.expect(TokenKind::block_end);
-      return make(token.text == "break" ? Kind::leave : Kind::next, line);
+      return make(token.text == "break" ? StatementKind::leave : StatementKind::next, line);
     }
     for (const char* known : {"include", "import", "from", "extends", "block", "autoescape", "do", "trans"}) {
       if (token.text == known) stream_.fail(fmt::format("{{% {} %}} is not supported", known));
@@ -122,7 +122,7 @@ class Parser {
   }
 
   StatementPtr branch(int line) {
-    StatementPtr made = make(Kind::branch, line);
+    StatementPtr made = make(StatementKind::branch, line);
     for (bool more = true; more;) {
       made->expressions.push_back(expressions_.tuple(false));
       stream_.expect(TokenKind::block_end);
@@ -140,7 +140,7 @@ class Parser {
   }
 
   StatementPtr loop(int line) {
-    StatementPtr made = make(Kind::loop, line);
+    StatementPtr made = make(StatementKind::loop, line);
     made->expressions.push_back(expressions_.target(false));
     stream_.expect_name("in");
     made->expressions.push_back(expressions_.tuple(false));
@@ -164,13 +164,13 @@ class Parser {
   StatementPtr set(int line) {
     ExpressionPtr target = expressions_.target(true);
     if (stream_.skip_op("=")) {
-      StatementPtr made = make(Kind::set, line);
+      StatementPtr made = make(StatementKind::set, line);
       made->expressions.push_back(std::move(target));
       made->expressions.push_back(expressions_.tuple());
       stream_.expect(TokenKind::block_end);
       return made;
     }
-    StatementPtr made = make(Kind::set_block, line);
+    StatementPtr made = make(StatementKind::set_block, line);
     made->expressions.push_back(std::move(target));
     made->expressions.push_back(expressions_.filters(nullptr, false));
     made->blocks.push_back(value_body_to("endset"));
@@ -208,7 +208,7 @@ class Parser {
   }
 
   StatementPtr macro(int line) {
-    StatementPtr made = make(Kind::macro, line);
+    StatementPtr made = make(StatementKind::macro, line);
     made->name = expressions_.name_target()->name;
     parameters(*made);
     macro_body(*made, "endmacro");
@@ -216,7 +216,7 @@ class Parser {
   }
 
   StatementPtr call_block(int line) {
-    StatementPtr made = make(Kind::call_block, line);
+    StatementPtr made = make(StatementKind::call_block, line);
     made->name = "caller";
     if (stream_.is_op("(")) parameters(*made);
     made->subject = expressions_.expression();
@@ -226,14 +226,14 @@ class Parser {
   }
 
   StatementPtr filter_block(int line) {
-    StatementPtr made = make(Kind::filter_block, line);
+    StatementPtr made = make(StatementKind::filter_block, line);
     made->subject = expressions_.filters(nullptr, true);
     made->blocks.push_back(value_body_to("endfilter"));
     return made;
   }
 
   StatementPtr with(int line) {
-    StatementPtr made = make(Kind::with, line);
+    StatementPtr made = make(StatementKind::with, line);
     while (stream_.current().kind != TokenKind::block_end) {
       if (!made->expressions.empty()) stream_.expect_op(",");
       made->expressions.push_back(expressions_.target(false));

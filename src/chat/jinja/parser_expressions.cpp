@@ -9,7 +9,7 @@
 namespace prosa::chat::jinja {
 namespace {
 
-using Kind = Expression::Kind;
+using ExpressionKind = Expression::Kind;
 
 constexpr std::array<std::string_view, 6> kComparisons = {"==", "!=", "<", "<=", ">", ">="};
 
@@ -36,7 +36,8 @@ class ExpressionParser::Nesting {
   ExpressionParser& parser_;
 };
 
-ExpressionPtr ExpressionParser::make(Kind kind, int line, std::vector<ExpressionPtr> parts, std::string name) {
+ExpressionPtr ExpressionParser::make(ExpressionKind kind, int line, std::vector<ExpressionPtr> parts,
+                                     std::string name) {
   auto made = std::make_unique<Expression>();
   made->kind = kind;
   made->line = line;
@@ -56,7 +57,7 @@ ExpressionPtr ExpressionParser::expression(bool with_condition) {
     const int line = stream_.next().line;
     std::vector<ExpressionPtr> parts = parts_of(disjunction(), std::move(value));
     parts.push_back(stream_.skip_name("else") ? expression() : nullptr);
-    value = make(Kind::conditional, line, std::move(parts));
+    value = make(ExpressionKind::conditional, line, std::move(parts));
   }
   return value;
 }
@@ -69,7 +70,7 @@ bool ExpressionParser::at_tuple_end() const {
 ExpressionPtr ExpressionParser::tuple(bool with_condition) {
   const int line = stream_.current().line;
   if (at_tuple_end()) {
-    if (stream_.is_op(")")) return make(Kind::tuple, line, {});
+    if (stream_.is_op(")")) return make(ExpressionKind::tuple, line, {});
     stream_.fail_unexpected();
   }
   ExpressionPtr first = expression(with_condition);
@@ -79,14 +80,14 @@ ExpressionPtr ExpressionParser::tuple(bool with_condition) {
     if (at_tuple_end()) break;
     parts.push_back(expression(with_condition));
   }
-  return make(Kind::tuple, line, std::move(parts));
+  return make(ExpressionKind::tuple, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::name_target() {
   const Token& token = stream_.expect(TokenKind::name);
   constexpr std::array<std::string_view, 6> kReserved = {"true", "false", "none", "True", "False", "None"};
   if (std::ranges::find(kReserved, token.text) != kReserved.end()) stream_.fail("a constant cannot be assigned to");
-  return make(Kind::name, token.line, {}, token.text);
+  return make(ExpressionKind::name, token.line, {}, token.text);
 }
 
 ExpressionPtr ExpressionParser::target(bool with_namespace) {
@@ -101,7 +102,7 @@ ExpressionPtr ExpressionParser::target(bool with_namespace) {
   ExpressionPtr first = one();
   if (with_namespace && stream_.skip_op(".")) {
     const std::string name = stream_.expect(TokenKind::name).text;
-    return make(Kind::attribute, line, parts_of(std::move(first)), name);
+    return make(ExpressionKind::attribute, line, parts_of(std::move(first)), name);
   }
   if (!stream_.is_op(",")) return first;
   std::vector<ExpressionPtr> parts = parts_of(std::move(first));
@@ -109,14 +110,14 @@ ExpressionPtr ExpressionParser::target(bool with_namespace) {
     if (stream_.is_name("in") || stream_.is_op("=") || stream_.is_op(")")) break;
     parts.push_back(one());
   }
-  return make(Kind::tuple, line, std::move(parts));
+  return make(ExpressionKind::tuple, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::disjunction() {
   ExpressionPtr value = conjunction();
   while (stream_.is_name("or")) {
     const int line = stream_.next().line;
-    value = make(Kind::logical_or, line, parts_of(std::move(value), conjunction()));
+    value = make(ExpressionKind::logical_or, line, parts_of(std::move(value), conjunction()));
   }
   return value;
 }
@@ -125,7 +126,7 @@ ExpressionPtr ExpressionParser::conjunction() {
   ExpressionPtr value = negation();
   while (stream_.is_name("and")) {
     const int line = stream_.next().line;
-    value = make(Kind::logical_and, line, parts_of(std::move(value), negation()));
+    value = make(ExpressionKind::logical_and, line, parts_of(std::move(value), negation()));
   }
   return value;
 }
@@ -134,7 +135,7 @@ ExpressionPtr ExpressionParser::negation() {
   if (!stream_.is_name("not")) return comparison();
   const Nesting nesting(*this);
   const int line = stream_.next().line;
-  return make(Kind::logical_not, line, parts_of(negation()));
+  return make(ExpressionKind::logical_not, line, parts_of(negation()));
 }
 
 ExpressionPtr ExpressionParser::comparison() {
@@ -157,7 +158,7 @@ ExpressionPtr ExpressionParser::comparison() {
     parts.push_back(sum());
   }
   if (names.empty()) return std::move(parts.front());
-  ExpressionPtr made = make(Kind::compare, line, std::move(parts));
+  ExpressionPtr made = make(ExpressionKind::compare, line, std::move(parts));
   made->names = std::move(names);
   return made;
 }
@@ -168,7 +169,7 @@ ExpressionPtr ExpressionParser::sum() {
     const Token& token = stream_.next();
     const std::string op = token.text;
     const int line = token.line;
-    value = make(Kind::binary, line, parts_of(std::move(value), concatenation()), op);
+    value = make(ExpressionKind::binary, line, parts_of(std::move(value), concatenation()), op);
   }
   return value;
 }
@@ -179,7 +180,7 @@ ExpressionPtr ExpressionParser::concatenation() {
   if (!stream_.is_op("~")) return value;
   std::vector<ExpressionPtr> parts = parts_of(std::move(value));
   while (stream_.skip_op("~")) parts.push_back(product());
-  return make(Kind::concat, line, std::move(parts));
+  return make(ExpressionKind::concat, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::product() {
@@ -188,7 +189,7 @@ ExpressionPtr ExpressionParser::product() {
     const Token& token = stream_.next();
     const std::string op = token.text;
     const int line = token.line;
-    value = make(Kind::binary, line, parts_of(std::move(value), power()), op);
+    value = make(ExpressionKind::binary, line, parts_of(std::move(value), power()), op);
   }
   return value;
 }
@@ -197,7 +198,7 @@ ExpressionPtr ExpressionParser::power() {
   ExpressionPtr value = unary(true);
   while (stream_.is_op("**")) {
     const int line = stream_.next().line;
-    value = make(Kind::binary, line, parts_of(std::move(value), unary(true)), "**");
+    value = make(ExpressionKind::binary, line, parts_of(std::move(value), unary(true)), "**");
   }
   return value;
 }
@@ -207,9 +208,9 @@ ExpressionPtr ExpressionParser::unary(bool with_filters) {
   const int line = stream_.current().line;
   ExpressionPtr value;
   if (stream_.skip_op("-")) {
-    value = make(Kind::negative, line, parts_of(unary(false)));
+    value = make(ExpressionKind::negative, line, parts_of(unary(false)));
   } else if (stream_.skip_op("+")) {
-    value = make(Kind::positive, line, parts_of(unary(false)));
+    value = make(ExpressionKind::positive, line, parts_of(unary(false)));
   } else {
     value = primary();
   }
@@ -221,7 +222,7 @@ ExpressionPtr ExpressionParser::primary() {
   const Token& token = stream_.current();
   const int line = token.line;
   const auto constant = [&](Value value) {
-    ExpressionPtr made = make(Kind::constant, line, {});
+    ExpressionPtr made = make(ExpressionKind::constant, line, {});
     made->constant = std::move(value);
     return made;
   };
@@ -234,7 +235,7 @@ ExpressionPtr ExpressionParser::primary() {
       stream_.saw_varargs = stream_.saw_varargs || name == "varargs";
       stream_.saw_kwargs = stream_.saw_kwargs || name == "kwargs";
       stream_.saw_caller = stream_.saw_caller || name == "caller";
-      return make(Kind::name, line, {}, name);
+      return make(ExpressionKind::name, line, {}, name);
     }
     case TokenKind::string: {
       std::string text;
@@ -264,7 +265,7 @@ ExpressionPtr ExpressionParser::list() {
     parts.push_back(expression());
   }
   stream_.expect_op("]");
-  return make(Kind::list, line, std::move(parts));
+  return make(ExpressionKind::list, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::dict() {
@@ -278,7 +279,7 @@ ExpressionPtr ExpressionParser::dict() {
     parts.push_back(expression());
   }
   stream_.expect_op("}");
-  return make(Kind::dict, line, std::move(parts));
+  return make(ExpressionKind::dict, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::postfix(ExpressionPtr value) {
@@ -297,11 +298,12 @@ ExpressionPtr ExpressionParser::subscripts(ExpressionPtr value) {
   const int line = stream_.current().line;
   if (stream_.skip_op(".")) {
     const Token& token = stream_.next();
-    if (token.kind == TokenKind::name) return make(Kind::attribute, line, parts_of(std::move(value)), token.text);
+    if (token.kind == TokenKind::name)
+      return make(ExpressionKind::attribute, line, parts_of(std::move(value)), token.text);
     if (token.kind != TokenKind::integer) stream_.fail("expected name or number");
-    ExpressionPtr key = make(Kind::constant, line, {});
+    ExpressionPtr key = make(ExpressionKind::constant, line, {});
     key->constant = token.value;
-    return make(Kind::subscript, line, parts_of(std::move(value), std::move(key)));
+    return make(ExpressionKind::subscript, line, parts_of(std::move(value), std::move(key)));
   }
   stream_.expect_op("[");
   ExpressionPtr made = subscript(std::move(value));
@@ -317,15 +319,16 @@ ExpressionPtr ExpressionParser::subscript(ExpressionPtr value) {
   ExpressionPtr first = ends() ? nullptr : expression();
   if (!stream_.is_op(":")) {
     if (!first) stream_.fail_unexpected();
-    if (!stream_.is_op(",")) return make(Kind::subscript, line, parts_of(std::move(value), std::move(first)));
+    if (!stream_.is_op(",")) return make(ExpressionKind::subscript, line, parts_of(std::move(value), std::move(first)));
     std::vector<ExpressionPtr> keys = parts_of(std::move(first));
     while (stream_.skip_op(",")) keys.push_back(expression());
-    return make(Kind::subscript, line, parts_of(std::move(value), make(Kind::tuple, line, std::move(keys))));
+    return make(ExpressionKind::subscript, line,
+                parts_of(std::move(value), make(ExpressionKind::tuple, line, std::move(keys))));
   }
   std::vector<ExpressionPtr> parts = parts_of(std::move(value));
   parts.push_back(std::move(first));
   for (int i = 0; i < 2; ++i) parts.push_back(stream_.skip_op(":") && !ends() ? expression() : nullptr);
-  return make(Kind::slice, line, std::move(parts));
+  return make(ExpressionKind::slice, line, std::move(parts));
 }
 
 void ExpressionParser::arguments(std::vector<ExpressionPtr>& parts, std::vector<std::string>& names) {
@@ -356,7 +359,7 @@ ExpressionPtr ExpressionParser::call(ExpressionPtr value) {
   std::vector<ExpressionPtr> parts = parts_of(std::move(value));
   std::vector<std::string> names;
   arguments(parts, names);
-  ExpressionPtr made = make(Kind::call, line, std::move(parts));
+  ExpressionPtr made = make(ExpressionKind::call, line, std::move(parts));
   made->names = std::move(names);
   return made;
 }
@@ -386,7 +389,7 @@ ExpressionPtr ExpressionParser::filters(ExpressionPtr value, bool first) {
     parts.push_back(std::move(value));
     std::vector<std::string> names;
     if (stream_.is_op("(")) arguments(parts, names);
-    value = make(Kind::filter, line, std::move(parts), std::move(name));
+    value = make(ExpressionKind::filter, line, std::move(parts), std::move(name));
     value->names = std::move(names);
   }
   return value;
@@ -411,9 +414,9 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr value) {
     const Nesting nesting(*this);
     parts.push_back(postfix(primary()));
   }
-  ExpressionPtr made = make(Kind::test, line, std::move(parts), std::move(name));
+  ExpressionPtr made = make(ExpressionKind::test, line, std::move(parts), std::move(name));
   made->names = std::move(names);
-  return negated ? make(Kind::logical_not, line, parts_of(std::move(made))) : std::move(made);
+  return negated ? make(ExpressionKind::logical_not, line, parts_of(std::move(made))) : std::move(made);
 }
 
 }  // namespace prosa::chat::jinja

@@ -12,7 +12,7 @@
 
 namespace prosa::chat::jinja {
 
-using Kind = Statement::Kind;
+using StatementKind = Statement::Kind;
 
 Renderer::Renderer(Runtime& runtime, const Variables& variables)
     : runtime_(runtime), variables_(variables), scope_(std::make_shared<Scope>()) {}
@@ -69,8 +69,8 @@ Renderer::Flow Renderer::execute(const Statement& statement) {
   runtime_.charge(1);
   runtime_.line = statement.line;
   switch (statement.kind) {
-    case Kind::text: write(statement.text.text()->marked); break;
-    case Kind::output: {
+    case StatementKind::text: write(statement.text.text()->marked); break;
+    case StatementKind::output: {
       const Value value = evaluate(*statement.expressions[0]);
       if (const Text* text = value.text()) {
         write(text->marked);
@@ -79,24 +79,24 @@ Renderer::Flow Renderer::execute(const Statement& statement) {
       }
       break;
     }
-    case Kind::branch: return branch(statement);
-    case Kind::loop: return loop(statement);
-    case Kind::set: set(statement); break;
-    case Kind::set_block: set_block(statement); break;
-    case Kind::macro: assign(statement.name, macro(statement)); break;
-    case Kind::call_block: call_block(statement); break;
-    case Kind::filter_block: {
+    case StatementKind::branch: return branch(statement);
+    case StatementKind::loop: return loop(statement);
+    case StatementKind::set: set(statement); break;
+    case StatementKind::set_block: set_block(statement); break;
+    case StatementKind::macro: assign(statement.name, macro(statement)); break;
+    case StatementKind::call_block: call_block(statement); break;
+    case StatementKind::filter_block: {
       const Value text = runtime_.text(captured(statement.blocks[0]));
       write(to_text(runtime_, filter(*statement.subject, &text)));
       break;
     }
-    case Kind::with: return with(statement);
-    case Kind::scope: {
+    case StatementKind::with: return with(statement);
+    case StatementKind::scope: {
       const Entered entered(*this, inner_scope());
       return execute(statement.blocks[0]);
     }
-    case Kind::leave: return Flow::leave;
-    case Kind::next: return Flow::next;
+    case StatementKind::leave: return Flow::leave;
+    case StatementKind::next: return Flow::next;
   }
   return Flow::on;
 }
@@ -225,7 +225,7 @@ void Renderer::bind_parameters(const Statement& statement, const Arguments& argu
   }
   if (statement.takes_more_names) assign("kwargs", runtime_.dict(std::move(rest)));
   const bool own = std::ranges::find(statement.names, "caller") != statement.names.end();
-  if (statement.takes_caller && !own && statement.kind == Kind::macro) assign("caller", caller);
+  if (statement.takes_caller && !own && statement.kind == StatementKind::macro) assign("caller", caller);
 }
 
 Value Renderer::call_macro(const Statement& statement, const std::shared_ptr<Scope>& definition,

@@ -7,7 +7,7 @@
 
 namespace prosa::chat::jinja {
 
-using Kind = Expression::Kind;
+using ExpressionKind = Expression::Kind;
 
 Value Renderer::evaluate(const Expression& expression) {
   const Runtime::Level level(runtime_);
@@ -15,48 +15,48 @@ Value Renderer::evaluate(const Expression& expression) {
   runtime_.line = expression.line;
   const auto part = [&](size_t i) { return evaluate(*expression.parts[i]); };
   switch (expression.kind) {
-    case Kind::constant: return expression.constant;
-    case Kind::name: return look_up(expression.name);
-    case Kind::tuple: return runtime_.list(values_of(expression.parts), ListKind::tuple);
-    case Kind::list: return runtime_.list(values_of(expression.parts));
-    case Kind::dict: return dict_of(expression);
-    case Kind::call: return call_of(expression, nullptr);
-    case Kind::attribute: return attribute(runtime_, part(0), expression.name);
-    case Kind::subscript: {
+    case ExpressionKind::constant: return expression.constant;
+    case ExpressionKind::name: return look_up(expression.name);
+    case ExpressionKind::tuple: return runtime_.list(values_of(expression.parts), ListKind::tuple);
+    case ExpressionKind::list: return runtime_.list(values_of(expression.parts));
+    case ExpressionKind::dict: return dict_of(expression);
+    case ExpressionKind::call: return call_of(expression, nullptr);
+    case ExpressionKind::attribute: return attribute(runtime_, part(0), expression.name);
+    case ExpressionKind::subscript: {
       const Value value = part(0);
       return subscript(runtime_, value, part(1));
     }
-    case Kind::slice: {
+    case ExpressionKind::slice: {
       const Value value = part(0);
       const auto bound = [&](size_t i) { return expression.parts[i] ? part(i) : Value::none(); };
       const Value begin = bound(1), end = bound(2);
       return slice(runtime_, value, begin, end, bound(3));
     }
-    case Kind::filter: return filter(expression, nullptr);
-    case Kind::test: return Value::boolean(test(expression));
-    case Kind::negative: return negated(runtime_, part(0));
-    case Kind::positive: {
+    case ExpressionKind::filter: return filter(expression, nullptr);
+    case ExpressionKind::test: return Value::boolean(test(expression));
+    case ExpressionKind::negative: return negated(runtime_, part(0));
+    case ExpressionKind::positive: {
       Value value = part(0);
       if (!value.is_number()) runtime_.fail(fmt::format("bad operand type for unary +: '{}'", value.type_name()));
       return value;
     }
-    case Kind::logical_not: return Value::boolean(!part(0).truthy());
-    case Kind::logical_and: {
+    case ExpressionKind::logical_not: return Value::boolean(!part(0).truthy());
+    case ExpressionKind::logical_and: {
       Value left = part(0);
       return left.truthy() ? part(1) : left;
     }
-    case Kind::logical_or: {
+    case ExpressionKind::logical_or: {
       Value left = part(0);
       return left.truthy() ? left : part(1);
     }
-    case Kind::binary: {
+    case ExpressionKind::binary: {
       const Value left = part(0), right = part(1);
       runtime_.line = expression.line;
       return binary(runtime_, expression.name, left, right);
     }
-    case Kind::concat: return concatenated(expression);
-    case Kind::compare: return compare_chain(expression);
-    case Kind::conditional: return conditional(expression);
+    case ExpressionKind::concat: return concatenated(expression);
+    case ExpressionKind::compare: return compare_chain(expression);
+    case ExpressionKind::conditional: return conditional(expression);
   }
   return {};
 }
@@ -193,8 +193,8 @@ void Renderer::assign(std::string_view name, Value value) {
 }
 
 void Renderer::assign_to(const Expression& target, const Value& value) {
-  if (target.kind == Kind::name) return assign(target.name, value);
-  if (target.kind == Kind::attribute) {
+  if (target.kind == ExpressionKind::name) return assign(target.name, value);
+  if (target.kind == ExpressionKind::attribute) {
     const Value holder = evaluate(*target.parts[0]);
     Namespace* space = holder.space();
     if (space == nullptr) runtime_.fail("cannot assign attribute on non-namespace object");

@@ -21,7 +21,7 @@ namespace prosa::chat::jinja {
 
 /// What a rendering may cost without any input, and what it may cost more for what it is given. A step is one
 /// expression, one element of a list, or kBytesPerStep bytes of a new string.
-inline constexpr int64_t kMaxSteps = 5'000'000;
+inline constexpr int64_t kMaxSteps = 1'000'000;
 inline constexpr int64_t kStepsPerInputValue = 500;
 inline constexpr int64_t kStepsPerInputByte = 50;
 inline constexpr int64_t kBytesPerStep = 16;
