@@ -88,6 +88,21 @@ void add_sampling_options(CLI::App& command, SamplingConfig& config) {
   command.add_option("--max-thinking-tokens", config.max_thinking_tokens, "then the answer has to follow")
       ->capture_default_str()
       ->group(group);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--template-variable",
+          [&config](const std::vector<std::string>& variables) {
+            for (const std::string& variable : variables) {
+              const size_t equals = variable.find('=');
+              if (equals == std::string::npos || equals == 0)
+                throw CLI::ValidationError("--template-variable", "write NAME=VALUE, the value as JSON or text");
+              config.template_variables[variable.substr(0, equals)] = variable.substr(equals + 1);
+            }
+          },
+          "NAME=VALUE: a variable of the model's chat template, as JSON or text (repeatable)")
+      ->take_all()
+      ->allow_extra_args(false)
+      ->group(group);
   command.add_option("--deadline-ms", config.deadline_ms, "end a reply after so many milliseconds; 0: none")
       ->capture_default_str()
       ->group(group);
