@@ -1,4 +1,4 @@
-// How the next token is chosen from the logits: the options, with their defaults.
+// How a reply is made: how the next token is chosen from the logits, and what the chat template is told.
 //
 // Not the sampler itself (src/sampling/sampler.h). Order of the steps: penalties -> temperature -> top-k -> top-p ->
 // min-p -> draw. Same seed and same logits give the same tokens, on any thread count.
