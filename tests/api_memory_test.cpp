@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <new>
 
@@ -205,6 +206,25 @@ TEST_F(ApiMemory, SaveAndLoadASession) {
   fail_everywhere([&] { chat.reset_state(); }, load, [&] { EXPECT_EQ(words(), expected); });
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()), 1)
       << "nothing half-written stays";
+}
+
+/// The folder's own template, with everything in it that holds values: macros, namespaces, loops, lists.
+TEST_F(ApiMemory, ATemplateOfTheFoldersOwn) {
+  for (const auto& entry : std::filesystem::directory_iterator(model_name))
+    std::filesystem::copy_file(entry.path(), folder.path() / entry.path().filename());
+  std::ofstream(folder.path() / "chat_template.jinja")
+      << "{% macro say(m) %}{{ caller() }}{{ m.role }}{% endmacro %}{% set ns = namespace(l=[], d={'a': say}) %}"
+         "{% set ns.self = [ns, say] %}{% for m in messages if m.content %}{% set ns.l = ns.l + [m.content|upper] %}"
+         "{% call say(m) %}<|im_start|>{% endcall %}{{ '\n%s' % m.content|replace('o', '0')|trim }}<|im_end|>\n{% "
+         "endfor %}"
+         "{% set x %}{{ ns.l|sort|join(',')|tojson }}{% endset %}{{ x|length }}{% if add_generation_prompt %}"
+         "<|im_start|>assistant\n{% endif %}";
+  const Chat own = Chat::from_pretrained(folder.path().string(), load_options);
+  const std::string prompt = own.render_prompt(messages, config);
+  EXPECT_TRUE(prompt.find("H0w tall") != std::string::npos) << prompt;
+  fail_everywhere(
+      kNothing, [&] { static_cast<void>(own.render_prompt(messages, config)); },
+      [&] { EXPECT_EQ(own.render_prompt(messages, config), prompt); });
 }
 
 TEST_F(ApiMemory, ForksAndSessionsOfTokens) {

@@ -18,9 +18,9 @@ Renderer::Renderer(Runtime& runtime, const Variables& variables)
     : runtime_(runtime), variables_(variables), scope_(std::make_shared<Scope>()) {}
 
 Renderer::~Renderer() {
-  // First all are emptied, then what was in them goes: nothing that goes finds a scope that is still full.
-  std::vector<std::pair<std::string_view, Value>> entries;
-  for (const auto& scope : captured_) std::ranges::move(std::exchange(scope->entries, {}), std::back_inserter(entries));
+  // Scopes may hold each other through macros. Each is emptied while all of them are still held here, so that none goes
+  // inside another; and without memory, which may be what ended the rendering.
+  for (const auto& scope : captured_) const auto entries = std::exchange(scope->entries, {});
 }
 
 MarkedText Renderer::run(const Block& block) {
