@@ -130,6 +130,24 @@ TEST(Jinja, TheOfficialTemplateIsThatOfTheGoldenCases) {
   }
 }
 
+/// Filters that walk through texts and objects, whose elements are made for them.
+TEST(Jinja, TextsAndObjectsAreWalkedThroughAsListsAre) {
+  const Json variables = {{"t", "b\u00e9a"}, {"d", {{"x", 1}, {"yy", 2}}}};
+  const auto expect = [&](const char* text, const char* expected) {
+    EXPECT_EQ(text_of(text, variables), expected) << text;
+  };
+  expect("{{ t|join('-') }} {{ d|join('-') }} {{ d|join }}", "b-\u00e9-a x-yy xyy");
+  expect("{{ t|map('upper')|join }} {{ d|map('length')|list }} {{ d|map(attribute=0)|list }}",
+         "B\u00c9A [1, 2] ['x', 'y']");
+  expect("{{ t|select('in', 'ab')|list }} {{ d|reject('eq', 'x')|list }}", "['b', 'a'] ['yy']");
+  expect("{{ t|batch(2)|list }} {{ t|slice(2)|list }} {{ d|batch(1)|list }}",
+         "[['b', '\u00e9'], ['a']] [['b', '\u00e9'], ['a']] [['x'], ['yy']]");
+  expect("{{ t|sort|join }} {{ t|unique|join }} {{ t|first }}{{ t|last }} {{ t|max }}{{ d|min }}",
+         "ab\u00e9 b\u00e9a ba \u00e9x");
+  expect("{{ {1: 0, 2: 0}|sum }} {{ dict(['ab', 'cd']) }} {{ t|reverse }} {{ d|reverse|list }}",
+         "3 {'a': 'b', 'c': 'd'} a\u00e9b ['yy', 'x']");
+}
+
 // ---- errors
 
 Error error_of(std::string_view text, const Json& variables = Json::object()) {

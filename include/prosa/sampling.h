@@ -27,8 +27,8 @@ struct SamplingConfig {
   bool enable_thinking = false;        // true: ask for thinking explicitly (disable_thinking wins)
   int max_thinking_tokens = 100;  // then the think block is closed for the model and the answer follows; 0: at once
   int64_t deadline_ms = 0;        // wall-clock from the call; then the reply ends where it is; 0: none
-  /// Variables of the model's chat template by name, as JSON ("true", "[1, 2]", "\"text\""); what is no JSON is taken as
-  /// text. They mean what that template does with them, such as {"preserve_thinking", "true"}.
+  /// Variables of the model's chat template by name, as JSON ("true", "[1, 2]", "\"text\""); what is no JSON is taken
+  /// as text. They mean what that template does with them, such as {"preserve_thinking", "true"}.
   std::map<std::string, std::string> template_variables = {};
   bool continue_final_message = false;  // the last message is the beginning of the reply, which goes on from there
 };

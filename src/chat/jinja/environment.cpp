@@ -178,7 +178,8 @@ Value make_dict(Runtime& runtime, const Arguments& arguments) {
     if (const Dict* dict = source.dict()) {
       entries = dict->entries;
     } else {
-      for (const Value& pair : iterate(runtime, source)->elements) {
+      const auto list = iterate(runtime, source);
+      for (const Value& pair : list->elements) {
         const auto both = iterate(runtime, pair);
         if (both->elements.size() != 2) runtime.fail("dictionary update sequence element is no pair");
         entries.emplace_back(both->elements[0], both->elements[1]);

@@ -81,7 +81,8 @@ Value filter_join(Runtime& runtime, const Value& self, const Arguments& argument
   MarkedText out;
   bool first = true;
   const bool by = bound[1] != nullptr && !bound[1]->is_none();
-  for (const Value& item : items_of(runtime, self)->elements) {
+  const auto list = items_of(runtime, self);
+  for (const Value& item : list->elements) {
     if (!first) out.append(between);
     first = false;
     const MarkedText text = to_text(runtime, by ? by_path(runtime, item, *bound[1], nullptr) : item);
@@ -172,7 +173,8 @@ Value filter_sum(Runtime& runtime, const Value& self, const Arguments& arguments
   const auto bound = bind(runtime, "sum", arguments, {"attribute", "start"});
   Value total = bound[1] == nullptr ? Value::integer(0) : *bound[1];
   const bool by = bound[0] != nullptr && !bound[0]->is_none();
-  for (const Value& item : items_of(runtime, self)->elements)
+  const auto list = items_of(runtime, self);
+  for (const Value& item : list->elements)
     total = binary(runtime, "+", total, by ? by_path(runtime, item, *bound[0], nullptr) : item);
   return total;
 }
@@ -197,14 +199,15 @@ Value filter_map(Runtime& runtime, const Value& self, const Arguments& arguments
   if (arguments.positional.empty()) {
     const auto bound = bind(runtime, "map", arguments, {"attribute", "default"});
     if (bound[0] == nullptr) runtime.fail("map requires a filter argument");
-    for (const Value& item : items_of(runtime, self)->elements)
-      mapped.push_back(by_path(runtime, item, *bound[0], bound[1]));
+    const auto list = items_of(runtime, self);
+    for (const Value& item : list->elements) mapped.push_back(by_path(runtime, item, *bound[0], bound[1]));
   } else {
     const std::string& name = name_argument(runtime, arguments, 0);
     const Filter filter = find_filter(name);
     if (filter == nullptr) runtime.fail(fmt::format("No filter named '{}'.", name));
     const Arguments rest = rest_of(arguments, 1);
-    for (const Value& item : items_of(runtime, self)->elements) mapped.push_back(filter(runtime, item, rest));
+    const auto list = items_of(runtime, self);
+    for (const Value& item : list->elements) mapped.push_back(filter(runtime, item, rest));
   }
   return runtime.list(std::move(mapped), ListKind::generator, self.given());
 }
@@ -227,7 +230,8 @@ Value filter_select(Runtime& runtime, const Value& self, const Arguments& argume
     rest = rest_of(arguments, kNameAt + 1);
   }
   std::vector<Value> kept;
-  for (const Value& item : items_of(runtime, self)->elements) {
+  const auto list = items_of(runtime, self);
+  for (const Value& item : list->elements) {
     const Value asked = by_attribute ? by_path(runtime, item, *path, nullptr) : item;
     if ((test == nullptr ? asked.truthy() : test(runtime, asked, rest)) == wanted) kept.push_back(item);
   }
@@ -239,7 +243,8 @@ Value filter_batch(Runtime& runtime, const Value& self, const Arguments& argumen
   const int64_t count = bound[0] == nullptr ? 0 : to_int(runtime, *bound[0], "the line count");
   if (count < 1) runtime.fail("batch needs a line count of at least 1");
   std::vector<Value> lines, line;
-  for (const Value& item : items_of(runtime, self)->elements) {
+  const auto list = items_of(runtime, self);
+  for (const Value& item : list->elements) {
     if (static_cast<int64_t>(line.size()) == count) lines.push_back(runtime.list(std::exchange(line, {})));
     line.push_back(item);
   }
