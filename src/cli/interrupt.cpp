@@ -84,6 +84,7 @@ void start_watcher() {
   sigset_t previous;
   sigemptyset(&only_interrupt);
   sigaddset(&only_interrupt, SIGINT);
+  sigaddset(&only_interrupt, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &only_interrupt, &previous);
   std::thread(watch, ends[0]).detach();
   pthread_sigmask(SIG_SETMASK, &previous, nullptr);
@@ -121,7 +122,7 @@ void install() {
 
 void ignore_uncaught() { ends_program.store(false); }
 
-Catch::Catch(std::function<void()> on_interrupt, Waiting waiting) {
+Catch::Catch(std::function<void()> on_interrupt, Waiting waiting, Signals signals) {
   static std::once_flag started;
   std::call_once(started, start_watcher);
   {
@@ -131,10 +132,12 @@ Catch::Catch(std::function<void()> on_interrupt, Waiting waiting) {
   }
   if (catching.exchange(true)) std::abort();  // two at a time: a mistake of the program itself
   if (waiting == Waiting::ends) set_handler(false);
+  if (signals == Signals::interrupt_and_terminate) std::signal(SIGTERM, handle_interrupt);
 }
 
 Catch::~Catch() {
   set_handler(true);
+  std::signal(SIGTERM, SIG_DFL);
   catching.store(false);
   const std::scoped_lock lock(callback_mutex);
   callback = nullptr;

@@ -1,5 +1,6 @@
-// Ctrl-C. By default it ends the program at once with exit code 130; while a Catch lives, it calls a function instead,
-// on a thread of its own (so the function may do more than a signal handler may).
+// Ctrl-C, and for programs that serve until they are told to end, SIGTERM. By default it ends the program at once with
+// exit code 130; while a Catch lives, it calls a function instead, on a thread of its own (so the function may do more
+// than a signal handler may).
 //
 // However a signal ends the program (Ctrl-C, SIGTERM, SIGHUP), half-written files are removed and the terminal is given
 // back as it was.
@@ -22,10 +23,14 @@ void ignore_uncaught();
 /// What Ctrl-C does to a read() or write() under way: nothing, or it ends with EINTR.
 enum class Waiting { goes_on, ends };
 
+/// Which signals a Catch catches.
+enum class Signals { interrupt, interrupt_and_terminate };
+
 class Catch {
  public:
   /// `on_interrupt` (may be empty) runs on another thread, at most once for each Ctrl-C, never after the destructor.
-  explicit Catch(std::function<void()> on_interrupt, Waiting waiting = Waiting::goes_on);
+  explicit Catch(std::function<void()> on_interrupt, Waiting waiting = Waiting::goes_on,
+                 Signals signals = Signals::interrupt);
   ~Catch();
   Catch(const Catch&) = delete;
   Catch& operator=(const Catch&) = delete;

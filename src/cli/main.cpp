@@ -112,6 +112,7 @@ int run(int argc, char** argv) {
   add_pull(app);
 #ifdef PROSA_WITH_VOICE
   add_voice(app);
+  add_wyoming(app);
   add_speak_text(app);
 #endif
   tools::add_commands(app);

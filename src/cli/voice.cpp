@@ -85,13 +85,11 @@ void run(VoiceArguments& arguments) {
     }
     turns = pipeline.turns();
   }
-  if (arguments.in.empty() && !arguments.picture.empty()) sound.begin = begin;
+  if (arguments.in.empty()) sound.begin = begin;  // no sound is kept of a live conversation
   if (!arguments.out.empty()) write_wav(arguments.out, sound.played, sound.play_rate);
-  if (!arguments.timeline.empty()) write_file(arguments.timeline, voice_json(log.events(), turns));
-  if (!arguments.picture.empty()) {
-    const auto since = std::chrono::duration_cast<std::chrono::microseconds>(sound.begin - begin);
-    write_file(arguments.picture, voice_svg(log.events(), turns, sound, since));
-  }
+  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(sound.begin - begin);
+  if (!arguments.timeline.empty()) write_file(arguments.timeline, voice_json(log.events(), turns, sound, since));
+  if (!arguments.picture.empty()) write_file(arguments.picture, voice_svg(log.events(), turns, sound, since));
   fmt::print(stderr, "[{}]\n", voice_summary(turns));
   if (!arguments.in.empty()) require_no_failure(log.events());
 }

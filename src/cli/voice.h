@@ -39,16 +39,25 @@ class VoiceLog {
   std::vector<VoiceEvent> events_;
 };
 
+/// A recording that was played to the pipeline, on the clock of its sound.
+struct PlayedRecording {
+  std::string file;
+  std::chrono::microseconds begin{}, end{};
+};
+
 /// Sound in file mode, for the picture: the user's and the reply's.
 struct VoiceSound {
   std::vector<int16_t> heard;   // at kHeardRate
   std::vector<int16_t> played;  // at play_rate
   int play_rate = kHeardRate;
   std::chrono::steady_clock::time_point begin = {};  // of both
+  std::vector<PlayedRecording> recordings = {};
 };
 
-/// {"events": [{"time_ms", "event", "turn", "text"}], "turns": [{…}], "summary": {…}}, times since the begin.
-std::string voice_json(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns);
+/// {"events": [{"time_ms", "event", "turn", "text"}], "recordings": [{"file", "begin_ms", "end_ms"}], "turns": [{…}],
+/// "summary": {…}}, times since the pipeline began; `sound_begin`: that of the sound.
+std::string voice_json(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns,
+                       const VoiceSound& sound, std::chrono::microseconds sound_begin);
 /// Who spoke when, what was done meanwhile, and how long the user waited. `sound_begin`: of the sound, since the
 /// pipeline began.
 std::string voice_svg(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns,

@@ -87,13 +87,20 @@ std::vector<VoiceEvent> VoiceLog::events() const {
   return events_;
 }
 
-std::string voice_json(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns) {
+std::string voice_json(const std::vector<VoiceEvent>& events, const std::vector<TurnRecord>& turns,
+                       const VoiceSound& sound, std::chrono::microseconds sound_begin) {
   Json out;
   Json& list = out["events"] = Json::array();
   for (const VoiceEvent& event : events) {
     Json line{{"time_ms", ms(event.time)}, {"event", to_string(event.kind)}, {"turn", event.revision}};
     if (!event.text.empty()) line["text"] = event.text;
     list.push_back(std::move(line));
+  }
+  Json& recordings = out["recordings"] = Json::array();
+  for (const PlayedRecording& played : sound.recordings) {
+    recordings.push_back({{"file", played.file},
+                          {"begin_ms", ms(sound_begin + played.begin)},
+                          {"end_ms", ms(sound_begin + played.end)}});
   }
   Json& records = out["turns"] = Json::array();
   for (const TurnRecord& turn : turns) records.push_back(turn_json(turn));

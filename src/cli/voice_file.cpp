@@ -59,6 +59,8 @@ class Player {
   }
 
   [[nodiscard]] VoiceSound& sound() { return sound_; }
+  /// Of the sound so far.
+  [[nodiscard]] std::chrono::microseconds now() const { return ticks_ * kFrame; }
 
  private:
   void add_echo(std::vector<int16_t>& heard) const {
@@ -91,8 +93,10 @@ VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& argume
   for (size_t i = 0; i < recordings.size() && !stop.interrupted(); ++i) {
     progress.show(static_cast<double>(i) / static_cast<double>(recordings.size()), "speaking");
     const std::span<const int16_t> samples(recordings[i]);
+    const auto begin = player.now();
     for (size_t at = 0; at < samples.size() && !stop.interrupted(); at += kFrameSamples)
       player.tick(samples.subspan(at, std::min<size_t>(kFrameSamples, samples.size() - at)));
+    player.sound().recordings.push_back({arguments.in[i], begin, player.now()});
     player.wait(stop);
   }
   return std::move(player.sound());

@@ -1,6 +1,7 @@
 // Connecting, and waiting in poll().
 #include "voice/wyoming/connection.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -126,7 +128,24 @@ Connection::Connection(std::unique_ptr<Child> child, std::string peer, const Wak
       out_(child_->input()),
       reader_(peer_) {}
 
-Connection::~Connection() = default;
+Connection::Connection(Descriptor in, Descriptor out, std::string peer, const Wake& wake)
+    : peer_(std::move(peer)),
+      wake_(wake),
+      socket_(std::move(in)),
+      second_(std::move(out)),
+      flags_(::fcntl(socket_.get(), F_GETFL)),
+      second_flags_(::fcntl(second_.get(), F_GETFL)),
+      in_(socket_.get()),
+      out_(second_.get()),
+      reader_(peer_) {
+  ::fcntl(in_, F_SETFL, flags_ | O_NONBLOCK);
+  ::fcntl(out_, F_SETFL, second_flags_ | O_NONBLOCK);
+}
+
+Connection::~Connection() {
+  if (flags_ >= 0) ::fcntl(in_, F_SETFL, flags_);
+  if (second_flags_ >= 0) ::fcntl(out_, F_SETFL, second_flags_);
+}
 
 void Connection::abandon() noexcept {
   if (child_) child_->kill();
@@ -187,7 +206,8 @@ void Connection::send(const Event& event, Clock::time_point deadline) {
   const std::string bytes = encode(event);
   if (wake_.is_set()) throw Error(ErrorCode::cancelled, "the call was cancelled", peer_);
   for (size_t at = 0; at < bytes.size();) {
-    const ssize_t count = ::send(out_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+    const ssize_t count = second_ ? ::write(out_, bytes.data() + at, bytes.size() - at)
+                                  : ::send(out_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
     if (count > 0) {
       at += static_cast<size_t>(count);
     } else if (count < 0 && errno == EAGAIN) {
@@ -210,6 +230,12 @@ std::optional<Event> Connection::poll() {
 bool Connection::ended() {
   fill();
   return closed_;
+}
+
+bool Connection::gone() {
+  if (!second_) return ended();
+  pollfd watched{out_, 0, 0};
+  return ::poll(&watched, 1, 0) > 0;  // only an error or a closed end is told unasked
 }
 
 std::optional<Event> Connection::receive(Clock::time_point deadline) {

@@ -47,6 +47,9 @@ class Connection {
   static std::unique_ptr<Connection> open(const Address& address, const Wake& wake, Clock::time_point deadline);
   /// A peer that reached us.
   Connection(Descriptor socket, std::string peer, const Wake& wake);
+  /// A peer that started us, at the other ends of two pipes (or what stands for them). The caller has SIGPIPE blocked
+  /// or ignored. Both are non-blocking while the connection lives, and as they were afterwards.
+  Connection(Descriptor in, Descriptor out, std::string peer, const Wake& wake);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -59,6 +62,8 @@ class Connection {
   std::optional<Event> poll();
   /// Whether the peer closed its end. What it sent before may still be received.
   bool ended();
+  /// Whether nobody takes what is sent any longer. A peer on pipes that has said all it wanted to may still listen.
+  bool gone();
   /// Whether waits are cancelled.
   [[nodiscard]] bool cancelled() const noexcept { return wake_.is_set(); }
   /// Waits until the peer has sent something or the deadline is over. Error(cancelled) as every wait.
@@ -78,9 +83,10 @@ class Connection {
 
   std::string peer_;
   const Wake& wake_;
-  std::unique_ptr<Child> child_;  // null: over a socket
-  Descriptor socket_;
-  int in_ = -1, out_ = -1;  // of the socket or the child
+  std::unique_ptr<Child> child_;        // null: over a socket
+  Descriptor socket_, second_;          // second_: what is written to, where that is another one
+  int flags_ = -1, second_flags_ = -1;  // that pipes had before; -1: sockets
+  int in_ = -1, out_ = -1;              // of the socket or the child
   EventReader reader_;
   bool closed_ = false;  // by the peer
 };

@@ -1,11 +1,14 @@
-// Listening, and a thread for each connection.
+// Listening, and a thread for each connection; or the one client at standard input and output.
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -50,6 +53,23 @@ Descriptor listen_tcp(const Address& address) {
   return socket;
 }
 
+bool is_standard(std::string_view address) { return address == "stdio:" || address == "stdio://"; }
+
+/// A copy of a standard descriptor, which stays open.
+Descriptor standard(int number) {
+  Descriptor copy(::fcntl(number, F_DUPFD_CLOEXEC, 3));
+  if (!copy) throw_io(number == STDIN_FILENO ? "standard input" : "standard output", "can't use", errno);
+  return copy;
+}
+
+/// A client that goes away is an error of the write, not the end of the process.
+void block_pipe_signal() {
+  sigset_t only;
+  sigemptyset(&only);
+  sigaddset(&only, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &only, nullptr);
+}
+
 /// A name that is left from a listener that died is taken over, one that somebody listens at is not.
 Descriptor listen_unix(const Address& address) {
   sockaddr_un name{};
@@ -80,14 +100,20 @@ struct WyomingListener::State {
   wyoming::Wake wake;
   Descriptor socket;
   uint16_t port = 0;
+  uint64_t connections = 0;  // so far; of the accepting thread
   std::list<Served> served;  // of the accepting thread
-  std::jthread acceptor;
+  std::jthread acceptor;     // with stdio: the thread of its client
 
   State(const std::string& text, WyomingService service, const Limits& limits)
-      : address(wyoming::parse_address(text)), shared{.service = std::move(service), .limits = limits} {
+      : shared{.service = std::move(service), .limits = limits} {
+    if (is_standard(text)) {
+      serve_standard();
+      return;
+    }
+    address = wyoming::parse_address(text);
     if (address.kind == Address::Kind::child) {
       throw Error(ErrorCode::invalid_argument, "nobody can connect to a command", text,
-                  "give tcp://HOST:PORT or unix:///PATH");
+                  "give tcp://HOST:PORT, unix:///PATH, or stdio:// for standard input and output");
     }
     socket = address.kind == Address::Kind::tcp ? listen_tcp(address) : listen_unix(address);
     if (address.kind == Address::Kind::tcp) {
@@ -107,6 +133,17 @@ struct WyomingListener::State {
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
+
+  void serve_standard() {
+    auto connection = std::make_unique<wyoming::Connection>(standard(STDIN_FILENO), standard(STDOUT_FILENO),
+                                                            "the client at standard input", wake);
+    acceptor = std::jthread([this, connection = std::move(connection)]() mutable {
+      block_pipe_signal();
+      wyoming::serve(*connection, shared, 1);
+      connection.reset();
+      if (shared.service.closed) shared.service.closed();
+    });
+  }
 
   void accept_all() {
     while (!wake.is_set()) {
@@ -135,8 +172,8 @@ struct WyomingListener::State {
       }
       Served& each = served.emplace_back();
       each.connection = std::move(connection);
-      each.thread = std::jthread([this, &each] {
-        wyoming::serve(*each.connection, shared);
+      each.thread = std::jthread([this, &each, number = ++connections] {
+        wyoming::serve(*each.connection, shared, number);
         each.done = true;         // before the client can know: another one may come at once
         each.connection.reset();  // closed now, not when the next client comes
       });

@@ -38,7 +38,8 @@ class Lent {
 
 class Conversation {
  public:
-  Conversation(Connection& connection, Shared& shared) : connection_(connection), shared_(shared) {}
+  Conversation(Connection& connection, Shared& shared, uint64_t number)
+      : connection_(connection), shared_(shared), number_(number) {}
 
   void run() {
     while (auto event = connection_.receive(Clock::now() + shared_.limits.idle)) answer(*event);
@@ -111,7 +112,8 @@ class Conversation {
 
   void handle(const Event& event) {
     const json context = event.data.value("context", json());
-    WyomingRequest request{.text = event.text("text"), .language = event.text("language"), .conversation = {}};
+    WyomingRequest request{
+        .text = event.text("text"), .language = event.text("language"), .conversation = {}, .connection = number_};
     json own = json::object();  // what every answer repeats
     if (context.is_object()) {
       request.conversation = Event{.type = {}, .data = context}.text("conversation_id");
@@ -141,7 +143,7 @@ class Conversation {
 
   /// Whether the client closed the connection or prosa is ending.
   bool gone() {
-    lost_ = lost_ || connection_.cancelled() || connection_.ended();
+    lost_ = lost_ || connection_.cancelled() || connection_.gone();
     return lost_;
   }
 
@@ -190,14 +192,15 @@ class Conversation {
 
   Connection& connection_;
   Shared& shared_;
+  const uint64_t number_;
   bool lost_ = false;  // the connection is of no use any more
 };
 
 }  // namespace
 
-void serve(Connection& connection, Shared& shared) noexcept {
+void serve(Connection& connection, Shared& shared, uint64_t number) noexcept {
   try {
-    Conversation(connection, shared).run();
+    Conversation(connection, shared, number).run();
   } catch (const std::exception&) {
     // The client hangs, went away or does not speak Wyoming: there is nobody to tell.
   }

@@ -47,6 +47,7 @@ struct Shared {
   Pool<TextToSpeech> mouths = {};
 };
 
-void serve(Connection& connection, Shared& shared) noexcept;
+/// `number`: the connection's own.
+void serve(Connection& connection, Shared& shared, uint64_t number) noexcept;
 
 }  // namespace prosa::wyoming
