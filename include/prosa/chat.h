@@ -154,6 +154,15 @@ class ReplyStream {
   std::unique_ptr<Impl> impl_;
 };
 
+/// How a turn sounds so far: over, or not.
+struct TurnEnding {
+  /// Of the model ending the user's message here, 0 to 1: large after whole sentences, small within one. How large
+  /// depends on the model, and on how transcripts are written; one signal beside silence, never the only one. Nothing:
+  /// no word was heard yet (of a conversation's very first message: no three), or the call was cancelled.
+  std::optional<double> probability;
+  int64_t computed_tokens = 0;  // for the answer
+};
+
 /// A user's turn while it is still being spoken: what has been understood so far is read ahead, so that after the last
 /// word only the rest remains to be read. At most one step back per call: a transcript that changes in its middle or
 /// shrinks is read again from where it changed, or from the turn's beginning. Not more precious than its speed: what
@@ -168,6 +177,9 @@ class Turn {
   /// grow. Ends early when cancelled. Errors: context_exceeded, not_loaded, busy, invalid_argument (not UTF-8, or
   /// committed).
   SyncReport hear(std::string_view transcript);
+  /// Whether the turn may end with what hear() was last given, its last word included. Costs the few tokens that hear()
+  /// held back and one row of logits; moves nothing, so that no bit of a later reply depends on it. Errors as hear().
+  TurnEnding ending();
   /// The whole turn: the reply to history + it. Once. `guess`: what the answer may begin with, such as the reply to an
   /// earlier transcript of the turn. It changes no token and no bit of the reply; as far as it is right, it is read in
   /// passes of many tokens instead of one step a token. Errors as Chat::generate_stream.

@@ -212,6 +212,7 @@ struct Turn::Impl {
   std::vector<Message> history;
   SamplingConfig sampling;
   std::vector<Tool> tools;
+  std::string heard = {};  // last
   int calls = 0;
   bool committed = false;
 
@@ -235,7 +236,18 @@ SyncReport Turn::hear(std::string_view transcript) {
   return at_boundary([&] {
     impl().check_open();
     chat::check_text(transcript, "transcript");
+    impl_->heard = transcript;
     return impl_->engine->hear(impl_->history, transcript, impl_->tools, impl_->sampling, impl_->calls++ % 2);
+  });
+}
+
+TurnEnding Turn::ending() {
+  return at_boundary([&] {
+    impl().check_open();
+    TurnEnding ending;
+    ending.probability = impl_->engine->ending_probability(impl_->history, impl_->heard, impl_->tools, impl_->sampling,
+                                                           (impl_->calls + 1) % 2, ending.computed_tokens);
+    return ending;
   });
 }
 
@@ -257,8 +269,7 @@ Turn Chat::begin_turn(std::vector<Message> history, const SamplingConfig& sampli
   return at_boundary([&] {
     static_cast<void>(impl());  // its error
     chat::check_request(history, sampling, tools);
-    return Turn(
-        std::make_unique<Turn::Impl>(Turn::Impl{impl_, std::move(history), sampling, std::move(tools), 0, false}));
+    return Turn(std::make_unique<Turn::Impl>(Turn::Impl{impl_, std::move(history), sampling, std::move(tools)}));
   });
 }
 

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -118,6 +119,10 @@ class Engine {
   /// See Turn::hear. `slot` alternates between calls.
   SyncReport hear(std::span<const Message> history, std::string_view transcript, std::span<const Tool> tools,
                   const SamplingConfig& sampling, int slot);
+  /// See Turn::ending_probability. `asked`: the tokens that were computed for it.
+  std::optional<double> ending_probability(std::span<const Message> history, std::string_view transcript,
+                                           std::span<const Tool> tools, const SamplingConfig& sampling, int slot,
+                                           int64_t& asked);
   std::string heard(size_t characters);
   void save_session(const std::string& path, std::span<const Message> messages, const SamplingConfig& sampling,
                     std::span<const Tool> tools);
@@ -154,8 +159,8 @@ class Engine {
   void park(Loaded& loaded, const std::string& path);
   PromptPlan plan_with(Forgetting& forgetting, const Loaded& loaded, std::span<const Message> messages,
                        std::span<const Tool> tools, const SamplingConfig& sampling) const;
-  void read_ahead(Loaded& loaded, std::span<const Message> history, std::string_view transcript,
-                  std::span<const Tool> tools, const SamplingConfig& sampling, int slot, SyncReport& report);
+  HearingPlan read_ahead(Loaded& loaded, std::span<const Message> history, std::string_view transcript,
+                         std::span<const Tool> tools, const SamplingConfig& sampling, int slot, SyncReport& report);
   [[nodiscard]] std::shared_ptr<Loaded> held() const;
   /// The lease, or Error(busy). An unloading by idleness is waited for: nobody asked for it.
   [[nodiscard]] EngineLease take();

@@ -69,8 +69,32 @@ SyncReport Engine::hear(std::span<const Message> history, std::string_view trans
   return report;
 }
 
-void Engine::read_ahead(Loaded& loaded, std::span<const Message> history, std::string_view transcript,
-                        std::span<const Tool> tools, const SamplingConfig& sampling, int slot, SyncReport& report) {
+std::optional<double> Engine::ending_probability(std::span<const Message> history, std::string_view transcript,
+                                                 std::span<const Tool> tools, const SamplingConfig& sampling, int slot,
+                                                 int64_t& asked) {
+  const EngineLease lease = begin_reply();
+  const auto now = loaded();
+  std::optional<double> probability;
+  try {
+    SyncReport report;  // all of it was read by hear(), as a rule
+    const HearingPlan hearing = read_ahead(*now, history, transcript, tools, sampling, slot, report);
+    asked = report.computed;
+    // Where nothing is read yet, reading would move the conversation.
+    if (!hearing.tokens.empty() && !hearing.rest.empty() && std::ssize(hearing.rest) <= backend::kMaxTentative) {
+      probability = now->session.probability(hearing.rest, hearing.ending, Cancel(&cancel_flag()));
+      asked += std::ssize(hearing.rest);
+    }
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::cancelled) throw;
+  }
+  touch();
+  return probability;
+}
+
+/// Brings the session to where hearing.tokens ends; `report` says how, also where it is cancelled on the way.
+HearingPlan Engine::read_ahead(Loaded& loaded, std::span<const Message> history, std::string_view transcript,
+                               std::span<const Tool> tools, const SamplingConfig& sampling, int slot,
+                               SyncReport& report) {
   std::vector<Message> messages(history.begin(), history.end());
   messages.push_back({Role::user, std::string(transcript)});
   // What a turn in the making would leave behind is not left behind for good: it may come out shorter.
@@ -80,8 +104,8 @@ void Engine::read_ahead(Loaded& loaded, std::span<const Message> history, std::s
   messages.pop_back();
   if (options_.chat.context_policy == ContextPolicy::drop_oldest) messages = forgetting.kept(messages);
   const ModelText& text = *loaded.text;
-  const HearingPlan hearing = plan_hearing(text.tokenizer, text.chat_template, messages, transcript, tools, sampling);
-  if (hearing.tokens.empty()) return;
+  HearingPlan hearing = plan_hearing(text.tokenizer, text.chat_template, messages, transcript, tools, sampling);
+  if (hearing.tokens.empty()) return hearing;
   fetch_system(loaded, whole);
   runtime::Session& session = loaded.session;
   const std::span<const int32_t> tokens(hearing.tokens);
@@ -107,6 +131,7 @@ void Engine::read_ahead(Loaded& loaded, std::span<const Message> history, std::s
   } else {
     report.computed += rest.computed;
   }
+  return hearing;
 }
 
 std::string Engine::heard(size_t characters) {

@@ -118,9 +118,10 @@ HearingPlan plan_hearing(const Tokenizer& tokenizer, const ChatTemplate& chat_te
   constexpr size_t kUnsure = 2;
   constexpr int kMaxWordTokens = 4;  // where words have no borders, the next call may have to step back
   const size_t behind = tokenizer.encode(borders.user_end).size();
-  size_t end = whole.tokens.size();
-  if (!borders.assistant.empty()) end = whole.cuts.empty() ? 0 : static_cast<size_t>(whole.cuts.back());
-  end = end > behind + kUnsure ? end - behind - kUnsure : 0;
+  size_t text_end = whole.tokens.size();
+  if (!borders.assistant.empty()) text_end = whole.cuts.empty() ? 0 : static_cast<size_t>(whole.cuts.back());
+  const size_t words_end = text_end > behind ? text_end - behind : 0;
+  size_t end = words_end > kUnsure ? words_end - kUnsure : 0;
   const auto starts_word = [&](size_t at) { return tokenizer.token_bytes(whole.tokens[at]).starts_with(' '); };
   for (int i = 0; i < kMaxWordTokens && end > begin && !starts_word(end); ++i) --end;
   if (transcript.empty()) end = begin;
@@ -130,6 +131,11 @@ HearingPlan plan_hearing(const Tokenizer& tokenizer, const ChatTemplate& chat_te
   plan.tokens.assign(whole.tokens.begin(), whole.tokens.begin() + static_cast<std::ptrdiff_t>(end));
   for (const int64_t cut : whole.cuts) {
     if (cut < plan.begin) plan.cuts.push_back(cut);
+  }
+  if (!transcript.empty() && words_end > end && words_end < whole.tokens.size()) {
+    const auto at = [&](size_t position) { return whole.tokens.begin() + static_cast<std::ptrdiff_t>(position); };
+    plan.rest.assign(at(end), at(words_end));
+    plan.ending = whole.tokens[words_end];
   }
   return plan;
 }

@@ -37,6 +37,10 @@ struct HearingPlan {
   std::vector<int32_t> tokens;
   int64_t begin = 0;          // where the turn begins: a cut of every prompt that holds it, or 0
   std::vector<int64_t> cuts;  // as in PromptPlan, those in front of `begin`
+  /// What follows `tokens` up to the end of the words, and the token that would end the message there. Empty where
+  /// there is no word.
+  std::vector<int32_t> rest;
+  int32_t ending = -1;
 };
 HearingPlan plan_hearing(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                          std::span<const Message> history, std::string_view transcript, std::span<const Tool> tools,

@@ -2,6 +2,7 @@
 #include "runtime/session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 #include <utility>
 
@@ -140,6 +141,7 @@ void Session::feed(std::span<const int32_t> tokens, backend::Rows rows, const Sy
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   PROSA_CHECK(state_->position() == position());
   usable_ = true;
+  other_row_ = false;
 }
 
 /// A step that finds no memory beside what the store holds has touched nothing: it goes again without the stored
@@ -174,18 +176,23 @@ void Session::decode(int32_t token) {
 }
 
 bool Session::attempt(std::span<const int32_t> tokens, const Cancel& cancel) {
+  return attempt(tokens, cancel, backend::Rows::all, &stream_);
+}
+
+bool Session::attempt(std::span<const int32_t> tokens, const Cancel& cancel, backend::Rows rows, Stream* stream) {
   PROSA_CHECK(usable_ && !tokens_.empty() && attempted_.empty() && !tokens.empty());
   for (const int32_t token : tokens) check_token(token);
   Work work;
   work.state = state_.get();
   work.tokens = tokens;
-  work.rows = backend::Rows::all;
+  work.rows = rows;
   work.tentative = true;
   work.cancel = cancel;
-  work.stream = &stream_;
+  work.stream = stream;
   usable_ = false;
   const bool fed = run(work);
   usable_ = state_->valid();
+  other_row_ = false;
   if (fed) attempted_.assign(tokens.begin(), tokens.end());
   return fed;
 }
@@ -194,10 +201,29 @@ void Session::settle(int64_t n) {
   PROSA_CHECK(n >= 0 && n <= std::ssize(attempted_));
   backend().commit(*state_, n);
   tokens_.insert(tokens_.end(), attempted_.begin(), attempted_.begin() + n);
+  other_row_ = n < std::ssize(attempted_);
   attempted_.clear();
-  plain_ = false;  // as decode()
+  if (n > 0) plain_ = false;  // as decode()
   PROSA_CHECK(state_->position() == position());
   if (std::exchange(marked_, false)) count_shared();
+}
+
+std::optional<double> Session::probability(std::span<const int32_t> ahead, int32_t next, const Cancel& cancel) {
+  check_token(next);
+  std::vector<uint32_t> only((static_cast<size_t>(backend().config().vocab_size) + 31) / 32);
+  only[static_cast<size_t>(next) / 32] = uint32_t{1} << (static_cast<uint32_t>(next) % 32);
+  if (!attempt(ahead, cancel, backend::Rows::last, nullptr)) return std::nullopt;
+  backend::Candidates all;
+  backend::Candidates that;
+  try {
+    all = candidates({.log_sum = true});
+    that = candidates({.allowed = only});
+  } catch (...) {
+    settle(0);
+    throw;
+  }
+  settle(0);
+  return that.best.empty() ? 0 : std::exp(that.best.front().logit - all.log_sum);
 }
 
 SyncReport Session::rewind(int64_t position, const Cancel& cancel) {
@@ -303,6 +329,7 @@ void Session::take(SessionFile file) {
   usable_ = false;
   backend().restore(*state_, *file.snapshot);
   if (!file.logits.empty()) backend().set_row(*state_, file.logits);
+  other_row_ = false;
   tokens_ = std::move(file.tokens);
   plain_ = false;  // the file does not say
   usable_ = true;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -50,6 +51,9 @@ class Session {
   /// Runs ahead through tokens that are not decided yet, at most backend::kMaxTentative: candidates(pick, i) then
   /// answers for what follows the i-th of them. settle() has to follow. False: cancelled, nothing was fed.
   bool attempt(std::span<const int32_t> tokens, const Cancel& cancel);
+  /// How probable `next` is after the last token and `ahead` (at most backend::kMaxTentative). The state stays where it
+  /// is, to the bit. Nothing when cancelled.
+  std::optional<double> probability(std::span<const int32_t> ahead, int32_t next, const Cancel& cancel);
   /// Keeps the first n of these tokens, with the bits of n decodes.
   void settle(int64_t n);
   /// No decode() follows for now: steps shared with others do not wait for one.
@@ -75,7 +79,7 @@ class Session {
   /// False while nothing was fed, and after a call that failed or was cancelled.
   [[nodiscard]] bool usable() const noexcept { return usable_ && !tokens_.empty(); }
   /// Whether the row of the last token can be asked for.
-  [[nodiscard]] bool has_logits() const noexcept { return usable() && state_->rows() > 0; }
+  [[nodiscard]] bool has_logits() const noexcept { return usable() && state_->rows() > 0 && !other_row_; }
   /// The best tokens after the last one. Needs has_logits().
   [[nodiscard]] backend::Candidates candidates(const backend::Pick& pick) const;
   [[nodiscard]] backend::Candidates candidates(const backend::Pick& pick, int64_t row) const;
@@ -108,6 +112,7 @@ class Session {
  private:
   SyncReport rewind_for(std::span<const int32_t> tokens, bool logits);
   void feed(std::span<const int32_t> tokens, backend::Rows rows, const SyncRequest& request, Stream* stream);
+  bool attempt(std::span<const int32_t> tokens, const Cancel& cancel, backend::Rows rows, Stream* stream);
   bool run(const Work& work);
   void keep(Slot slot);
   void check_token(int32_t token) const;
@@ -118,10 +123,11 @@ class Session {
   const uint64_t family_;  // of the session that it was forked from, or its own
   const std::shared_ptr<ModelCore> core_;
   std::unique_ptr<backend::State> state_;
-  Stream stream_;        // of decode()
-  bool usable_ = true;   // the state stands at the end of tokens_
-  bool plain_ = true;    // fed in the pieces in which everybody feeds such tokens, so that others may have the state
-  bool marked_ = false;  // a state was kept since the last step
+  Stream stream_;           // of decode()
+  bool usable_ = true;      // the state stands at the end of tokens_
+  bool plain_ = true;       // fed in the pieces in which everybody feeds such tokens, so that others may have the state
+  bool marked_ = false;     // a state was kept since the last step
+  bool other_row_ = false;  // the state's rows are of tokens that were taken back
   int64_t reply_marks_ = 0;  // how many decode() keeps
   std::vector<int32_t> tokens_;
   std::vector<int32_t> attempted_;         // fed tentatively
