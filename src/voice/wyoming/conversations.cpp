@@ -50,6 +50,7 @@ struct WyomingConversations::State {
     positive("conversations", options.conversations, 1'000'000);
     positive("replies", options.replies, kMaxReplies);
     if (find_invalid_utf8(options.system)) throw Error(ErrorCode::invalid_argument, "is not UTF-8", "system");
+    validate(options.sampling);
     if (!options.sampling.enable_thinking) options.sampling.disable_thinking = true;
     for (int i = 0; i < options.replies; ++i) {
       chats.emplace_back(model, ChatOptions{.context_policy = ContextPolicy::drop_oldest});
