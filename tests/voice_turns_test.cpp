@@ -5,59 +5,16 @@
 #include <random>
 #include <set>
 
-#include "voice/turn_taker.h"
 #include "voice/words.h"
+#include "voice_conversation.h"
 
 namespace prosa::voice {
 namespace {
 
 using Kind = Action::Kind;
+using test::Conversation;
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-/// Plays time in frames of 10 ms and keeps what was to be done since last asked.
-class Conversation {
- public:
-  explicit Conversation(const TurnRules& rules = {}) : taker(rules) {}
-
-  void sound(int milliseconds, float speech) {
-    for (int i = 0; i < milliseconds / 10; ++i) {
-      now += std::chrono::milliseconds(10);
-      take(taker.frame(now, speech));
-    }
-  }
-  void speech(int milliseconds) { sound(milliseconds, 1); }
-  void silence(int milliseconds) { sound(milliseconds, 0); }
-  void partial(std::string_view text) { take(taker.partial(now, utterance, text)); }
-  void final(std::string_view text) { take(taker.final(now, utterance, text)); }
-  /// A whole turn of one utterance.
-  void say(std::string_view text) {
-    speech(500);
-    partial(text);
-    silence(200);
-    final(text);
-  }
-  void played() { take(taker.reply_over(now, taker.revision())); }
-
-  std::vector<std::string> done() {
-    std::vector<std::string> lines;
-    for (const Action& action : std::exchange(actions, {}))
-      lines.push_back(std::string(to_string(action.kind)) + (action.text.empty() ? "" : ": " + action.text));
-    return lines;
-  }
-
-  TurnTaker taker;
-  Time now{};
-  int64_t utterance = 0;
-  Actions actions;
-
- private:
-  void take(const Actions& more) {
-    for (const Action& action : more)
-      if (action.kind == Kind::begin_utterance) utterance = action.number;
-    actions.insert(actions.end(), more.begin(), more.end());
-  }
-};
 
 TEST(Words, AreComparedWithoutCaseAndPunctuation) {
   EXPECT_TRUE(same_words("Turn on the light.", "turn on  the light"));
@@ -227,7 +184,7 @@ TEST(TurnTaker, NoDraftWhileAToolRunsAndNoneWhenSwitchedOff) {
   talk.taker.tool_open(true);
   talk.say("and the other one");
   EXPECT_THAT(talk.done(), ElementsAre("begin_utterance", "end_utterance", "commit: and the other one"));
-  Conversation plain({.read_ahead = false, .draft = false});
+  Conversation plain({.read_ahead = false, .draft = false, .ending = false});
   plain.say("hello there");
   EXPECT_THAT(plain.done(), ElementsAre("begin_utterance", "end_utterance", "commit: hello there"));
 }
@@ -253,6 +210,10 @@ TEST(TurnTaker, RulesOutOfRangeAreRefused) {
   EXPECT_THROW(TurnTaker({.end_ms = -1}), Error);
   EXPECT_THROW(TurnTaker({.speech = std::nanf("")}), Error);
   EXPECT_THROW(TurnTaker({.max_drafts = -1}), Error);
+  EXPECT_THROW(TurnTaker({.max_draft_tokens = 0}), Error);
+  EXPECT_THROW(TurnTaker({.max_early_work = -0.1F}), Error);
+  EXPECT_THROW(TurnTaker({.ends_above = 1.5F}), Error);
+  EXPECT_THROW(TurnTaker({.goes_on_below = std::nanf("")}), Error);
 }
 
 /// Any order of reports keeps the promises of the header.
@@ -261,16 +222,18 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::mt19937 random(seed);
     const auto upto = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-    Conversation talk;
+    Conversation talk{TurnRules{.max_early_work = 1000}};
     int64_t open = 0;    // utterance
     int64_t waited = 0;  // for its final
     int64_t newest = 0;  // revision asked for
     int64_t reply = 0;   // under way
     bool paused = false;
+    bool soft = false;
     std::optional<std::string> drafted;
     std::string text;
+    std::string asked;
     for (int step = 0; step < 400; ++step) {
-      switch (upto(6)) {
+      switch (upto(7)) {
         case 0: talk.speech(10 * upto(60)); break;
         case 1: talk.silence(10 * upto(40)); break;
         case 2: talk.partial(text = join(text, words[static_cast<size_t>(upto(8))])); break;
@@ -278,6 +241,7 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
         case 4:
           if (upto(3) == 0) talk.played();
           break;
+        case 5: talk.ending(asked, upto(3) * 0.4); break;
         default: talk.taker.tool_open(upto(8) == 0); break;
       }
       for (const Action& action : std::exchange(talk.actions, {})) {
@@ -294,6 +258,17 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
             waited = action.number;
             break;
           case Kind::read_ahead: ASSERT_FALSE(action.text.empty()); break;
+          case Kind::ask_ending:
+            ASSERT_FALSE(words_of(action.text).empty());
+            asked = action.text;
+            break;
+          case Kind::soft_commit:
+            ASSERT_TRUE(drafted);
+            ASSERT_FALSE(soft);
+            ASSERT_EQ(action.number, newest);
+            soft = true;
+            reply = newest;
+            break;
           case Kind::draft:
             ASSERT_FALSE(drafted);
             ASSERT_GT(action.number, newest);
@@ -302,6 +277,7 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
             break;
           case Kind::drop_draft:
             ASSERT_TRUE(drafted);
+            ASSERT_FALSE(soft) << "it was heard";
             drafted.reset();
             break;
           case Kind::commit:
@@ -313,6 +289,7 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
               ASSERT_GT(action.number, newest);
             }
             drafted.reset();
+            soft = false;
             newest = reply = action.number;
             break;
           case Kind::pause:
@@ -320,12 +297,16 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
             ASSERT_EQ(action.number, reply);
             paused = true;
             break;
-          case Kind::resume:
-          case Kind::interrupt:
           case Kind::replace:
-            ASSERT_TRUE(paused) << to_string(action.kind);
+          case Kind::interrupt:
+          case Kind::resume:
+            ASSERT_TRUE(paused || (soft && action.kind == Kind::replace)) << to_string(action.kind);
             ASSERT_EQ(action.number, reply);
             paused = false;
+            if (action.kind == Kind::replace && soft) {
+              drafted.reset();
+              soft = false;
+            }
             break;
         }
       }

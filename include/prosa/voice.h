@@ -43,7 +43,17 @@ struct TurnRules {
   float speech_over_voice = 0.7F;   // the same while the pipeline's own voice is played
   bool read_ahead = true;
   bool draft = true;
-  int max_drafts = 4;  // a turn
+  int max_drafts = 4;         // a turn
+  int max_draft_tokens = 24;  // of the reply, before the turn is over: what is spoken in some seconds
+  /// Early work that came to nothing, over all useful work: no draft is begun that may lead beyond it.
+  float max_early_work = 0.35F;
+  /// The model is asked how probable it is that the message ends here (Turn::ending), at half the soft end.
+  bool ending = true;
+  float ends_above = 0.1F;        // from here on the turn sounds over
+  float goes_on_below = 0.0003F;  // below, unfinished; counts once the model has found some turn over
+  /// A turn that sounds over is answered aloud from the soft end on, and still taken back where the user goes on. Tools
+  /// run only when it is over.
+  bool soft_commit = true;
   /// What listeners say without taking the turn; the voice goes on after it.
   std::vector<std::string> backchannels = {"uh-huh", "uh huh", "mm-hmm", "mm hmm", "mhm",   "hmm", "hm",
                                            "yeah",   "yes",    "okay",   "ok",     "right", "oh",  "ah"};
@@ -62,10 +72,12 @@ struct VoiceEvent {
     speech_ended,    // the utterance is taken to be over
     transcript,      // the words of the utterance
     read_ahead,      // the model has read `text`
+    ending,          // `text`: how probably the turn is over after the words that follow the number
     draft,           // a reply to `text` is drafted
     draft_dropped,
-    draft_held,  // the turn has the draft's words: its reply is there already
-    commit,      // the turn is over, its reply is asked for
+    draft_held,   // the turn has the draft's words: its reply is there already
+    soft_commit,  // the turn sounds over: its draft is heard from now on
+    commit,       // the turn is over, its reply is asked for
     first_token,
     reply_text,      // a piece of the written reply
     tool_call,       // `text`: its name
@@ -96,6 +108,7 @@ struct TurnRecord {
   std::string heard;     // of it
   Time end_of_speech{};  // the user's last sound
   Time committed{};      // the turn was taken to be over
+  bool soft = false;     // its reply was heard from the soft end on
   std::optional<Time> first_token, first_sentence, first_audio, over;
   bool draft_held = false;
   bool interrupted = false;
@@ -103,8 +116,10 @@ struct TurnRecord {
   int64_t prompt_tokens = 0;    // of the reply's prompt
   int64_t computed_tokens = 0;  // of these: read after the commit, or by the draft that held
   int64_t generated_tokens = 0;
-  int drafts = 0;              // begun in this turn
-  int64_t drafted_tokens = 0;  // generated for drafts that did not hold
+  int drafts = 0;  // begun in this turn
+  /// Computed early, for nothing: drafts that did not hold, words that changed, questions whether the turn is over.
+  int64_t lost_tokens = 0;
+  int64_t useful_tokens = 0;  // the others: what the turn would have cost without early work
 };
 
 struct VoiceOptions {

@@ -24,11 +24,16 @@ std::string joined(const std::vector<std::string>& names) {
   return list.empty() ? "none" : list;
 }
 
-/// The reply as text while it comes, and what the user was understood to say.
-void show(const VoiceEvent& event) {
+/// The reply as text while it comes, and what the user was understood to say. `soft`: the turn whose reply was heard
+/// before the turn was over.
+void show(const VoiceEvent& event, int64_t& soft) {
   using Kind = VoiceEvent::Kind;
   switch (event.kind) {
-    case Kind::commit: stream_output(printable("\n> " + event.text + "\n")); break;
+    case Kind::soft_commit: soft = event.revision; [[fallthrough]];
+    case Kind::commit:
+      if (event.kind == Kind::commit && soft == event.revision) break;  // it was shown
+      stream_output(printable("\n> " + event.text + "\n"));
+      break;
     case Kind::reply_text: stream_output(printable(event.text)); break;
     case Kind::interrupted:
     case Kind::replaced: stream_output(" —\n"); break;
@@ -60,9 +65,10 @@ void run(VoiceArguments& arguments) {
   check_outputs(arguments, arguments.in);
   VoiceLog log;
   arguments.options.speakable.language = arguments.language;
+  int64_t soft = 0;
   arguments.options.on_event = [&](const VoiceEvent& event) {
     log.add(event);
-    show(event);
+    show(event, soft);
   };
   // The engines first: what is missing is said before a model is loaded.
   VoiceParts parts{make_voice_activity(arguments.activity), make_speech_to_text(arguments.hears, arguments.language),
@@ -106,6 +112,14 @@ void add_rules(CLI::App& voice, VoiceOptions& options) {
       ->group(group);
   voice.add_option("--reopen-ms", rules.reopen_ms, "speech so soon after a turn goes on with it")
       ->capture_default_str()
+      ->group(group);
+  voice
+      .add_flag_callback(
+          "--no-soft-commit", [&rules] { rules.soft_commit = false; }, "say nothing before the turn is over")
+      ->group(group);
+  voice
+      .add_flag_callback(
+          "--no-ending", [&rules] { rules.ending = false; }, "silence alone says that a turn is over")
       ->group(group);
   voice
       .add_flag_callback(

@@ -36,22 +36,22 @@ std::optional<double> to_audio(const TurnRecord& turn) {
 
 std::optional<double> to_sentence(const TurnRecord& turn) {
   if (!turn.first_sentence) return std::nullopt;
-  return ms(*turn.first_sentence - turn.committed);
+  return std::max(0.0, ms(*turn.first_sentence - turn.committed));  // of a soft commit it was there before
 }
 
 int64_t held(const std::vector<TurnRecord>& turns) {
   return std::count_if(turns.begin(), turns.end(), [](const TurnRecord& turn) { return turn.draft_held; });
 }
 
-/// Tokens generated for drafts that did not hold, beside those of replies.
+/// Tokens computed early for nothing, over those of use.
 double early_work(const std::vector<TurnRecord>& turns) {
   int64_t lost = 0;
-  int64_t kept = 0;
+  int64_t useful = 0;
   for (const TurnRecord& turn : turns) {
-    lost += turn.drafted_tokens;
-    kept += turn.generated_tokens;
+    lost += turn.lost_tokens;
+    useful += turn.useful_tokens;
   }
-  return kept > 0 ? static_cast<double>(lost) / static_cast<double>(kept) : 0;
+  return useful > 0 ? static_cast<double>(lost) / static_cast<double>(useful) : 0;
 }
 
 Json turn_json(const TurnRecord& turn) {
@@ -66,13 +66,15 @@ Json turn_json(const TurnRecord& turn) {
           {"to_first_audio_ms", since_speech(turn, turn.first_audio)},
           {"to_end_ms", since_speech(turn, turn.over)},
           {"draft_held", turn.draft_held},
+          {"soft", turn.soft},
           {"interrupted", turn.interrupted},
           {"failed", turn.failed},
           {"drafts", turn.drafts},
           {"prompt_tokens", turn.prompt_tokens},
           {"computed_tokens", turn.computed_tokens},
           {"generated_tokens", turn.generated_tokens},
-          {"lost_draft_tokens", turn.drafted_tokens}};
+          {"useful_tokens", turn.useful_tokens},
+          {"lost_tokens", turn.lost_tokens}};
 }
 
 }  // namespace
@@ -109,7 +111,7 @@ std::string voice_json(const std::vector<VoiceEvent>& events, const std::vector<
                     {"drafts_held", held(turns)},
                     {"to_first_audio_ms_median", number(median(turns, to_audio))},
                     {"commit_to_sentence_ms_median", number(median(turns, to_sentence))},
-                    {"lost_draft_tokens_per_reply_token", early_work(turns)}};
+                    {"early_work", std::round(early_work(turns) * 1000) / 1000}};
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -119,7 +121,8 @@ std::string voice_summary(const std::vector<TurnRecord>& turns) {
   if (const auto wait = median(turns, to_audio)) line += fmt::format(", first sound after {:.0f} ms (median)", *wait);
   if (const auto wait = median(turns, to_sentence))
     line += fmt::format(", first sentence {:.0f} ms after the turn was over", *wait);
-  line += fmt::format(", {} of {} drafts held", held(turns), turns.size());
+  line += fmt::format(", {} of {} turns as drafted, {:.0f} % more computing for it", held(turns), turns.size(),
+                      100 * early_work(turns));
   return line;
 }
 

@@ -45,6 +45,7 @@ voice::ResponderOptions responder_options(const VoiceOptions& options) {
   voice::ResponderOptions brain{options.sampling, {}, options.tools, options.on_tool, options.max_tool_rounds};
   if (!brain.sampling.enable_thinking) brain.sampling.disable_thinking = true;
   if (!options.system.empty()) brain.history.push_back({Role::system, options.system});
+  brain.max_draft_tokens = options.turns.max_draft_tokens;
   brain.history.insert(brain.history.end(), options.history.begin(), options.history.end());
   return brain;
 }
@@ -198,7 +199,25 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
         timeline.note(Event::draft, action.number, action.text);
         break;
       case Kind::drop_draft: responder.drop_draft(action.number); break;
-      case Kind::commit: commit(action); break;
+      case Kind::ask_ending: responder.ask_ending(action.text); break;
+      case Kind::soft_commit:
+        begin_reply(action, Event::soft_commit);
+        soft = action.number;
+        responder.soft_commit(action.number);
+        break;
+      case Kind::commit:
+        if (std::exchange(soft, 0) == action.number) {
+          timeline.record(action.number, [&](TurnRecord& turn) {
+            turn.user = action.text;
+            turn.committed = timeline.now();
+            turn.soft = true;
+          });
+          timeline.note(Event::commit, action.number, action.text);
+        } else {
+          begin_reply(action, Event::commit);
+        }
+        responder.commit(action.number, action.text);
+        break;
       case Kind::pause:
         playback.pause();
         timeline.note(Event::paused, action.number);
@@ -209,6 +228,7 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
         break;
       case Kind::interrupt: interrupt(action.number); break;
       case Kind::replace:
+        soft = 0;
         speaker.drop();
         forget_heard();
         responder.replace(action.number);
@@ -218,17 +238,17 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
     }
   }
 
-  void commit(const Action& action) {
+  /// From now on the reply to this turn is heard.
+  void begin_reply(const Action& action, Event event) {
     TurnRecord turn;
     turn.revision = action.number;
     turn.user = action.text;
     turn.end_of_speech = std::max(Time{}, taker.end_of_speech() + behind);
     turn.committed = timeline.now();
     timeline.begin_turn(std::move(turn));
-    timeline.note(Event::commit, action.number, action.text);
+    timeline.note(event, action.number, action.text);
     forget_heard();
     speaker.begin(action.number);
-    responder.commit(action.number, action.text);
   }
 
   void interrupt(int64_t revision) {
@@ -295,17 +315,25 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
   void tool_done(int64_t revision, const std::string& result) override {
     timeline.note(Event::tool_result, revision, result);
   }
-  void made(int64_t revision, const ReplyStats& stats, bool) override {
-    timeline.record(revision, [&](TurnRecord& turn) {
-      turn.prompt_tokens = stats.prompt_tokens;
-      turn.computed_tokens = stats.prompt_tokens - stats.cached_tokens;
-      turn.generated_tokens = stats.generated_tokens;
-    });
-    speaker.finish(revision);
+  void ending(const std::string& text, double probability) override {
+    const std::lock_guard lock(mutex);
+    timeline.note(Event::ending, 0, fmt::format("{:.4f} {}", probability, text));
+    act(taker.ending(audio_time, text, probability));
   }
-  void draft_gone(int64_t revision, int64_t generated) override {
-    timeline.draft_cost(generated);
-    timeline.note(Event::draft_dropped, revision);
+  void made(int64_t revision) override { speaker.finish(revision); }
+  void draft_gone(int64_t revision) override { timeline.note(Event::draft_dropped, revision); }
+  void cost(int64_t revision, const voice::ReplyCost& cost) override {
+    timeline.record(revision, [&](TurnRecord& turn) {
+      turn.prompt_tokens = cost.prompt;
+      turn.computed_tokens = cost.computed;
+      turn.generated_tokens = cost.generated;
+      turn.useful_tokens = cost.useful;
+    });
+  }
+  void lost(int64_t tokens) override { timeline.lost(tokens); }
+  void worked(int64_t lost, int64_t useful) override {
+    const std::lock_guard lock(mutex);
+    taker.early_work(lost, useful);
   }
   void failed(int64_t revision, const std::string& what) override {
     timeline.record(revision, [](TurnRecord& turn) { turn.failed = true; });
@@ -330,6 +358,7 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
   Time behind{};      // the clock less that
   std::deque<int16_t> before_speech;
   bool utterance_open = false;
+  int64_t soft = 0;                                  // the revision that is heard and not committed; 0: none
   std::deque<std::pair<size_t, size_t>> played_log;  // samples pulled, bytes of the reply played by then
   size_t logged = 0;                                 // samples in it
 

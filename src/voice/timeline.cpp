@@ -1,6 +1,7 @@
 // The notes of a voice conversation.
 #include "voice/timeline.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace prosa {
@@ -13,9 +14,11 @@ std::string_view to_string(VoiceEvent::Kind kind) noexcept {
     case Kind::speech_ended: return "speech_ended";
     case Kind::transcript: return "transcript";
     case Kind::read_ahead: return "read_ahead";
+    case Kind::ending: return "ending";
     case Kind::draft: return "draft";
     case Kind::draft_dropped: return "draft_dropped";
     case Kind::draft_held: return "draft_held";
+    case Kind::soft_commit: return "soft_commit";
     case Kind::commit: return "commit";
     case Kind::first_token: return "first_token";
     case Kind::reply_text: return "reply_text";
@@ -79,13 +82,16 @@ void Timeline::tell(const std::stop_token& stop) {
 
 void Timeline::record(int64_t revision, const std::function<void(TurnRecord&)>& change) {
   const std::lock_guard lock(mutex_);
-  if (turn_ && turn_->revision == revision) change(*turn_);
+  if (turn_ && turn_->revision == revision) return change(*turn_);
+  const auto over =
+      std::find_if(turns_.rbegin(), turns_.rend(), [&](const TurnRecord& turn) { return turn.revision == revision; });
+  if (over != turns_.rend()) change(*over);
 }
 
 void Timeline::begin_turn(TurnRecord turn) {
   const std::lock_guard lock(mutex_);
   turn.drafts = std::exchange(drafts_, 0);
-  turn.drafted_tokens = std::exchange(drafted_tokens_, 0);
+  turn.lost_tokens = std::exchange(lost_tokens_, 0);
   turn_ = std::move(turn);
 }
 
@@ -94,10 +100,10 @@ void Timeline::draft_begun() {
   ++drafts_;
 }
 
-/// A draft may be told as dropped before or after the turn begins that it was meant for.
-void Timeline::draft_cost(int64_t tokens) {
+/// Work may be told as lost before or after the turn begins that it was meant for.
+void Timeline::lost(int64_t tokens) {
   const std::lock_guard lock(mutex_);
-  (turn_ ? turn_->drafted_tokens : drafted_tokens_) += tokens;
+  (turn_ ? turn_->lost_tokens : lost_tokens_) += tokens;
 }
 
 void Timeline::end_turn(int64_t revision) {
@@ -112,7 +118,7 @@ void Timeline::forget_turn(int64_t revision) {
   const std::lock_guard lock(mutex_);
   if (!turn_ || turn_->revision != revision) return;
   drafts_ += turn_->drafts;
-  drafted_tokens_ += turn_->drafted_tokens + turn_->generated_tokens;
+  lost_tokens_ += turn_->lost_tokens;
   turn_.reset();
 }
 

@@ -32,12 +32,13 @@ class Timeline {
   [[nodiscard]] Time now() const;
   void note(VoiceEvent::Kind kind, int64_t revision, std::string text = {});
 
-  /// Changes the record of the newest turn, if it has this revision.
+  /// Changes the record of the turn that has this revision, under way or over.
   void record(int64_t revision, const std::function<void(TurnRecord&)>& change);
-  /// A turn begins: its record, with what drafts cost before it.
+  /// A turn begins: its record, with what early work cost before it.
   void begin_turn(TurnRecord turn);
   void draft_begun();
-  void draft_cost(int64_t tokens);
+  /// So many tokens were computed early for nothing.
+  void lost(int64_t tokens);
   /// The newest turn is over and stays. Of another revision: no effect.
   void end_turn(int64_t revision);
   /// It never was.
@@ -54,7 +55,7 @@ class Timeline {
   std::deque<VoiceEvent> events_;
   std::optional<TurnRecord> turn_;
   int drafts_ = 0;  // since the last turn began
-  int64_t drafted_tokens_ = 0;
+  int64_t lost_tokens_ = 0;
   std::deque<TurnRecord> turns_;
   std::jthread thread_;  // last: it uses all of the above
 };

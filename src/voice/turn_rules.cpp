@@ -29,6 +29,10 @@ void validate(const TurnRules& rules) {
   check("speech", rules.speech, 0.01, 1);
   check("speech_over_voice", rules.speech_over_voice, 0.01, 1);
   check("max_drafts", rules.max_drafts, 0, 1000);
+  check("max_draft_tokens", rules.max_draft_tokens, 1, 1'000'000);
+  check("max_early_work", rules.max_early_work, 0, 1000);
+  check("ends_above", rules.ends_above, 0, 1);
+  check("goes_on_below", rules.goes_on_below, 0, 1);
 }
 
 }  // namespace prosa

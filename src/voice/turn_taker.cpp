@@ -22,6 +22,9 @@ constexpr int kMissedFrames = 1;
 /// So little of a reply left that what is said then answers it.
 constexpr Time kNearlyOver = std::chrono::milliseconds(700);
 
+/// Counted as useful work from the begin, in tokens: or no first turn would ever be drafted.
+constexpr int64_t kFirstTokens = 100;
+
 Time ms(int value) { return std::chrono::milliseconds(value); }
 
 /// Words after which nobody has finished a sentence.
@@ -40,6 +43,8 @@ std::string_view to_string(Action::Kind kind) noexcept {
     case Kind::read_ahead: return "read_ahead";
     case Kind::draft: return "draft";
     case Kind::drop_draft: return "drop_draft";
+    case Kind::ask_ending: return "ask_ending";
+    case Kind::soft_commit: return "soft_commit";
     case Kind::commit: return "commit";
     case Kind::pause: return "pause";
     case Kind::resume: return "resume";
@@ -66,6 +71,9 @@ Actions TurnTaker::frame(Time now, float speech) {
   Actions out;
   detect(now, speech);
   if (speech_ && (phase_ == Phase::quiet || phase_ == Phase::replying)) begin(now, out);
+  // Speech over a draft that is heard: silence at once, until it is clear what it was.
+  if (speech_ && soft_) pause(out);
+  if (!speech_ && silent_ && (phase_ == Phase::closing || phase_ == Phase::replying)) resume(out);
   if (!utterance_open_) {
     // A recogniser that never says its last word does not hold the conversation.
     const bool waits = phase_ == Phase::closing || phase_ == Phase::doubt;
@@ -78,7 +86,7 @@ Actions TurnTaker::frame(Time now, float speech) {
 /// Speech begins with start_ms of it, less a frame that was missed; it ends with the last frame of it.
 void TurnTaker::detect(Time now, float speech) {
   now_ = now;
-  const bool over_voice = (phase_ == Phase::replying && !over_) || (phase_ == Phase::doubt && !over_);
+  const bool over_voice = soft_ || (phase_ == Phase::replying && !over_) || (phase_ == Phase::doubt && !over_);
   const bool heard = speech >= (over_voice ? rules_.speech_over_voice : rules_.speech);
   recent_ = (recent_ << 1) | (heard ? 1U : 0U);
   const int frames = std::clamp((rules_.start_ms + kFrameMs - 1) / kFrameMs, 1, 30);
@@ -93,7 +101,7 @@ void TurnTaker::begin(Time now, Actions& out) {
     reopens_ = now - answered_at_ <= patience;
     paused_ = now;
     phase_ = Phase::doubt;
-    out.push_back({Kind::pause, revision_});
+    pause(out);
   } else {
     phase_ = Phase::speaking;
     said_.clear();
@@ -104,14 +112,15 @@ void TurnTaker::begin(Time now, Actions& out) {
   read_.clear();
   drafted_.reset();
   drafts_ = 0;
+  asked_.clear();
+  ending_.reset();
   utterance_open_ = true;
   out.push_back({Kind::begin_utterance, ++utterance_});
 }
 
 void TurnTaker::on_silence(Time now, Actions& out) {
   const Time silent = silence();
-  const bool stable = !partial_.empty() && now - partial_since_ >= ms(rules_.stable_ms);
-  if (phase_ == Phase::speaking && (silent >= ms(rules_.soft_end_ms) || stable)) draft(join(said_, partial_), out);
+  if (phase_ == Phase::speaking) work_early(now, out);
   const bool too_long = now - began_ >= ms(rules_.max_turn_ms);
   if (silent >= ms(sounds_unfinished() ? rules_.unfinished_end_ms : rules_.end_ms) || too_long) return close(now, out);
   // Sound without words is not an interruption, however long.
@@ -120,6 +129,44 @@ void TurnTaker::on_silence(Time now, Actions& out) {
     out.push_back({Kind::drop_utterance, utterance_});
     go_on(out);
   }
+}
+
+/// What may be done before it is known that the turn is over.
+void TurnTaker::work_early(Time now, Actions& out) {
+  const Time silent = silence();
+  const bool stable = !partial_.empty() && now - partial_since_ >= ms(rules_.stable_ms);
+  const bool soft_end = silent >= ms(rules_.soft_end_ms);
+  const std::string whole = join(said_, partial_);
+  if (silent >= ms(rules_.soft_end_ms) / 2 || stable) ask_ending(whole, out);
+  if (soft_end || stable || sounds_over()) draft(whole, out);
+  if (!soft_end || !drafted_) return;
+  if (soft_) return resume(out);  // it was no word
+  if (!rules_.soft_commit || !sounds_over() || now - partial_since_ < ms(rules_.soft_end_ms)) return;
+  soft_ = true;
+  out.push_back({Kind::soft_commit, revision_, *drafted_});
+}
+
+void TurnTaker::ask_ending(std::string_view text, Actions& out) {
+  if (!rules_.ending || tool_open_ || words_of(text).empty() || same_words(asked_, text)) return;
+  if (static_cast<double>(lost_) > rules_.max_early_work * static_cast<double>(useful_ + kFirstTokens)) return;
+  asked_ = text;
+  ending_.reset();
+  out.push_back({Kind::ask_ending, revision_, asked_});
+}
+
+Actions TurnTaker::ending(Time now, std::string_view text, double probability) {
+  Actions out;
+  now_ = std::max(now_, now);
+  if (text != asked_) return out;
+  knows_endings_ = knows_endings_ || probability >= rules_.ends_above;
+  ending_ = probability;
+  if (phase_ == Phase::speaking && utterance_open_) work_early(now_, out);
+  return out;
+}
+
+void TurnTaker::early_work(int64_t lost, int64_t useful) {
+  lost_ = lost;
+  useful_ = useful;
 }
 
 void TurnTaker::close(Time now, Actions& out) {
@@ -189,6 +236,7 @@ void TurnTaker::commit(Time now, std::string_view text, Actions& out) {
     ++revision_;
   }
   drafted_.reset();
+  soft_ = false;
   answered_ = text;
   answered_at_ = std::min(last_speech_, now);
   over_ = false;
@@ -208,6 +256,7 @@ Actions TurnTaker::stop(Time now) {
     out.push_back({Kind::interrupt, revision_});
     ++revision_;
   }
+  silent_ = false;
   over_ = true;
   phase_ = Phase::quiet;
   return out;
@@ -237,6 +286,7 @@ void TurnTaker::confirm(Actions& out) {
   said_ = reopens_ ? answered_ : std::string();
   out.push_back({reopens_ ? Kind::replace : Kind::interrupt, revision_});
   ++revision_;
+  silent_ = false;
   over_ = true;
   drafts_ = 0;
 }
@@ -247,7 +297,15 @@ void TurnTaker::go_on(Actions& out) {
   phase_ = over_ ? Phase::quiet : Phase::replying;
   recent_ = 0;
   speech_ = false;
-  out.push_back({Kind::resume, revision_});
+  resume(out);
+}
+
+void TurnTaker::pause(Actions& out) {
+  if (!std::exchange(silent_, true)) out.push_back({Kind::pause, revision_});
+}
+
+void TurnTaker::resume(Actions& out) {
+  if (std::exchange(silent_, false)) out.push_back({Kind::resume, revision_});
 }
 
 Actions TurnTaker::reply_over(Time now, int64_t revision) {
@@ -261,6 +319,8 @@ Actions TurnTaker::reply_over(Time now, int64_t revision) {
 void TurnTaker::draft(std::string_view text, Actions& out) {
   if (!rules_.draft || tool_open_ || drafts_ >= rules_.max_drafts || words_of(text).empty()) return;
   if (drafted_ && same_words(*drafted_, text)) return;
+  const double most = rules_.max_early_work * static_cast<double>(useful_ + kFirstTokens);
+  if (static_cast<double>(lost_ + rules_.max_draft_tokens) > most) return;
   drop_draft(out);
   drafted_ = std::string(text);
   ++drafts_;
@@ -270,13 +330,21 @@ void TurnTaker::draft(std::string_view text, Actions& out) {
 void TurnTaker::drop_draft(Actions& out) {
   if (!drafted_) return;
   drafted_.reset();
-  out.push_back({Kind::drop_draft, revision_});
+  const bool heard = std::exchange(soft_, false);
+  if (heard) silent_ = false;
+  out.push_back({heard ? Kind::replace : Kind::drop_draft, revision_});
 }
 
 Time TurnTaker::silence() const { return now_ - std::max(last_speech_, began_); }
 
+/// As the model finds, and not against the words.
+bool TurnTaker::sounds_over() const {
+  return ending_ && *ending_ >= rules_.ends_above && same_words(asked_, join(said_, partial_)) && !sounds_unfinished();
+}
+
 bool TurnTaker::sounds_unfinished() const {
   const std::string whole = join(said_, partial_);
+  if (knows_endings_ && ending_ && *ending_ < rules_.goes_on_below && same_words(asked_, whole)) return true;
   if (!whole.empty() && (whole.back() == ',' || whole.back() == '-')) return true;
   const std::vector<std::string> words = words_of(whole);
   return !words.empty() && std::find(kOpenWords.begin(), kOpenWords.end(), words.back()) != kOpenWords.end();

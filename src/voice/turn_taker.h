@@ -38,11 +38,13 @@ struct Action {
     read_ahead,       // `text` stood in two transcripts: it may be read
     draft,            // `text` may be the whole turn: a reply to it, not to be heard
     drop_draft,       // it is not
-    commit,           // `text` is the turn: its reply is to be heard; the draft's if it has this revision
-    pause,            // the voice is silent at once; all goes on behind it
-    resume,           // and speaks again, from where it was
-    interrupt,        // the reply ends where it was heard
-    replace,          // the turn goes on: its reply and what was heard of it never were
+    ask_ending,       // does the turn sound over after `text`? ending() takes the answer
+    soft_commit,  // the turn sounds over: its draft is to be heard, but does nothing else; commit or replace follows
+    commit,       // `text` is the turn: its reply is to be heard; the draft's if it has this revision
+    pause,        // the voice is silent at once; all goes on behind it
+    resume,       // and speaks again, from where it was
+    interrupt,    // the reply ends where it was heard
+    replace,      // the turn goes on: its reply (or soft-committed draft) and what was heard of it never were
   };
   Kind kind;
   int64_t number = 0;     // the revision; of begin_, end_ and drop_utterance: the utterance
@@ -64,6 +66,10 @@ class TurnTaker {
   Actions partial(Time now, int64_t utterance, std::string_view text);
   /// The transcript of an utterance that end_utterance closed; may be empty. Of one that is not waited for: no effect.
   Actions final(Time now, int64_t utterance, std::string_view text);
+  /// The model finds it so probable that the turn ends with `text`. Of other words than the newest: no effect.
+  Actions ending(Time now, std::string_view text, double probability);
+  /// What early work has cost so far, in tokens: for nothing, and of use.
+  void early_work(int64_t lost, int64_t useful);
   /// The user's turn was typed: `text` is all of it.
   Actions type(Time now, std::string_view text);
   /// The reply under way ends; nothing is asked for.
@@ -91,8 +97,13 @@ class TurnTaker {
   void confirm(Actions& out);
   void go_on(Actions& out);
   void commit(Time now, std::string_view text, Actions& out);
+  void work_early(Time now, Actions& out);
+  void ask_ending(std::string_view text, Actions& out);
   void draft(std::string_view text, Actions& out);
   void drop_draft(Actions& out);
+  void pause(Actions& out);
+  void resume(Actions& out);
+  [[nodiscard]] bool sounds_over() const;
   [[nodiscard]] bool sounds_unfinished() const;
   [[nodiscard]] bool is_more_than_listening(std::string_view text) const;
   [[nodiscard]] bool takes_the_turn(std::string_view text) const;
@@ -122,7 +133,15 @@ class TurnTaker {
   // A reply not yet asked for.
   std::optional<std::string> drafted_;
   int drafts_ = 0;
+  bool soft_ = false;  // it is heard
   bool tool_open_ = false;
+  int64_t lost_ = 0;  // tokens
+  int64_t useful_ = 0;
+
+  // Whether the user's turn sounds over, as the model finds.
+  std::string asked_;  // about what
+  std::optional<double> ending_;
+  bool knows_endings_ = false;  // it has found some turn over
 
   // The reply under way.
   std::string answered_;  // the turn that it answers
@@ -131,6 +150,7 @@ class TurnTaker {
   bool over_ = true;      // all of it was played
   bool reopens_ = false;  // in doubt: words would go on with the turn, not begin another
   Time paused_{};
+  bool silent_ = false;       // the voice is paused
   std::optional<Time> left_;  // to be played; nothing: not known
 };
 
