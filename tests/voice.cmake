@@ -21,6 +21,7 @@ voice_tests_need(webrtc_ webrtc flite)
 add_executable(wyoming_program wyoming_program.cpp)
 target_link_libraries(wyoming_program PRIVATE prosa_plain_options nlohmann_json::nlohmann_json)
 
+# What every test gets that has engines of its own making.
 function(prosa_voice_test name)
   target_link_libraries(${name} PRIVATE prosa_voice)
   target_compile_definitions(${name} PRIVATE PROSA_WYOMING_PROGRAM="$<TARGET_FILE:wyoming_program>")

@@ -1,7 +1,7 @@
 // A Wyoming program over standard input and output for the tests: right, slow, dying, lying or rude, as its words say.
 //
-// asr: counts the bytes of sound and says so ("heard 3200"); with "partials" it streams. tts: a sample a byte of text.
-// Knows nothing of prosa but the JSON library.
+// asr: counts the bytes of sound and says so ("heard 3200"), or "says WORDS"; with "partials" it streams. tts: a sample
+// a byte of text. Knows nothing of prosa but the JSON library.
 #include <unistd.h>
 
 #include <cstdio>
@@ -102,7 +102,8 @@ int main(int count, char** words) {
       if (how == "ends") write_event({"transcript", {{"text", "done already"}}});
     } else if (event.type == "audio-stop") {
       misbehave(how);
-      write_event({"transcript", {{"text", " heard " + std::to_string(heard) + "\n"}}});
+      const std::string said = how == "says" ? arguments.at(2) : "heard " + std::to_string(heard);
+      write_event({"transcript", {{"text", " " + said + "\n"}}});
       if (how == "partials") write_event({"transcript-stop"});
       if (how == "once") return 0;
     } else if (event.type == "synthesize-chunk") {

@@ -10,10 +10,9 @@
 #include "cli/chat_session.h"
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "cli/terminal.h"
+#include "cli/voice_view.h"
 #include "prosa/audio.h"
 #include "prosa/files.h"
-#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {
@@ -22,25 +21,6 @@ std::string joined(const std::vector<std::string>& names) {
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
   return list.empty() ? "none" : list;
-}
-
-/// The reply as text while it comes, and what the user was understood to say. `soft`: the turn whose reply was heard
-/// before the turn was over.
-void show(const VoiceEvent& event, int64_t& soft) {
-  using Kind = VoiceEvent::Kind;
-  switch (event.kind) {
-    case Kind::soft_commit: soft = event.revision; [[fallthrough]];
-    case Kind::commit:
-      if (event.kind == Kind::commit && soft == event.revision) break;  // it was shown
-      stream_output(printable("\n> " + event.text + "\n"));
-      break;
-    case Kind::reply_text: stream_output(printable(event.text)); break;
-    case Kind::interrupted:
-    case Kind::replaced: stream_output(" —\n"); break;
-    case Kind::reply_over: stream_output("\n"); break;
-    case Kind::error: fmt::print(stderr, "{}\n", printable(fmt::format("prosa: {}", event.text))); break;
-    default: break;
-  }
 }
 
 /// No file that is read is written over.
@@ -61,14 +41,16 @@ void require_no_failure(const std::vector<VoiceEvent>& events) {
 void run(VoiceArguments& arguments) {
   if (arguments.in.empty() && !arguments.out.empty())
     throw UsageError("--out goes with --in FILE (see prosa voice --help)");
+  if (!arguments.in.empty() && !(arguments.devices.input + arguments.devices.output).empty())
+    throw UsageError("--microphone and --loudspeaker do not go with --in FILE (see prosa voice --help)");
   if (!arguments.options.system.empty()) check_prompt(arguments.options.system, "--system");
   check_outputs(arguments, arguments.in);
   VoiceLog log;
+  std::unique_ptr<VoiceView> view;
   arguments.options.speakable.language = arguments.language;
-  int64_t soft = 0;
   arguments.options.on_event = [&](const VoiceEvent& event) {
     log.add(event);
-    show(event, soft);
+    view->show(event);
   };
   // The engines first: what is missing is said before a model is loaded.
   VoiceParts parts{make_voice_activity(arguments.activity), make_speech_to_text(arguments.hears, arguments.language),
@@ -81,16 +63,18 @@ void run(VoiceArguments& arguments) {
   std::vector<TurnRecord> turns;
   Chat brain = load_chat(chat);
   check_outputs(arguments, {brain.info().path});
+  view = make_voice_view();
   const auto begin = std::chrono::steady_clock::now();
   {
     VoicePipeline pipeline(std::move(brain), std::move(parts), arguments.options);
     if (arguments.in.empty()) {
-      talk_live(pipeline, arguments);
+      talk_live(pipeline, arguments, *view);
     } else {
-      sound = play_recordings(pipeline, arguments);
+      sound = play_recordings(pipeline, arguments, *view);
     }
     turns = pipeline.turns();
   }
+  view.reset();
   if (arguments.in.empty()) sound.begin = begin;  // no sound is kept of a live conversation
   if (!arguments.out.empty()) write_wav(arguments.out, sound.played, sound.play_rate);
   const auto since = std::chrono::duration_cast<std::chrono::microseconds>(sound.begin - begin);
@@ -139,6 +123,8 @@ void add_voice(CLI::App& app) {
   voice->add_option("model,--model", arguments->model, model_help);
   voice->add_option("--in", arguments->in, "recordings (WAV) of the user, a turn each, in place of the microphone")
       ->type_name("FILE");
+  voice->add_option("--microphone", arguments->devices.input, "part of its name (default: the system's choice)");
+  voice->add_option("--loudspeaker", arguments->devices.output, "the same");
   voice->add_option("--out", arguments->out, "what was spoken, as a recording")->type_name("FILE");
   voice->add_option("--timeline", arguments->timeline, "everything that happened, and each turn's costs, as JSON")
       ->type_name("FILE");

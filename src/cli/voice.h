@@ -8,9 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "prosa/audio.h"
 #include "prosa/voice.h"
 
 namespace prosa::cli {
+
+class VoiceView;
 
 struct VoiceArguments {
   std::string model;            // "": the embedded model
@@ -23,6 +26,7 @@ struct VoiceArguments {
   std::string speaks = "flite";
   std::string speaks_as;  // a voice of `speaks`
   std::string language = "en";
+  AudioDevice::Options devices;
   double echo_db = 0;  // file mode: the reply comes back into the microphone, so loud; 0: not at all
   VoiceOptions options;
   LoadOptions load;
@@ -66,8 +70,8 @@ std::string voice_svg(const std::vector<VoiceEvent>& events, const std::vector<T
 std::string voice_summary(const std::vector<TurnRecord>& turns);
 
 /// Plays the recordings in real time through `pipeline`.
-VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& arguments);
+VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& arguments, VoiceView& view);
 /// The microphone and the loudspeaker, until Ctrl-C.
-void talk_live(VoicePipeline& pipeline, const VoiceArguments& arguments);
+void talk_live(VoicePipeline& pipeline, const VoiceArguments& arguments, VoiceView& view);
 
 }  // namespace prosa::cli

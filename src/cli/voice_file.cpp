@@ -9,10 +9,9 @@
 #include <fmt/format.h>
 
 #include "cli/interrupt.h"
-#include "cli/terminal.h"
 #include "cli/voice.h"
+#include "cli/voice_view.h"
 #include "prosa/audio.h"
-#include "prosa/text.h"
 
 namespace prosa::cli {
 namespace {
@@ -78,20 +77,17 @@ class Player {
 
 }  // namespace
 
-VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& arguments) {
+VoiceSound play_recordings(VoicePipeline& pipeline, const VoiceArguments& arguments, VoiceView& view) {
   std::vector<std::vector<int16_t>> recordings;
   for (const std::string& path : arguments.in) {
     const Recording recording = read_wav(path);
-    if (recording.truncated)
-      fmt::print(stderr, "{}", printable(fmt::format("prosa: {}: ends before the sound it announces does\n", path)));
+    if (recording.truncated) view.note(fmt::format("prosa: {}: ends before the sound it announces does", path));
     recordings.push_back(to_heard(recording));
   }
   const interrupt::Catch stop({});
-  ProgressLine progress;
   Player player(pipeline, arguments);
   player.wait(stop);
   for (size_t i = 0; i < recordings.size() && !stop.interrupted(); ++i) {
-    progress.show(static_cast<double>(i) / static_cast<double>(recordings.size()), "speaking");
     const std::span<const int16_t> samples(recordings[i]);
     const auto begin = player.now();
     for (size_t at = 0; at < samples.size() && !stop.interrupted(); at += kFrameSamples)

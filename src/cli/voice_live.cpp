@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "cli/interrupt.h"
-#include "cli/terminal.h"
 #include "cli/voice.h"
+#include "cli/voice_view.h"
 #include "prosa/audio.h"
 
 namespace prosa::cli {
@@ -17,12 +17,12 @@ constexpr size_t kAhead = size_t{kFrameSamples} * 3;
 
 }  // namespace
 
-void talk_live(VoicePipeline& pipeline, const VoiceArguments& arguments) {
+void talk_live(VoicePipeline& pipeline, const VoiceArguments& arguments, VoiceView& view) {
   if (arguments.options.play_rate != kHeardRate)
     throw Error(ErrorCode::invalid_argument, "is for --in; a device plays 16000", "--play-rate");
-  AudioDevice device;
+  AudioDevice device(arguments.devices);
   const interrupt::Catch stop({});
-  fmt::print(stderr, "[speak; Ctrl-C ends]\n");
+  view.note("[speak; Ctrl-C ends]");
   std::vector<int16_t> heard(kFrameSamples);
   std::vector<int16_t> played(kFrameSamples);
   std::vector<int16_t> out(kFrameSamples);
@@ -34,8 +34,8 @@ void talk_live(VoicePipeline& pipeline, const VoiceArguments& arguments) {
     }
     if (device.read(heard, played, std::chrono::milliseconds(100))) pipeline.push(heard, played);
     if (const uint64_t now = device.lost(); now != lost) {
-      fmt::print(stderr, "prosa: {} frames of 10 ms were heard and lost: this machine is too slow or too busy\n",
-                 now - lost);
+      view.note(fmt::format("prosa: {} frames of 10 ms were heard and lost: this machine is too slow or too busy",
+                            now - lost));
       lost = now;
     }
   }

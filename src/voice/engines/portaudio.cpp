@@ -85,7 +85,9 @@ PaStreamParameters find_device(const std::string& wanted, bool input) {
     const PaDeviceIndex index = input ? Pa_GetDefaultInputDevice() : Pa_GetDefaultOutputDevice();
     if (index != paNoDevice) found = index;
   }
-  if (!found) throw Error(ErrorCode::not_found, std::string("there is no such ") + what, wanted, remedy());
+  if (!found)
+    throw Error(ErrorCode::not_found, (wanted.empty() ? "there is no " : "there is no such ") + std::string(what),
+                wanted, remedy());
   const PaDeviceInfo* info = Pa_GetDeviceInfo(*found);
   return {.device = *found,
           .channelCount = 1,
