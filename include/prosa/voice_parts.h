@@ -75,7 +75,9 @@ class TextToSpeech {
 std::vector<std::string> voice_engines();
 
 /// `name`: "webrtc" (voice activity, echo canceller, noise suppression and gain of webrtc-audio-processing) or "energy"
-/// (no library: loudness over the noise floor, no echo canceller). Error(unsupported): not built in.
+/// (no library: loudness over the noise floor, no echo canceller), or a Wyoming program (below) that sends
+/// voice-started and voice-stopped; the built-in engine then takes the own voice out, and decides while the program is
+/// away: process() throws once when it is lost. Errors: unsupported (not built in), and those of programs.
 std::unique_ptr<VoiceActivity> make_voice_activity(const std::string& name);
 /// `name`: "pocketsphinx" (English, offline; its last partial transcript is its final one), "pocketsphinx:accurate"
 /// (fewer wrong words, but the end of an utterance rewrites a quarter of the partial transcripts), or a Wyoming

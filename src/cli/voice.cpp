@@ -132,7 +132,7 @@ void add_voice(CLI::App& app) {
   voice->add_option("--system", arguments->options.system, "the system message");
   voice->add_option("--greeting", arguments->options.greeting, "spoken first");
   const char* const engines = "Engines";
-  voice->add_option("--activity", arguments->activity, "who notices speech: webrtc or energy")
+  voice->add_option("--activity", arguments->activity, "who notices speech: webrtc, energy, or a Wyoming program")
       ->capture_default_str()
       ->group(engines);
   voice

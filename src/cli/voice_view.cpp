@@ -114,6 +114,10 @@ class TerminalTalk final : public VoiceView {
  private:
   void take(const VoiceEvent& event) {
     switch (event.kind) {
+      case Kind::speech_started:
+        hearing_.clear();
+        waited_.clear();
+        break;
       case Kind::partial: hearing_ = printable_line(event.text, kMaxShown); break;
       case Kind::transcript:
         // Empty: a breath. What had been understood of it is gone.

@@ -92,7 +92,7 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
     std::vector<int16_t> heard(frame.begin(), frame.end());
     std::vector<int16_t> played = take_reference();
     if (!reference_frame.empty()) played.assign(reference_frame.begin(), reference_frame.end());
-    const float speech = activity->process(heard, played);
+    const float speech = sureness(heard, played);
     const std::lock_guard lock(mutex);
     audio_time += kFrame;
     behind = timeline.now() - audio_time;
@@ -103,6 +103,16 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
     if (listening && utterance_open) listener.push(heard);
     if (before_speech.size() > kBeforeSpeech)
       before_speech.erase(before_speech.begin(), before_speech.end() - static_cast<std::ptrdiff_t>(kBeforeSpeech));
+  }
+
+  /// What fails in it is told, and is no end of the conversation: the next frame is asked again.
+  float sureness(std::vector<int16_t>& heard, const std::vector<int16_t>& played) {
+    try {
+      return activity->process(heard, played);
+    } catch (const std::exception& error) {
+      timeline.note(Event::error, 0, error.what());
+      return 0;
+    }
   }
 
   std::vector<int16_t> take_reference() {

@@ -61,11 +61,16 @@ std::vector<std::string> voice_engines() {
 }
 
 std::unique_ptr<VoiceActivity> make_voice_activity(const std::string& name) {
+  if (wyoming::is_address(name)) {
+    const std::vector<std::string> built = voice_engines();
+    const bool webrtc = std::ranges::find(built, "webrtc") != built.end();
+    return wyoming::make_voice_activity(name, make_voice_activity(webrtc ? "webrtc" : "energy"));
+  }
 #ifdef PROSA_WITH_WEBRTC
   if (name == "webrtc") return voice::make_webrtc();
 #endif
   if (name == "energy") return voice::make_energy();
-  unknown(name, "voice activity", {"webrtc", "energy"}, false);
+  unknown(name, "voice activity", {"webrtc", "energy"}, true);
 }
 
 std::unique_ptr<SpeechToText> make_speech_to_text(const std::string& name, const std::string& language) {

@@ -1,8 +1,9 @@
 // A Wyoming program that is asked for something again and again: its connection, what it offers, its spare.
 //
 // Over sockets each request gets a connection of its own, as Home Assistant does it (many programs close it after one
-// answer). A stdio: program serves request after request until it ends or is dropped. One thread at a time, but for
-// cancel().
+// answer). A stdio: program serves request after request until it ends or is dropped. A spare one is started ahead of
+// the moment that it takes over, and asked what it offers: its answer shows that it is ready. One thread at a time, but
+// for cancel().
 #pragma once
 
 #include <memory>
@@ -15,8 +16,8 @@ namespace prosa::wyoming {
 
 class Program {
  public:
-  /// Asks the program what it offers. `service`: "asr" or "tts". Errors as in programs.h.
-  Program(const std::string& address, const char* service, const Limits& limits);
+  /// Asks the program what it offers. `service`: "asr" or "tts"; "": any, also none. Errors as in programs.h.
+  Program(const std::string& address, std::string_view service, const Limits& limits);
 
   /// Whether the first program of the service says `key`: true of itself.
   [[nodiscard]] bool offers(const char* key) const;
@@ -41,9 +42,14 @@ class Program {
   void refuse(const Event& event);
 
  private:
-  void describe(const char* service);
+  [[nodiscard]] bool is_child() const noexcept { return address_.kind == Address::Kind::child; }
+  void describe(std::string_view service);
   std::unique_ptr<Connection> connect();
-  void start_spare();
+  void start();
+  void adopt_spare() noexcept;
+  void await_info(Clock::time_point deadline);
+  void start_spare() noexcept;
+  void tend_spare() noexcept;
 
   Address address_;
   Limits limits_;
@@ -51,7 +57,10 @@ class Program {
   nlohmann::json offer_;                 // the program's own entry in its info
   std::unique_ptr<Connection> current_;  // null: none
   std::unique_ptr<Connection> spare_;    // of a stdio: program; null: none
-  int overlooked_ = 0;                   // events of the request
+  /// How far a program that was just started is: it is sent `describe`, and answers when it is ready.
+  enum class Readiness { started, asked, ready };
+  Readiness current_is_ = Readiness::ready, spare_is_ = Readiness::started;
+  int overlooked_ = 0;  // events of the request
 };
 
 }  // namespace prosa::wyoming

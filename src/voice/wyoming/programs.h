@@ -1,4 +1,4 @@
-// Wyoming programs as engines: recognition (asr) and synthesis (tts).
+// Wyoming programs as engines: recognition (asr), synthesis (tts) and voice activity (vad).
 //
 // Each asks its program at once what it can do. The protocol has no cancel: a cancelled connection is closed, a
 // cancelled program is killed, and the spare one that was started ahead takes its place.
@@ -25,5 +25,10 @@ std::unique_ptr<SpeechToText> make_speech_to_text(const std::string& address, co
                                                   const Limits& limits = {});
 std::unique_ptr<TextToSpeech> make_text_to_speech(const std::string& address, const std::string& voice,
                                                   const Limits& limits = {});
+/// The protocol knows no service "vad": the program takes sound and says when a voice began and stopped. `own` cleans
+/// what is heard (echo), and its word counts while the program is away; process() never waits for the program, and
+/// throws an Error once each time that it is lost.
+std::unique_ptr<VoiceActivity> make_voice_activity(const std::string& address, std::unique_ptr<VoiceActivity> own,
+                                                   const Limits& limits = {});
 
 }  // namespace prosa::wyoming

@@ -1,0 +1,145 @@
+// Wyoming programs as parts of a conversation: the spare that takes over, and voice activity.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "prosa/voice_parts.h"
+#include "voice/wyoming/programs.h"
+
+namespace prosa::wyoming {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+using testing::HasSubstr;
+
+constexpr Limits kPatient{.connect = 5s, .start = 20s, .answer = 20s, .spare = true};
+
+std::string program(const std::string& words) { return "stdio:'" PROSA_WYOMING_PROGRAM "' " + words; }
+
+size_t spoken(TextToSpeech& mouth) {
+  size_t samples = 0;
+  mouth.speak("Hello", [&](std::span<const int16_t> piece) { return samples += piece.size(), true; });
+  return samples;
+}
+
+void interrupt(TextToSpeech& mouth) {
+  mouth.speak("Hello", [](std::span<const int16_t>) { return false; });
+}
+
+// The program takes 0.8 s to start.
+TEST(WyomingSpare, AProgramThatWasKilledCostsNoStart) {
+  const auto mouth = make_text_to_speech(program("tts slow"), "", kPatient);
+  for (int i = 0; i < 2; ++i) {
+    std::this_thread::sleep_for(2000ms);  // the spare of the spare starts as well
+    interrupt(*mouth);
+    const auto start = Clock::now();
+    EXPECT_EQ(spoken(*mouth), 5U);
+    EXPECT_LT(Clock::now() - start, 700ms);
+  }
+}
+
+TEST(WyomingSpare, AStartMayTakeLongerThanAnAnswer) {
+  for (const bool spare : {false, true}) {
+    const auto mouth = make_text_to_speech(program("tts slow"), "", {.start = 20s, .answer = 400ms, .spare = spare});
+    interrupt(*mouth);
+    EXPECT_EQ(spoken(*mouth), 5U);  // of a program that is still starting
+  }
+}
+
+TEST(WyomingSpare, OneThatDiedIsReplaced) {
+  const auto ears = make_speech_to_text(program("asr once"), "", kPatient);  // each program answers once
+  for (int i = 0; i < 4; ++i) {
+    ears->begin();
+    ears->push(std::vector<int16_t>(100));
+    EXPECT_EQ(ears->end(), "heard 200");
+  }
+}
+
+/// Says always the same, which no program does.
+class Fixed final : public VoiceActivity {
+ public:
+  float process(std::span<int16_t> heard, std::span<const int16_t>) override {
+    for (int16_t& sample : heard) sample = static_cast<int16_t>(-sample);  // what the program gets is what it cleaned
+    return 0.25F;
+  }
+  void reset() override {}
+};
+
+std::unique_ptr<VoiceActivity> detector(const std::string& how, const Limits& limits = kPatient) {
+  return make_voice_activity(program("vad " + how), std::make_unique<Fixed>(), limits);
+}
+
+float process(VoiceActivity& activity, int16_t level) {
+  std::vector<int16_t> heard(kFrameSamples, level);
+  const std::vector<int16_t> played(kFrameSamples);
+  const float sureness = activity.process(heard, played);
+  EXPECT_EQ(heard[0], static_cast<int16_t>(-level));
+  std::this_thread::sleep_for(1ms);
+  return sureness;
+}
+
+/// Whether `level` comes to be taken for that.
+bool comes_to(VoiceActivity& activity, int16_t level, float sureness) {
+  const auto until = Clock::now() + 20s;
+  while (Clock::now() < until) {
+    if (process(activity, level) == sureness) return true;
+  }
+  return false;
+}
+
+TEST(WyomingVoiceActivity, TheProgramDecides) {
+  const auto activity = detector("");
+  EXPECT_TRUE(comes_to(*activity, 0, 0.0F));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(comes_to(*activity, 8000, 1.0F));
+    EXPECT_TRUE(comes_to(*activity, 0, 0.0F));
+  }
+  EXPECT_TRUE(comes_to(*activity, 8000, 1.0F));
+  activity->reset();
+  EXPECT_EQ(process(*activity, 0), 0.0F);
+}
+
+std::string loses(VoiceActivity& activity) {
+  const auto until = Clock::now() + 20s;
+  while (Clock::now() < until) {
+    try {
+      process(activity, 0);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::io);
+      return error.what();
+    }
+  }
+  return "nothing was lost";
+}
+
+TEST(WyomingVoiceActivity, WhatGoesWrongIsToldOnceAndTheBuiltInOneDecides) {
+  const std::pair<const char*, const char*> ways[] = {{"die", "exit code 3: out of words"}, {"crash", "signal 6"},
+                                                      {"error", "no voice today (tired)"},  {"wrong", "'detection'"},
+                                                      {"noise", "not valid JSON"},          {"lie", "payload_length"},
+                                                      {"flood", "unknown types"},           {"hang", "hangs"}};
+  for (const auto& [way, said] : ways) {
+    const auto activity = detector(way, {.start = 20s, .answer = 300ms});
+    EXPECT_THAT(loses(*activity), HasSubstr(said)) << way;
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(process(*activity, 8000), 0.25F) << way;
+  }
+}
+
+TEST(WyomingVoiceActivity, AProgramThatCameBackDecidesAgain) {
+  const auto activity = detector("die");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(loses(*activity), HasSubstr("out of words"));
+    EXPECT_TRUE(comes_to(*activity, 0, 0.0F));
+  }
+}
+
+TEST(WyomingVoiceActivity, IsMadeByItsAddress) {
+  EXPECT_NE(prosa::make_voice_activity(program("vad")), nullptr);
+  EXPECT_THROW(prosa::make_voice_activity("stdio:no-such-program-anywhere"), Error);
+  EXPECT_THROW(prosa::make_voice_activity("tcp://127.0.0.1:1"), Error);
+}
+
+}  // namespace
+}  // namespace prosa::wyoming
