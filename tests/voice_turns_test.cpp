@@ -196,7 +196,7 @@ TEST(TurnTaker, ARecogniserThatNeverEndsIsNotWaitedFor) {
   talk.silence(200);
   talk.done();
   talk.silence(5010);
-  EXPECT_THAT(talk.done(), ElementsAre("commit: hello"));
+  EXPECT_THAT(talk.done(), ElementsAre("drop_utterance", "commit: hello"));
   const int64_t committed = talk.taker.revision();
   talk.final("hello again");
   EXPECT_THAT(talk.done(), IsEmpty());
@@ -253,6 +253,10 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
             break;
           case Kind::end_utterance:
           case Kind::drop_utterance:
+            if (action.kind == Kind::drop_utterance && open == 0) {
+              ASSERT_EQ(action.number, waited) << "of one that was ended";
+              break;
+            }
             ASSERT_EQ(action.number, open);
             open = 0;
             waited = action.number;

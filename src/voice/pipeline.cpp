@@ -330,6 +330,7 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
     timeline.note(Event::ending, 0, fmt::format("{:.4f} {}", probability, text));
     act(taker.ending(audio_time, text, probability));
   }
+  void written(int64_t revision) override { speaker.complete(revision); }
   void made(int64_t revision) override { speaker.finish(revision); }
   void draft_gone(int64_t revision) override { timeline.note(Event::draft_dropped, revision); }
   void cost(int64_t revision, const voice::ReplyCost& cost) override {

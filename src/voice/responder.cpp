@@ -206,6 +206,7 @@ void Responder::do_ask_ending(const std::string& text) {
 void Responder::do_soft_commit() {
   reply_->heard = true;
   for (const Piece& piece : std::exchange(reply_->kept, {})) hand_out(*reply_, piece);
+  if (reply_->made && reply_->kept.empty()) events_.written(reply_->revision);
 }
 
 void Responder::do_commit(int64_t revision, const std::string& text) {
@@ -281,6 +282,7 @@ void Responder::go_on() {
       end_generation(reply);
     } else {
       reply.made = true;
+      if (reply.heard && reply.kept.empty()) events_.written(reply.revision);
     }
     return;
   }

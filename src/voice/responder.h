@@ -36,6 +36,7 @@ class ResponderEvents {
   virtual void ending(const std::string& text, double probability) = 0;
   virtual void begun(int64_t revision, bool draft_held) = 0;     // the reply of a committed turn
   virtual void piece(int64_t revision, const Piece& piece) = 0;  // of it, in order; before begun() where it was heard
+  virtual void written(int64_t revision) = 0;                    // of a draft that is heard: it has no more pieces
   virtual void tool_open(bool open) = 0;
   virtual void tool_done(int64_t revision, const std::string& result) = 0;
   virtual void made(int64_t revision) = 0;  // its last piece was told

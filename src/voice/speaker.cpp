@@ -52,10 +52,13 @@ void Speaker::write(int64_t revision, const std::string& text) {
   wake_.notify_all();
 }
 
-void Speaker::finish(int64_t revision) {
+void Speaker::complete(int64_t revision) { end(Item::Kind::complete, revision); }
+void Speaker::finish(int64_t revision) { end(Item::Kind::finish, revision); }
+
+void Speaker::end(Item::Kind kind, int64_t revision) {
   const std::lock_guard lock(mutex_);
   if (revision != newest_) return;
-  items_.push_back({Item::Kind::finish, revision});
+  items_.push_back({kind, revision});
   wake_.notify_all();
 }
 
@@ -103,6 +106,10 @@ void Speaker::obey(Item& item) {
       failed_ = false;
       break;
     case Item::Kind::write: say_all(speakable_.write(item.text, state())); break;
+    case Item::Kind::complete:
+      open_ = false;
+      say_all(speakable_.finish());
+      break;
     case Item::Kind::finish:
       open_ = false;
       say_all(speakable_.finish());

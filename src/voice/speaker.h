@@ -42,7 +42,9 @@ class Speaker {
   void begin(int64_t revision);
   /// Its next piece, as it was written.
   void write(int64_t revision, const std::string& text);
-  /// It is complete.
+  /// All of it is written, and may be said; whether it is over is not yet known.
+  void complete(int64_t revision);
+  /// It is complete, and over once it is played.
   void finish(int64_t revision);
   /// Nothing of any reply is said any more.
   void drop();
@@ -52,13 +54,14 @@ class Speaker {
 
  private:
   struct Item {
-    enum class Kind { begin, write, finish };
+    enum class Kind { begin, write, complete, finish };
     Kind kind;
     int64_t revision = 0;
     std::string text = {};
   };
 
   void work(const std::stop_token& stop);
+  void end(Item::Kind kind, int64_t revision);
   void obey(Item& item);
   void say_all(std::vector<SpokenUnit> units);
   void say(SpokenUnit unit);

@@ -77,7 +77,10 @@ Actions TurnTaker::frame(Time now, float speech) {
   if (!utterance_open_) {
     // A recogniser that never says its last word does not hold the conversation.
     const bool waits = phase_ == Phase::closing || phase_ == Phase::doubt;
-    return waits && now - closed_ >= ms(rules_.final_ms) ? final(now, utterance_, std::string(partial_)) : out;
+    if (!waits || now - closed_ < ms(rules_.final_ms)) return out;
+    out.push_back({Kind::drop_utterance, utterance_});
+    take_words(now, std::string(partial_), out);
+    return out;
   }
   on_silence(now, out);
   return out;

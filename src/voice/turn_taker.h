@@ -34,7 +34,7 @@ struct Action {
   enum class Kind {
     begin_utterance,  // the recogniser begins a new one; what was heard just before belongs to it
     end_utterance,    // the recogniser says what it was
-    drop_utterance,   // it was nothing
+    drop_utterance,   // it was nothing, or the recogniser does not say what it was
     read_ahead,       // `text` stood in two transcripts: it may be read
     draft,            // `text` may be the whole turn: a reply to it, not to be heard
     drop_draft,       // it is not
