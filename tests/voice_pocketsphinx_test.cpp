@@ -2,11 +2,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <random>
 #include <sstream>
 #include <thread>
 
 #include "prosa/error.h"
+#include "temp_folder.h"
 #include "voice/engines/engines.h"
+#include "voice/engines/pocketsphinx_model.h"
 #include "voice_speech.h"
 
 namespace prosa::test {
@@ -86,6 +92,70 @@ TEST(PocketsphinxModel, AMissingModelIsNamedWithItsPackage) {
     EXPECT_THAT(error.what(), testing::HasSubstr("pocketsphinx-en-us"));
   }
   EXPECT_THROW(make_speech_to_text("pocketsphinx", "de"), Error);
+}
+
+/// The installed model, of which one file is another.
+class DamagedModel {
+ public:
+  DamagedModel(const std::string& name, const std::function<void(std::string&)>& damage) {
+    const std::filesystem::path model = PROSA_POCKETSPHINX_MODELS "/en-us";
+    std::filesystem::create_directory(folder_.path() / "en-us");
+    for (const auto& each : std::filesystem::recursive_directory_iterator(model)) {
+      const std::filesystem::path own = folder_.path() / std::filesystem::relative(each.path(), model);
+      if (each.is_regular_file()) std::filesystem::create_symlink(each.path(), own);
+    }
+    std::ifstream file(model / name, std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    damage(bytes);
+    std::filesystem::remove(folder_.path() / name);
+    std::ofstream(folder_.path() / name, std::ios::binary) << bytes;
+  }
+  [[nodiscard]] std::filesystem::path path() const { return folder_.path(); }
+
+ private:
+  TempFolder folder_;
+};
+
+// Each of these ended the process, or read beyond the end of a file, when pocketsphinx got to it.
+TEST(PocketsphinxModel, ADamagedFileIsNamed) {
+  const std::pair<const char*, std::function<void(std::string&)>> damages[] = {
+      {"is empty", [](std::string& bytes) { bytes.clear(); }},
+      {"half", [](std::string& bytes) { bytes.resize(bytes.size() / 2); }},
+      {"a byte short", [](std::string& bytes) { bytes.pop_back(); }},
+      {"another head", [](std::string& bytes) { std::fill_n(bytes.begin(), 64, '\xa5'); }},
+      {"zeros inside", [](std::string& bytes) { std::fill(bytes.begin() + 200, bytes.end() - 200, '\0'); }}};
+  for (const char* name : {"mdef", "means", "variances", "transition_matrices", "sendump"}) {
+    for (const auto& [how, damage] : damages) {
+      if (name == std::string_view("sendump") && how == std::string_view("zeros inside")) continue;  // weights may be 0
+      const DamagedModel model("en-us/" + std::string(name), damage);
+      try {
+        voice::make_pocketsphinx({.models = model.path()});
+        ADD_FAILURE() << name << " " << how << ": no error";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::io) << error.what();
+        EXPECT_THAT(error.what(), testing::HasSubstr(name)) << how;
+        EXPECT_THAT(error.what(), testing::HasSubstr("pocketsphinx-en-us")) << how;
+      }
+    }
+  }
+}
+
+TEST(PocketsphinxModel, NoDamageEndsTheProcess) {
+  std::mt19937 random(1);
+  for (const char* name : {"mdef", "means", "variances", "transition_matrices", "sendump"}) {
+    for (int i = 0; i < 20; ++i) {
+      const DamagedModel model("en-us/" + std::string(name), [&](std::string& bytes) {
+        for (size_t k = 1 + random() % 3; k > 0; --k) bytes[random() % 2000] = static_cast<char>(random());
+        if (random() % 2 == 0) bytes.resize(random() % bytes.size());
+      });
+      try {
+        voice::check_pocketsphinx_model(model.path());
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::io) << error.what();
+      }
+    }
+  }
+  voice::check_pocketsphinx_model(PROSA_POCKETSPHINX_MODELS "/en-us");
 }
 
 }  // namespace

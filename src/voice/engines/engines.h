@@ -22,7 +22,7 @@ struct PocketsphinxOptions {
   /// 100 utterances instead of all.
   bool best_path = false;
 };
-/// Errors: not_found (the models), io (they can't be loaded).
+/// Errors: not_found (the models), io (they are damaged, or can't be loaded).
 std::unique_ptr<SpeechToText> make_pocketsphinx(const PocketsphinxOptions& options);
 
 /// `voice`: slt, rms, awb or kal16; "": slt. Error(invalid_argument): another.

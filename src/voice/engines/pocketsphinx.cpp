@@ -2,7 +2,7 @@
 //
 // The second pass (flat lexicon) is off: it costs 60 ms at the end of an utterance and makes more words wrong than
 // right (docs/guide/voice-engines.md). pocketsphinx writes to a log of the whole process, which is switched off here;
-// it ends the process when a model file is damaged inside, so that only whether the files are there can be checked.
+// it ends the process when a model file is damaged inside, so that the files are looked through before it reads them.
 #include <pocketsphinx/pocketsphinx.h>
 #include <sphinxbase/err.h>
 
@@ -15,6 +15,7 @@
 
 #include "prosa/error.h"
 #include "voice/engines/engines.h"
+#include "voice/engines/pocketsphinx_model.h"
 
 namespace prosa::voice {
 namespace {
@@ -57,11 +58,7 @@ class Pocketsphinx final : public SpeechToText {
     const std::filesystem::path folder = options.models.empty() ? PROSA_POCKETSPHINX_MODELS "/en-us" : options.models;
     const std::string acoustic = folder / "en-us", words = folder / "en-us.lm.bin",
                       sounds = folder / "cmudict-en-us.dict";
-    for (const std::string& file : {acoustic + "/mdef", words, sounds}) {
-      if (std::filesystem::exists(file)) continue;
-      throw Error(ErrorCode::not_found, "pocketsphinx's English model is not there", file,
-                  "install it (Debian: pocketsphinx-en-us)");
-    }
+    check_pocketsphinx_model(folder);
     last_complaint.clear();
     config_.reset(cmd_ln_init(nullptr, ps_args(), 1, "-hmm", acoustic.c_str(), "-lm", words.c_str(), "-dict",
                               sounds.c_str(), "-fwdflat", "no", "-bestpath", options.best_path ? "yes" : "no",
