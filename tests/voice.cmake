@@ -16,6 +16,7 @@ endif()
 voice_tests_need(flite_ flite)
 voice_tests_need(pocketsphinx_ pocketsphinx flite)
 voice_tests_need(webrtc_ webrtc flite)
+voice_tests_need(echo_ webrtc flite)
 
 # What the tests speak Wyoming with.
 add_executable(wyoming_program wyoming_program.cpp)
