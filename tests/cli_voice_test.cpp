@@ -52,9 +52,9 @@ const Folder& folder() {
 std::string engine(const std::string& words) { return "stdio:'" PROSA_WYOMING_PROGRAM "' " + words; }
 
 std::vector<std::string> talk(const std::vector<std::string>& recordings, const std::string& ears = "asr says 'hi you'",
-                              const std::vector<std::string>& more = {}) {
+                              const std::vector<std::string>& more = {}, const std::string& activity = "energy") {
   std::vector<std::string> words = {"voice",   folder().path("model"), "--threads", "1",          "--seed",
-                                    "1",       "--max-tokens",         "6",         "--activity", "energy",
+                                    "1",       "--max-tokens",         "6",         "--activity", activity,
                                     "--speak", engine("tts"),          "--hear",    engine(ears), "--in"};
   words.insert(words.end(), recordings.begin(), recordings.end());
   words.insert(words.end(), more.begin(), more.end());
@@ -153,6 +153,16 @@ TEST(CliVoice, SilenceIsNoTurn) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(outcome.err, "[no turn was taken]\n");
+}
+
+TEST(CliVoice, AProgramNoticesSpeech) {
+  const std::vector<std::string> recording = {folder().recording("a.wav", {})};
+  const Outcome right = run_prosa(talk(recording, "asr says 'hi you'", {}, engine("vad")));
+  EXPECT_EQ(right.exit_code, 0) << right.err;
+  EXPECT_THAT(right.out, HasSubstr("> hi you\n"));
+  const Outcome dead = run_prosa(talk(recording, "asr says 'hi you'", {}, engine("vad die")));
+  EXPECT_EQ(dead.exit_code, 0) << dead.err;
+  EXPECT_THAT(dead.err, HasSubstr("exit code 3: out of words"));  // told, and the conversation goes on
 }
 
 TEST(CliVoice, WhatCantBeUsedIsSaid) {

@@ -1,18 +1,25 @@
-// Wyoming programs as parts of a conversation: the spare that takes over, and voice activity.
+// Wyoming programs as parts of a conversation: the spare that takes over, voice activity; and clients of prosa's own
+// service that take nothing, lie or flood.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <chrono>
 #include <thread>
 
 #include "prosa/voice_parts.h"
+#include "prosa/wyoming.h"
+#include "voice/wyoming/connection.h"
 #include "voice/wyoming/programs.h"
 
 namespace prosa::wyoming {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
 using testing::HasSubstr;
 
 constexpr Limits kPatient{.connect = 5s, .start = 20s, .answer = 20s, .spare = true};
@@ -139,6 +146,66 @@ TEST(WyomingVoiceActivity, IsMadeByItsAddress) {
   EXPECT_NE(prosa::make_voice_activity(program("vad")), nullptr);
   EXPECT_THROW(prosa::make_voice_activity("stdio:no-such-program-anywhere"), Error);
   EXPECT_THROW(prosa::make_voice_activity("tcp://127.0.0.1:1"), Error);
+}
+
+struct Client {
+  explicit Client(const WyomingListener& listener)
+      : connection(Connection::open(parse_address("tcp://127.0.0.1:" + std::to_string(listener.port())), wake,
+                                    Clock::now() + 5s)) {}
+  Wake wake;
+  std::unique_ptr<Connection> connection;
+};
+
+TEST(WyomingService, AClientThatTakesNothingEndsItsReply) {
+  std::atomic<bool> ended{false};
+  WyomingService service;
+  service.handle = [&](const WyomingRequest&, const WyomingService::Piece& piece) {
+    const std::string text(100'000, 'x');
+    try {
+      while (piece(text)) continue;
+    } catch (const Error&) {
+      ended = true;
+      throw;
+    }
+    ended = true;
+  };
+  WyomingListener listener("tcp://127.0.0.1:0", service, {.answer = 300ms});
+  const Client client(listener);
+  client.connection->send({.type = "transcript", .data = {{"text", "hello"}}}, Clock::now() + 5s);
+  const auto until = Clock::now() + 20s;
+  while (!ended && Clock::now() < until) std::this_thread::sleep_for(5ms);
+  EXPECT_TRUE(ended);
+}
+
+TEST(WyomingService, AClientThatLiesOrFloodsIsClosed) {
+  std::atomic<int> handled{0};
+  WyomingService service;
+  service.handle = [&](const WyomingRequest&, const WyomingService::Piece&) { ++handled; };
+  WyomingListener listener("tcp://127.0.0.1:0", service);
+  const std::string floods[] = {"{\"type\":\"transcript\",\"payload_length\":99999999999}\n",
+                                "{\"type\":\"transcript\",\"data_length\":-1}\n", std::string(2 << 20, ' '),
+                                "not JSON\n", "{\"type\":\"transcript\",\"data\":" + std::string(5000, '[')};
+  for (const std::string& bytes : floods) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(listener.port());
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+    for (size_t at = 0; at < bytes.size();) {
+      const ssize_t sent = ::send(socket, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+      if (sent <= 0) break;  // closed already
+      at += static_cast<size_t>(sent);
+    }
+    ::shutdown(socket, SHUT_WR);
+    char byte = 0;
+    EXPECT_LE(::recv(socket, &byte, 1, 0), 0) << bytes.substr(0, 60);  // nothing is answered
+    ::close(socket);
+  }
+  EXPECT_EQ(handled, 0);
+  const Client good(listener);
+  good.connection->send({.type = "describe"}, Clock::now() + 5s);
+  EXPECT_EQ(good.connection->receive(Clock::now() + 20s).value_or(Event{}).type, "info");
 }
 
 }  // namespace
