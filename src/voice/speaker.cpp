@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "voice/leading_silence.h"
 #include "voice/resample.h"
 
 namespace prosa::voice {
@@ -128,19 +129,25 @@ void Speaker::say_all(std::vector<SpokenUnit> units) {
 
 void Speaker::say(SpokenUnit unit) {
   const int64_t revision = speaking_;
+  std::optional<LeadingSilence> silence;  // of the reply's first unit: the user waits for no pause
+  if (first_) silence.emplace(rate_);
   events_.sentence(revision, unit, std::exchange(first_, false));
   const std::string text = unit.text;
   if (!playback_.add_unit(revision, std::move(unit))) return;
   std::optional<Resampler> resampler;
   bool wanted = true;
+  const auto add = [&](std::span<const int16_t> samples) {
+    return wanted = silence ? playback_.add(revision, silence->push(samples)) : playback_.add(revision, samples);
+  };
   try {
     engine_->speak(text, [&](std::span<const int16_t> samples) {
       const int made = engine_->rate();
-      if (made == rate_ || made <= 0) return wanted = playback_.add(revision, samples);
+      if (made == rate_ || made <= 0) return add(samples);
       if (!resampler) resampler.emplace(made, rate_);
-      return wanted = playback_.add(revision, resampler->push(samples));
+      return add(resampler->push(samples));
     });
-    if (resampler && wanted) playback_.add(revision, resampler->push({}, true));
+    if (resampler && wanted) add(resampler->push({}, true));
+    if (silence && wanted) playback_.add(revision, silence->finish());
   } catch (const std::exception& error) {
     failed_ = true;
     if (current()) events_.speaking_failed(revision, error.what());
