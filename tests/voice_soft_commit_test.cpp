@@ -99,7 +99,7 @@ TEST(SoftCommit, NeedsWordsThatStandAndASignAndCanBeSwitchedOff) {
     return testing::Matches(testing::Contains("soft_commit: " + words))(talk.done());
   };
   EXPECT_TRUE(soft({}, "stop the music", 0.5));
-  EXPECT_FALSE(soft({}, "stop the music", 0.05));
+  EXPECT_FALSE(soft({}, "stop the music", 0.01));
   EXPECT_FALSE(soft({}, "stop the music", std::nullopt)) << "no answer yet";
   EXPECT_FALSE(soft({}, "stop the", 0.5)) << "against the words";
   EXPECT_FALSE(soft({.soft_commit = false}, "stop the music", 0.5));

@@ -49,7 +49,7 @@ struct TurnRules {
   float max_early_work = 0.35F;
   /// The model is asked how probable it is that the message ends here (Turn::ending), at half the soft end.
   bool ending = true;
-  float ends_above = 0.1F;        // from here on the turn sounds over
+  float ends_above = 0.02F;       // from here on the turn sounds over
   float goes_on_below = 0.0003F;  // below, unfinished; counts once the model has found some turn over
   /// A turn that sounds over is answered aloud from the soft end on, and still taken back where the user goes on. Tools
   /// run only when it is over.
