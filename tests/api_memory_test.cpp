@@ -188,6 +188,7 @@ TEST_F(ApiMemory, HearAndCommit) {
         Turn turn = chat.begin_turn(std::move(history), config);
         turn.hear(std::string_view(said).substr(0, 20));
         turn.hear(said);
+        static_cast<void>(turn.ending());
         ReplyStream reply = turn.commit(said);
         for (auto piece = reply.begin(); piece != reply.end(); ++piece) continue;
       },

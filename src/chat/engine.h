@@ -119,7 +119,7 @@ class Engine {
   /// See Turn::hear. `slot` alternates between calls.
   SyncReport hear(std::span<const Message> history, std::string_view transcript, std::span<const Tool> tools,
                   const SamplingConfig& sampling, int slot);
-  /// See Turn::ending_probability. `asked`: the tokens that were computed for it.
+  /// See Turn::ending. `asked`: the tokens that were computed for it.
   std::optional<double> ending_probability(std::span<const Message> history, std::string_view transcript,
                                            std::span<const Tool> tools, const SamplingConfig& sampling, int slot,
                                            int64_t& asked);

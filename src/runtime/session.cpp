@@ -189,11 +189,12 @@ bool Session::attempt(std::span<const int32_t> tokens, const Cancel& cancel, bac
   work.tentative = true;
   work.cancel = cancel;
   work.stream = stream;
+  std::vector<int32_t> attempted(tokens.begin(), tokens.end());  // first: what fails later would leave them pending
   usable_ = false;
   const bool fed = run(work);
   usable_ = state_->valid();
   other_row_ = false;
-  if (fed) attempted_.assign(tokens.begin(), tokens.end());
+  if (fed) attempted_ = std::move(attempted);
   return fed;
 }
 
