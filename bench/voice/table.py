@@ -46,7 +46,7 @@ def main():
     recordings, turns = timeline["recordings"], timeline["turns"]
     if len(recordings) != len(sentences):
         sys.exit(f"table.py: {len(sentences)} sentences, but {len(recordings)} recordings")
-    print("| | heard | wrong words | sentence after, ms | sound after, ms | draft held | tokens: read, said, lost | reply |")
+    print("| | heard | wrong words | sentence after, ms | sound after, ms | draft held | tokens: useful, lost | reply |")
     print("|---|---|---|---|---|---|---|---|")
     wrong = said = unanswered = 0
     for index, (sentence, recording) in enumerate(zip(sentences, recordings)):
@@ -57,31 +57,33 @@ def main():
         said += len(words(sentence))
         unanswered += not any(turn["reply"].strip() for turn in own)
         for part, turn in enumerate(own):
-            tokens = f"{turn['computed_tokens']}, {turn['generated_tokens']}, {turn['lost_draft_tokens']}"
+            tokens = f"{turn['useful_tokens']}, {turn['lost_tokens']}"
+            kept = ("yes, heard early" if turn["soft"] else "yes") if turn["draft_held"] else "no"
             reply = turn["reply"].strip().replace("|", "\\|").replace("\n", " ")
             reply = reply if len(reply) <= 60 else reply[:59] + "…"
             print(f"| {index + 1 if part == 0 else ''} | {turn['user']} | {missed if part == 0 else ''} "
                   f"| {number(turn['to_first_sentence_ms'])} | {number(turn['to_first_audio_ms'])} "
-                  f"| {'yes' if turn['draft_held'] else 'no'} | {tokens} | {reply} |")
+                  f"| {kept} | {tokens} | {reply} |")
         if not own:
             print(f"| {index + 1} | (nothing) | {missed} | | | | | |")
     held = [turn for turn in turns if turn["draft_held"]]
-    after = {kept: median([turn["to_first_sentence_ms"] - turn["to_commit_ms"] for turn in turns
+    soft = [turn for turn in turns if turn["soft"]]
+    waits = {kept: median([max(0, turn["to_first_sentence_ms"] - turn["to_commit_ms"]) for turn in turns
                            if turn["draft_held"] == kept and turn["to_first_sentence_ms"] is not None])
              for kept in (True, False)}
     audio = sorted(turn["to_first_audio_ms"] for turn in turns if turn["to_first_audio_ms"] is not None)
-    made = sum(turn["generated_tokens"] for turn in turns)
-    lost = sum(turn["lost_draft_tokens"] for turn in turns)
+    useful = sum(turn["useful_tokens"] for turn in turns)
+    lost = sum(turn["lost_tokens"] for turn in turns)
     ninth = audio[min(len(audio) - 1, len(audio) * 9 // 10)] if audio else None
     print()
     print(f"- {len(sentences)} sentences, {len(turns)} turns, {unanswered} without an answer; "
           f"wrong words {share(wrong, said)} ({wrong} of {said})")
-    print(f"- end of speech to first sound: median {number(median(audio))} ms, ninth of ten {number(ninth)} ms; "
+    print(f"- end of speech to first sound: median {number(median(audio))} ms, nine of ten within {number(ninth)} ms; "
           f"to the turn's end: median {number(median([turn['to_commit_ms'] for turn in turns]))} ms")
-    print(f"- the turn's end to the first sentence: median {number(after[True])} ms where the draft held, "
-          f"{number(after[False])} ms elsewhere")
-    print(f"- drafts that held: {len(held)} of {len(turns)}; tokens of drafts that did not: {lost}, beside {made} of "
-          f"replies ({share(lost, made)})")
+    print(f"- the turn's end to the first sentence: median {number(waits[True]) or '-'} ms where the draft held, "
+          f"{number(waits[False]) or '-'} ms elsewhere")
+    print(f"- drafts that held: {len(held)} of {len(turns)}, of which {len(soft)} were heard before the turn's end; tokens "
+          f"computed early for nothing: {lost}, beside {useful} of use ({share(lost, useful)})")
     sys.exit(1 if unanswered else 0)
 
 
