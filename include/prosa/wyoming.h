@@ -26,7 +26,7 @@ struct WyomingRequest {
   std::string language = {};      // BCP 47, or ""
   std::string conversation = {};  // the same for turns of one conversation; "": none was named. Each may come on its
                                   // own connection
-  uint64_t connection = 0;  // a number of its own for each connection of a listener
+  uint64_t connection = 0;        // a number of its own for each connection of a listener
 };
 
 struct WyomingService {
