@@ -57,7 +57,8 @@ class ScriptedEars final : public SpeechToText {
     loud_ += std::count_if(samples.begin(), samples.end(), [](int16_t sample) { return sample != 0; });
     if (script_.ears != Mood::endless) return words(static_cast<size_t>(loud_ / (kHeardRate / 10)));
     std::string text;
-    for (int i = 0; i < 100 * ++calls_; ++i) text += "and on ";
+    const int count = 100 * ++calls_;
+    for (int i = 0; i < count; ++i) text += "and on ";
     return text;
   }
   std::string end() override {

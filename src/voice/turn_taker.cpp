@@ -25,6 +25,12 @@ constexpr Time kNearlyOver = std::chrono::milliseconds(700);
 /// Counted as useful work from the begin, in tokens: or no first turn would ever be drafted.
 constexpr int64_t kFirstTokens = 100;
 
+/// Enough of the text's end for its last word.
+std::string_view last_of(std::string_view text) {
+  constexpr size_t kLongestWord = 200;  // bytes
+  return text.size() > kLongestWord ? text.substr(text.size() - kLongestWord) : text;
+}
+
 Time ms(int value) { return std::chrono::milliseconds(value); }
 
 /// Words after which nobody has finished a sentence.
@@ -150,7 +156,7 @@ void TurnTaker::work_early(Time now, Actions& out) {
 }
 
 void TurnTaker::ask_ending(std::string_view text, Actions& out) {
-  if (!rules_.ending || tool_open_ || words_of(text).empty() || same_words(asked_, text)) return;
+  if (!rules_.ending || tool_open_ || same_words(asked_, text) || words_of(text).empty()) return;
   if (static_cast<double>(lost_) > rules_.max_early_work * static_cast<double>(useful_ + kFirstTokens)) return;
   asked_ = text;
   ending_.reset();
@@ -320,8 +326,8 @@ Actions TurnTaker::reply_over(Time now, int64_t revision) {
 }
 
 void TurnTaker::draft(std::string_view text, Actions& out) {
-  if (!rules_.draft || tool_open_ || drafts_ >= rules_.max_drafts || words_of(text).empty()) return;
-  if (drafted_ && same_words(*drafted_, text)) return;
+  if (!rules_.draft || tool_open_ || drafts_ >= rules_.max_drafts) return;
+  if ((drafted_ && same_words(*drafted_, text)) || words_of(text).empty()) return;
   const double most = rules_.max_early_work * static_cast<double>(useful_ + kFirstTokens);
   if (static_cast<double>(lost_ + rules_.max_draft_tokens) > most) return;
   drop_draft(out);
@@ -349,7 +355,7 @@ bool TurnTaker::sounds_unfinished() const {
   const std::string whole = join(said_, partial_);
   if (knows_endings_ && ending_ && *ending_ < rules_.goes_on_below && same_words(asked_, whole)) return true;
   if (!whole.empty() && (whole.back() == ',' || whole.back() == '-')) return true;
-  const std::vector<std::string> words = words_of(whole);
+  const std::vector<std::string> words = words_of(last_of(whole));
   return !words.empty() && std::find(kOpenWords.begin(), kOpenWords.end(), words.back()) != kOpenWords.end();
 }
 
