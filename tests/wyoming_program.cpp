@@ -1,16 +1,18 @@
 // A Wyoming program over standard input and output for the tests: right, slow, dying, lying or rude, as its words say.
 //
-// asr: counts the bytes of sound and says so ("heard 3200"); with "partials" it streams. tts: a sample a byte of text.
-// "mortal FILE": it is killed at the first event that finds FILE, which it takes with it. Knows nothing of prosa but
-// the JSON library.
+// asr: counts the bytes of sound and says so ("heard 3200"), or "says WORDS"; with "partials" it streams. vad: whether
+// a chunk is loud. tts: a sample a byte of text. "mortal FILE": it is killed at the first event that finds FILE, which
+// it takes with it. Knows nothing of prosa but the JSON library.
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -81,12 +83,37 @@ void misbehave(const std::string& how) {
   }
 }
 
+bool is_loud(const std::string& payload) {
+  for (size_t at = 0; at + 1 < payload.size(); at += 2) {
+    if (std::abs(static_cast<int8_t>(payload[at + 1])) > 8) return true;
+  }
+  return false;
+}
+
+/// vad: a chunk that is loud begins a voice, one that is not ends it.
+int notice_voices(const std::string& how) {
+  bool speaks = false, asked = false;
+  size_t chunks = 0;
+  for (Event event; read_event(event);) {
+    if (event.type == "describe" && !(asked && how == "hang")) write_event({"info", {{"asr", json::array()}}});
+    if (event.type == "describe") asked = true;
+    if (event.type != "audio-chunk") continue;
+    if (how != "hang" && ++chunks > 3) misbehave(how);
+    if (is_loud(event.payload) == speaks) continue;
+    speaks = !speaks;
+    write_event({speaks ? "voice-started" : "voice-stopped", {{"timestamp", nullptr}}});
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   const std::vector<std::string> arguments(words + 1, words + count);
   const bool asr = arguments.at(0) == "asr";
   const std::string how = arguments.size() > 1 ? arguments[1] : "";
+  if (how == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(800));  // loads a model, as it were
+  if (arguments[0] == "vad") return notice_voices(how);
   size_t heard = 0;
   std::string text;
   for (Event event; read_event(event);) {
@@ -105,7 +132,8 @@ int main(int count, char** words) {
       if (how == "ends") write_event({"transcript", {{"text", "done already"}}});
     } else if (event.type == "audio-stop") {
       misbehave(how);
-      write_event({"transcript", {{"text", " heard " + std::to_string(heard) + "\n"}}});
+      const std::string said = how == "says" ? arguments.at(2) : "heard " + std::to_string(heard);
+      write_event({"transcript", {{"text", " " + said + "\n"}}});
       if (how == "partials") write_event({"transcript-stop"});
       if (how == "once") return 0;
     } else if (event.type == "synthesize-chunk") {

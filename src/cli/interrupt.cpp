@@ -137,7 +137,7 @@ Catch::Catch(std::function<void()> on_interrupt, Waiting waiting, Signals signal
 
 Catch::~Catch() {
   set_handler(true);
-  std::signal(SIGTERM, SIG_DFL);
+  set_end_handler(SIGTERM);
   catching.store(false);
   const std::scoped_lock lock(callback_mutex);
   callback = nullptr;

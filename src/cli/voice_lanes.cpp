@@ -16,6 +16,7 @@ char mark_of(VoiceEvent::Kind kind) {
     case Kind::draft: return 'd';
     case Kind::draft_dropped: return '-';
     case Kind::draft_held: return 'h';
+    case Kind::soft_commit: return 'c';
     case Kind::commit: return 'C';
     case Kind::first_sentence: return '1';
     case Kind::sentence: return '+';

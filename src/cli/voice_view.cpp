@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -34,7 +35,11 @@ class PlainTalk final : public VoiceView {
  public:
   void show(const VoiceEvent& event) override {
     switch (event.kind) {
-      case Kind::commit: stream_output(printable("\n> " + event.text + "\n")); break;
+      case Kind::soft_commit:
+      case Kind::commit:
+        if (std::exchange(shown_, event.revision) == event.revision) break;
+        stream_output(printable("\n> " + event.text + "\n"));
+        break;
       case Kind::reply_text: stream_output(printable(event.text)); break;
       case Kind::interrupted:
       case Kind::replaced: stream_output(" —\n"); break;
@@ -44,6 +49,9 @@ class PlainTalk final : public VoiceView {
     }
   }
   void note(std::string_view line) override { tell(line); }
+
+ private:
+  int64_t shown_ = 0;  // the turn whose words were shown: a soft commit comes before the commit
 };
 
 size_t terminal_columns() {
@@ -123,7 +131,10 @@ class TerminalTalk final : public VoiceView {
         // Empty: a breath. What had been understood of it is gone.
         hearing_ = printable_line(event.text, kMaxShown);
         break;
+      case Kind::soft_commit:
       case Kind::commit:
+        if (event.kind == Kind::commit && committed_revision_ == event.revision) break;  // it was shown
+        committed_revision_ = event.revision;
         committed_ = event.time;
         waited_.clear();
         hearing_.clear();
@@ -232,6 +243,7 @@ class TerminalTalk final : public VoiceView {
   std::string line_;                        // of the text, not over yet
   std::string hearing_, waited_;            // printable
   Time committed_{};
+  int64_t committed_revision_ = 0;
   size_t drawn_ = 0;  // lines of the terminal below the text
   std::condition_variable_any wake_;
   std::jthread thread_;  // the last: it uses the rest
