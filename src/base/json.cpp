@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/git_lfs.h"
 #include "base/keyed_hash.h"
 #include "base/utf8.h"
 
@@ -255,7 +256,9 @@ ordered_json parse_ordered_json(std::string_view text, const JsonSource& source,
 
 json read_json_file(const std::filesystem::path& file, ErrorCode code, const JsonLimits& limits,
                     const std::string& remedy) {
-  return parse_json(read_file(file, limits.max_bytes, code), {file.string(), code, remedy}, limits);
+  const std::string text = read_file(file, limits.max_bytes, code);
+  refuse_git_lfs_pointer(text, file.string());
+  return parse_json(text, {file.string(), code, remedy}, limits);
 }
 
 }  // namespace prosa

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/git_lfs.h"
 #include "prosa/error.h"
 
 namespace prosa::format {
@@ -24,23 +25,13 @@ constexpr size_t kMaxRank = 16;
 
 struct TypeRow {
   std::string_view name;
-  uint64_t size;
+  uint64_t bits;
 };
-constexpr std::array<TypeRow, 15> kTypes{{{"BOOL", 1},
-                                          {"U8", 1},
-                                          {"I8", 1},
-                                          {"F8_E5M2", 1},
-                                          {"F8_E4M3", 1},
-                                          {"I16", 2},
-                                          {"U16", 2},
-                                          {"F16", 2},
-                                          {"BF16", 2},
-                                          {"I32", 4},
-                                          {"U32", 4},
-                                          {"F32", 4},
-                                          {"F64", 8},
-                                          {"I64", 8},
-                                          {"U64", 8}}};
+constexpr std::array<TypeRow, 22> kTypes{
+    {{"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
+     {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
+     {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},        {"U32", 32},        {"F32", 32},
+     {"C64", 64},    {"F64", 64},    {"I64", 64},    {"U64", 64}}};
 
 /// One tensor as the header states it, before any check of the numbers.
 struct RawEntry {
@@ -49,7 +40,8 @@ struct RawEntry {
   uint64_t end = 0;
 };
 
-/// Accepts exactly {name: {"dtype": s, "shape": [n…], "data_offsets": [a, b]}, "__metadata__": {k: s}}.
+/// Accepts {name: {"dtype": s, "shape": [n…], "data_offsets": [a, b]}, "__metadata__": {k: s}}. As the official reader
+/// does, it takes null for no metadata, and skips plain values of fields that it does not know.
 class HeaderHandler {
  public:
   explicit HeaderHandler(std::string file) : file_(std::move(file)) {}
@@ -58,13 +50,19 @@ class HeaderHandler {
   KeyedMap<size_t> index;
   std::map<std::string, std::string> metadata;
 
-  bool null() { return unexpected("null"); }
-  bool boolean(bool /*value*/) { return unexpected("a boolean"); }
-  bool number_integer(int64_t /*value*/) { return unexpected("a negative number"); }
-  bool number_float(double /*value*/, const std::string& /*text*/) { return unexpected("a number with a fraction"); }
+  bool null() {
+    if (depth_ == 1 && name_ == "__metadata__") return true;
+    return skips() || unexpected("null");
+  }
+  bool boolean(bool /*value*/) { return skips() || unexpected("a boolean"); }
+  bool number_integer(int64_t /*value*/) { return skips() || unexpected("a negative number"); }
+  bool number_float(double /*value*/, const std::string& /*text*/) {
+    return skips() || unexpected("a number with a fraction");
+  }
   bool binary(std::vector<uint8_t>& /*value*/) { return unexpected("binary data"); }
 
   bool number_unsigned(uint64_t value) {
+    if (skips()) return true;
     if (!in_array_) return unexpected("a number");
     if (numbers_.size() >= kMaxRank) fail("more than " + std::to_string(kMaxRank) + " numbers in " + field_);
     numbers_.push_back(value);
@@ -76,6 +74,7 @@ class HeaderHandler {
       metadata[field_] = value;
       return true;
     }
+    if (skips()) return true;
     if (depth_ != 2 || in_array_ || field_ != "dtype") return unexpected("a string");
     const auto type = parse_tensor_type(value);
     if (!type) {
@@ -107,11 +106,8 @@ class HeaderHandler {
       return true;
     }
     field_ = value;
+    if (in_metadata_ || !is_known(value)) return true;
     if (std::ranges::find(fields_, value) != fields_.end()) fail("'" + value + "' stands twice in '" + name_ + "'");
-    if (!in_metadata_ && value != "dtype" && value != "shape" && value != "data_offsets") {
-      fail("tensor '" + name_ + "' has the unknown field '" + value.substr(0, 40) + "'");
-    }
-    if (fields_.size() >= 256) fail("more than 256 entries in __metadata__");
     fields_.push_back(value);
     return true;
   }
@@ -132,6 +128,7 @@ class HeaderHandler {
 
   bool end_array() {
     in_array_ = false;
+    if (skips()) return true;
     RawEntry& raw = tensors.back();
     if (field_ == "shape") {
       for (const uint64_t dim : numbers_) {
@@ -159,6 +156,12 @@ class HeaderHandler {
          (name_.empty() ? "" : ", near '" + name_ + "'"));
   }
 
+  static bool is_known(std::string_view field) {
+    return field == "dtype" || field == "shape" || field == "data_offsets";
+  }
+  /// The value at hand is that of a field of a tensor which means nothing here.
+  [[nodiscard]] bool skips() const { return depth_ == 2 && !in_metadata_ && !is_known(field_); }
+
   std::string file_;
   int depth_ = 0;
   bool in_array_ = false;
@@ -166,7 +169,7 @@ class HeaderHandler {
   bool metadata_seen_ = false;
   std::string name_;                 // of the tensor being read
   std::string field_;                // key inside it
-  std::vector<std::string> fields_;  // keys seen in it
+  std::vector<std::string> fields_;  // known keys seen in it
   std::vector<uint64_t> numbers_;    // of the array being read
 };
 
@@ -211,7 +214,9 @@ void check_layout(const std::filesystem::path& path, std::vector<RawEntry>& tens
 
 std::string_view to_string(TensorType type) noexcept { return kTypes[static_cast<size_t>(type)].name; }
 
-uint64_t tensor_type_size(TensorType type) noexcept { return kTypes[static_cast<size_t>(type)].size; }
+uint64_t tensor_type_bits(TensorType type) noexcept { return kTypes[static_cast<size_t>(type)].bits; }
+
+uint64_t tensor_type_size(TensorType type) noexcept { return tensor_type_bits(type) / 8; }
 
 std::optional<TensorType> parse_tensor_type(std::string_view name) noexcept {
   for (size_t i = 0; i < kTypes.size(); ++i) {
@@ -228,13 +233,13 @@ std::string shape_string(std::span<const int64_t> shape) {
 
 std::optional<uint64_t> tensor_bytes(std::span<const int64_t> shape, TensorType type) noexcept {
   constexpr uint64_t kLimit = uint64_t{1} << 62;
-  uint64_t bytes = tensor_type_size(type);
+  uint64_t bits = tensor_type_bits(type);
   for (const int64_t dim : shape) {
     if (dim < 0) return std::nullopt;
-    if (dim != 0 && bytes > kLimit / static_cast<uint64_t>(dim)) return std::nullopt;
-    bytes *= static_cast<uint64_t>(dim);
+    if (dim != 0 && bits > kLimit / static_cast<uint64_t>(dim)) return std::nullopt;
+    bits *= static_cast<uint64_t>(dim);
   }
-  return bytes;
+  return bits % 8 == 0 ? std::optional(bits / 8) : std::nullopt;
 }
 
 SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
@@ -242,6 +247,9 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   result.path_ = path;
   result.file_ = MappedFile::open(path);
   const auto bytes = result.file_.bytes();
+  constexpr size_t kBeginning = 64;
+  refuse_git_lfs_pointer({reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kBeginning)},
+                         path.string());
   if (bytes.size() < 8) damaged(path, "the file has " + std::to_string(bytes.size()) + " bytes, too few for a header");
   uint64_t header_bytes = 0;
   std::copy_n(bytes.begin(), 8, reinterpret_cast<std::byte*>(&header_bytes));

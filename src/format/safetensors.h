@@ -25,10 +25,16 @@ inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own li
 // In the order in which the official writer sorts (last first).
 enum class TensorType {
   boolean,
+  f4,
+  f6_e2m3,
+  f6_e3m2,
   u8,
   i8,
   f8_e5m2,
   f8_e4m3,
+  f8_e8m0,
+  f8_e4m3fnuz,
+  f8_e5m2fnuz,
   i16,
   u16,
   f16,
@@ -36,13 +42,16 @@ enum class TensorType {
   i32,
   u32,
   f32,
+  c64,
   f64,
   i64,
   u64,
 };
 std::string_view to_string(TensorType type) noexcept;  // "BF16", as it stands in the header
 std::optional<TensorType> parse_tensor_type(std::string_view name) noexcept;
+/// Bytes of one number. Types of less than a byte, which are only skipped over, have none: tensor_type_bits().
 uint64_t tensor_type_size(TensorType type) noexcept;
+uint64_t tensor_type_bits(TensorType type) noexcept;
 
 /// "[512, 128]", for messages.
 std::string shape_string(std::span<const int64_t> shape);
@@ -52,10 +61,11 @@ struct TensorEntry {
   TensorType type = TensorType::u8;
   std::vector<int64_t> shape;
   uint64_t offset = 0;  // from the start of the data section
-  uint64_t bytes = 0;   // product of shape * tensor_type_size(type)
+  uint64_t bytes = 0;   // of all its numbers
 };
 
-/// Product of the dimensions times the element size; nothing when a dimension is negative or the product exceeds 2^62.
+/// Product of the dimensions times the size of a number; nothing when a dimension is negative, the bits exceed 2^62, or
+/// they end within a byte.
 std::optional<uint64_t> tensor_bytes(std::span<const int64_t> shape, TensorType type) noexcept;
 
 class SafetensorsFile {
