@@ -18,6 +18,8 @@
 
 #include "base/utf8.h"
 #include "prosa/error.h"
+#include "temp_folder.h"
+#include "test_files.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/unicode.h"
 
@@ -120,6 +122,89 @@ void expect_official_ids(const std::string& path) {
 
 TEST(TokenizerIds, GoldenTexts) { expect_official_ids(kData + "/golden/tokenizer/tokens.json"); }
 TEST(TokenizerIds, RandomUnicode) { expect_official_ids(kData + "/tokenizer/unicode.json"); }
+
+TEST(TokenizerIds, TheExpressionThatTellsCasesApart) {
+  json file = json::parse(qwen3_text());
+  file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = expression_of(PreTokenizer::cased);
+  const Tokenizer tokenizer = Tokenizer::load_json(file.dump(), "cased");
+  const json cases = json::parse(read_text(kData + "/tokenizer/cased.json"));
+  ASSERT_GE(cases.size(), 100U);
+  for (const json& entry : cases) {
+    const auto text = entry["text"].get<std::string>();
+    EXPECT_EQ(tokenizer.encode(text), entry["ids"].get<std::vector<int32_t>>()) << json(text).dump(-1, ' ', true);
+  }
+}
+
+TEST(TokenizerIds, MergesAreIgnoredForWholeTokensWhereTheFileSaysSo) {
+  json file = small_file();
+  file["model"]["vocab"]["xy"] = 261;  // no merge leads there
+  EXPECT_THAT(Tokenizer::load_json(file.dump(), "F").encode("xy"), ElementsAre('x', 'y'));
+  file["model"]["ignore_merges"] = true;
+  const Tokenizer tokenizer = Tokenizer::load_json(file.dump(), "F");
+  EXPECT_THAT(tokenizer.encode("xy"), ElementsAre(261));
+  EXPECT_THAT(tokenizer.encode("xyz"), ElementsAre('x', 'y', 'z')) << "only as a whole";
+  EXPECT_THAT(tokenizer.encode("hello<|end|>"), ElementsAre(259, 260));
+}
+
+TEST(TokenizerIds, OfATokenToldTwiceTheLastOneCounts) {
+  json file = small_file();
+  file["added_tokens"].push_back(file["added_tokens"][0]);
+  const Tokenizer same = Tokenizer::load_json(file.dump(), "F");
+  EXPECT_TRUE(same.warnings().empty());
+  EXPECT_THAT(same.encode("a<|end|>b"), ElementsAre('a', 260, 'b'));
+  file["added_tokens"][1]["id"] = 900;
+  file["added_tokens"][1]["rstrip"] = true;
+  const Tokenizer other = Tokenizer::load_json(file.dump(), "F");
+  EXPECT_THAT(other.encode("a<|end|> b"), ElementsAre('a', 260, 'b'));
+  EXPECT_THAT(other.warnings(), ElementsAre(HasSubstr("the ids 260 and 900: 260 is used")));
+  EXPECT_EQ(other.vocab_size(), 261);
+}
+
+/// A folder with this tokenizer.json and these texts as config.json and tokenizer_config.json ("": no such file).
+Tokenizer load_from_folder(const json& file, const std::string& config, const std::string& tokenizer_config = "") {
+  const TempFolder folder;
+  test::write_bytes(folder.path() / "tokenizer.json", file.dump());
+  if (!config.empty()) test::write_bytes(folder.path() / "config.json", config);
+  if (!tokenizer_config.empty()) test::write_bytes(folder.path() / "tokenizer_config.json", tokenizer_config);
+  return Tokenizer::load(folder.path());
+}
+
+/// As AutoTokenizer of transformers 5.24 has it, with each of these files.
+TEST(TokenizerOfModel, Qwen35ModelsSplitAsQwen35DoesWhateverTheFileSays) {
+  json file = json::parse(qwen3_text());  // with Qwen2's expression, for which a mark is no part of a word
+  const std::string text = "\u0e17\u0e35\u0e48";
+  const std::vector<int32_t> by_file = qwen3().encode(text);
+  const std::vector<int32_t> by_model = qwen35().encode(text);
+  ASSERT_NE(by_file, by_model);
+  const std::string full = R"({"model_type": "qwen3_5"})";
+  const std::string bare = R"({"model_type": "qwen3_5_text"})";
+  const std::string qwen2 = R"({"tokenizer_class": "Qwen2Tokenizer"})";
+  const auto expect = [&](bool model, const std::string& config, const std::string& tokenizer_config) {
+    const Tokenizer tokenizer = load_from_folder(file, config, tokenizer_config);
+    EXPECT_EQ(tokenizer.encode(text), model ? by_model : by_file) << config << tokenizer_config;
+    EXPECT_EQ(tokenizer.warnings().size(), model ? 1U : 0U) << config << tokenizer_config;
+  };
+  expect(true, full, qwen2);
+  expect(true, full, R"({"tokenizer_class": "PreTrainedTokenizerFast"})");
+  expect(true, full, "");
+  expect(true, bare, "");
+  expect(true, bare, R"({"tokenizer_class": "Qwen3_5Tokenizer"})");
+  expect(false, bare, qwen2);
+  expect(false, bare, R"({"tokenizer_class": "PreTrainedTokenizerFast"})");
+  expect(false, R"({"model_type": "qwen3"})", "");
+  expect(false, "", "");
+  expect(false, "{", qwen2);
+  // The class brings all of its steps along, so the file may even have some that are unknown here.
+  file["normalizer"] = {{"type", "NFKC"}};
+  file["pre_tokenizer"] = {{"type", "Whitespace"}};
+  const Tokenizer tokenizer = load_from_folder(file, full);
+  EXPECT_EQ(tokenizer.encode(text), by_model);
+  EXPECT_THAT(tokenizer.warnings(), ElementsAre(HasSubstr("normalizer"), HasSubstr("AutoTokenizer")));
+  // And where file and model agree, there is nothing to say.
+  json agrees = json::parse(qwen3_text());
+  agrees["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = expression_of(PreTokenizer::qwen35);
+  EXPECT_TRUE(load_from_folder(agrees, full, qwen2).warnings().empty());
+}
 
 TEST(TokenizerIds, AddedTokensWithEveryFlag) {
   const json fixture = json::parse(read_text(kData + "/tokenizer/added_tokens.json"));
@@ -376,7 +461,7 @@ TEST(TokenizerFile, SaysWhichKeyIsBad) {
   EXPECT_THAT(verdict([](json& f) { f.erase("model"); }), HasSubstr(bad + "model: missing"));
   EXPECT_THAT(verdict([](json& f) { f["model"].erase("merges"); }), HasSubstr(bad + "model.merges: missing"));
   EXPECT_THAT(verdict([](json& f) { f["model"].erase("vocab"); }), HasSubstr(bad + "model.vocab: missing"));
-  EXPECT_THAT(verdict([](json& f) { f["model"].erase("type"); }), HasSubstr(bad + "model.type: missing"));
+  EXPECT_THAT(model("type", 3), HasSubstr(bad + "model.type"));
   EXPECT_THAT(model("vocab", json::array({1, 2})), HasSubstr(bad + "model.vocab"));
   EXPECT_THAT(model("merges", json::object()), HasSubstr(bad + "model.merges"));
   EXPECT_THAT(model("merges", {"l l", "h e f"}), HasSubstr(bad + "model.merges[1]"));
@@ -420,7 +505,6 @@ TEST(TokenizerFile, SaysWhichAddedTokenIsBad) {
   EXPECT_THAT(added("content", std::string(5000, 'x')), HasSubstr("added_tokens[0].content"));
   EXPECT_THAT(added("content", "hello"), HasSubstr("but 259 in model.vocab"));
   EXPECT_THAT(added("special", 1), HasSubstr("added_tokens[0].special"));
-  EXPECT_THAT(verdict([](json& f) { f["added_tokens"].push_back(f["added_tokens"][0]); }), HasSubstr("twice"));
   EXPECT_THAT(verdict([](json& f) { f["added_tokens"] = 3; }), HasSubstr("added_tokens: must be an array"));
   EXPECT_EQ(verdict([](json& f) { f["added_tokens"][0]["content"] = "hello", f["added_tokens"][0]["id"] = 259; }),
             "fine");
@@ -433,9 +517,11 @@ TEST(TokenizerFile, SaysWhatItDoesNotSupport) {
   };
   for (const char* key : {"ignore_merges", "byte_fallback", "fuse_unk"}) {
     const std::string pointer = std::string("/model/") + key;
-    EXPECT_THAT(changed(pointer.c_str(), true), HasSubstr(std::string("unsupported F: model.") + key));
-    EXPECT_EQ(changed(pointer.c_str(), nullptr), "fine");
+    for (const json& value : {json(true), json(false), json(nullptr)}) {
+      EXPECT_EQ(changed(pointer.c_str(), value), "fine") << key;
+    }
   }
+  EXPECT_EQ(verdict([](json& f) { f["model"].erase("type"); }), "fine") << "older files have none";
   EXPECT_THAT(changed("/model/dropout", 0.1), HasSubstr("unsupported F: model.dropout"));
   EXPECT_THAT(changed("/model/end_of_word_suffix", "</w>"), HasSubstr("unsupported F: model.end_of_word_suffix"));
   EXPECT_THAT(changed("/model/type", "Unigram"), HasSubstr("unsupported F: model.type"));
@@ -452,6 +538,13 @@ TEST(TokenizerFile, SaysWhatItDoesNotSupport) {
   EXPECT_THAT(changed("/pre_tokenizer/pretokenizers/1/use_regex", true), HasSubstr("pre_tokenizer"));
   EXPECT_THAT(changed("/decoder", {{"type", "WordPiece"}}), HasSubstr("unsupported F: decoder"));
   EXPECT_THAT(changed("/post_processor", {{"type", "TemplateProcessing"}}), HasSubstr("unsupported F: post_processor"));
+  json adding = json::parse(
+      R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {}})");
+  EXPECT_EQ(changed("/post_processor", adding), "fine") << "it adds nothing";
+  EXPECT_EQ(changed("/post_processor", {{"type", "Sequence"}, {"processors", {{{"type", "ByteLevel"}}, adding}}}),
+            "fine");
+  adding["single"].push_back(json::parse(R"({"SpecialToken": {"id": "<|end|>", "type_id": 0}})"));
+  EXPECT_THAT(changed("/post_processor", adding), HasSubstr("unsupported F: post_processor"));
 }
 
 TEST(TokenizerFile, DamagedTextIsAnErrorAndNothingElse) {
@@ -476,6 +569,13 @@ TEST(TokenizerFile, DamagedTextIsAnErrorAndNothingElse) {
   EXPECT_THROW((void)Tokenizer::load_json(std::string(100'000, '['), "F"), Error);
   EXPECT_THROW((void)Tokenizer::load_json(R"({"model": {}, "model": {}})", "F"), Error);
   EXPECT_THROW((void)Tokenizer::load_json(R"({"model": {"vocab": {"a": 0, "a": 0}, "merges": []}})", "F"), Error);
+}
+
+TEST(TokenizerFile, CallsAGitLfsPointerByName) {
+  const TempFolder folder;
+  test::write_bytes(folder.path() / "tokenizer.json", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n");
+  test::expect_error(ErrorCode::not_found, {"tokenizer.json", "Git LFS pointer"},
+                     [&] { (void)Tokenizer::load(folder.path()); });
 }
 
 TEST(TokenizerFile, NamesTheFileThatIsNotThere) {

@@ -23,8 +23,15 @@ MergeTable::MergeTable(std::span<const Merge> merges)
   }
 }
 
-Bpe::Bpe(const StringPool& tokens, std::span<const Merge> merges, const std::array<int32_t, 256>& byte_ids)
+Bpe::Bpe(const StringPool& tokens, std::span<const Merge> merges, const std::array<int32_t, 256>& byte_ids,
+         const std::vector<bool>& unmerged)
     : tokens_(&tokens), byte_ids_(byte_ids), merges_(merges), whole_(tokens.size()) {
+  if (!unmerged.empty()) {
+    for (size_t id = 0; id < tokens.size(); ++id) {
+      if (unmerged[id]) whole_.insert(tokens, static_cast<int32_t>(id));
+    }
+    return;
+  }
   Scratch scratch;
   std::vector<int32_t> ids;
   for (size_t id = 0; id < tokens.size(); ++id) {

@@ -60,12 +60,14 @@ class Bpe {
     std::vector<uint64_t> heap;    // rank << 32 | position
   };
 
-  /// `tokens`: [vocab], must outlive this.
-  Bpe(const StringPool& tokens, std::span<const Merge> merges, const std::array<int32_t, 256>& byte_ids);
+  /// `tokens`: [vocab], must outlive this. `unmerged`: [vocab] of the tokens that a piece is as a whole, whatever the
+  /// merges say; empty: those that merging arrives at, and no others.
+  Bpe(const StringPool& tokens, std::span<const Merge> merges, const std::array<int32_t, 256>& byte_ids,
+      const std::vector<bool>& unmerged = {});
 
   /// Appends the ids of `piece`, which has fewer than 2^32 bytes.
   void encode(std::string_view piece, Scratch& scratch, std::vector<int32_t>& out) const;
-  /// The token with these bytes that merging arrives at, or StringIndex::kNone.
+  /// The token that a piece with these bytes is as a whole, or StringIndex::kNone.
   [[nodiscard]] int32_t whole(std::string_view piece) const noexcept { return whole_.find(*tokens_, piece); }
 
  private:

@@ -19,6 +19,9 @@ constexpr std::string_view kQwen2 =
 constexpr std::string_view kQwen35 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+constexpr std::string_view kCased =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 constexpr auto kAsciiClasses = [] {
   std::array<CharClass, 128> classes{};
   for (unsigned c = 0; c < 128; ++c) {
@@ -94,17 +97,88 @@ size_t white_end(Cursor cursor) noexcept {
   return last;  // the last one stays for the word that follows
 }
 
+// ---- the expression that tells cases apart: `upper` is [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], `lower`
+// [\p{Ll}\p{Lm}\p{Lo}\p{M}]; letters without a case and marks are both.
+
+struct CasedCursor : Cursor {
+  CasedCursor(std::string_view text_, size_t at_) : Cursor(text_, CharClass::mark, at_) {}
+
+  [[nodiscard]] unicode::LetterCase letter_case() const noexcept {
+    size_t place = at;
+    return CharTable::get().letter_case(utf8::next(text, place));
+  }
+  [[nodiscard]] bool is_upper() const noexcept {
+    return is(CharClass::mark) || (is(CharClass::letter) && letter_case() != unicode::LetterCase::lower);
+  }
+  [[nodiscard]] bool is_lower() const noexcept {
+    return is(CharClass::mark) || (is(CharClass::letter) && letter_case() != unicode::LetterCase::upper);
+  }
+};
+
+/// upper*lower+ at `begin`, or nothing. A run of `upper` gives back what `lower` needs: down to its last character that
+/// is both.
+std::optional<size_t> lower_word_end(std::string_view text, size_t begin) noexcept {
+  CasedCursor cursor(text, begin);
+  std::optional<size_t> last_of_both;
+  for (; cursor.is_upper(); cursor.advance()) {
+    if (cursor.is_lower()) last_of_both = cursor.behind;
+  }
+  if (!cursor.is_lower()) return last_of_both;
+  while (cursor.is_lower()) cursor.advance();
+  return cursor.at;
+}
+
+/// upper+lower* at `begin`, or nothing.
+std::optional<size_t> upper_word_end(std::string_view text, size_t begin) noexcept {
+  CasedCursor cursor(text, begin);
+  while (cursor.is_upper()) cursor.advance();
+  if (cursor.at == begin) return std::nullopt;
+  while (cursor.is_lower()) cursor.advance();
+  return cursor.at;
+}
+
+/// Each alternative for words may take one character before the word, and is tried with it first.
+size_t cased_piece_end(std::string_view text, size_t begin) noexcept {
+  CasedCursor cursor(text, begin);
+  const CharClass first = cursor.kind;
+  if (first == CharClass::number) return cursor.behind;
+  const bool takes_one = first != CharClass::newline && first != CharClass::letter;
+  for (const auto word_end : {lower_word_end, upper_word_end}) {
+    if (takes_one) {
+      if (const auto end = word_end(text, cursor.behind)) return *end;
+    }
+    if (const auto end = word_end(text, begin)) return *end;
+  }
+  const auto is_other = [&] { return cursor.is(CharClass::other) || cursor.is(CharClass::mark); };
+  if (text[begin] == ' ') cursor.advance();  //  ?[^\s\p{L}\p{N}]+[\r\n/]*
+  if (is_other()) {
+    while (is_other()) cursor.advance();
+    while (cursor.is(CharClass::newline) || (!cursor.at_end() && text[cursor.at] == '/')) cursor.advance();
+    return cursor.at;
+  }
+  return white_end(Cursor(text, CharClass::mark, begin));
+}
+
 }  // namespace
 
 std::optional<PreTokenizer> pretokenizer_for(std::string_view expression) noexcept {
   if (expression == kQwen2) return PreTokenizer::qwen2;
   if (expression == kQwen35) return PreTokenizer::qwen35;
+  if (expression == kCased) return PreTokenizer::cased;
   return std::nullopt;
 }
 
-std::string_view expression_of(PreTokenizer kind) noexcept { return kind == PreTokenizer::qwen2 ? kQwen2 : kQwen35; }
+std::string_view expression_of(PreTokenizer kind) noexcept {
+  switch (kind) {
+    case PreTokenizer::qwen2: return kQwen2;
+    case PreTokenizer::qwen35: return kQwen35;
+    case PreTokenizer::cased: return kCased;
+  }
+  return {};
+}
 
 size_t piece_end(PreTokenizer kind, std::string_view text, size_t begin) noexcept {
+  if (kind == PreTokenizer::cased) return cased_piece_end(text, begin);
   const CharClass mark_as = kind == PreTokenizer::qwen35 ? CharClass::letter : CharClass::other;
   if (text[begin] == '\'') {
     if (const size_t size = contraction_size(text.substr(begin + 1)); size != 0) return begin + 1 + size;

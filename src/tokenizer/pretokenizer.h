@@ -1,7 +1,8 @@
 // Cutting text into the pieces within which BPE merges: words, single digits, runs of punctuation, white space.
 //
-// A hand-written scanner that gives exactly the matches of the regular expressions in the tokenizer files of Qwen2 and
-// Qwen3, and of Qwen3.5; other expressions are not known. Pieces are contiguous and cover the text.
+// Hand-written scanners that give exactly the matches of the regular expressions in the tokenizer files of Qwen2 and
+// Qwen3, of Qwen3.5, and of transformers' option fix_mistral_regex; other expressions are not known. Pieces are
+// contiguous and cover the text.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,7 @@ namespace prosa {
 enum class PreTokenizer {
   qwen2,   // marks (\p{M}) count as punctuation
   qwen35,  // marks belong to words
+  cased,   // fix_mistral_regex: a word also ends where upper case follows lower case
 };
 
 /// By the expression in tokenizer.json, letter for letter; empty for any other.

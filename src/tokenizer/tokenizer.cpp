@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/git_lfs.h"
 #include "base/utf8.h"
 #include "prosa/error.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe.h"
+#include "tokenizer/official_class.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/tokenizer_file.h"
 #include "tokenizer/unicode.h"
@@ -24,7 +26,10 @@ constexpr size_t kMaxTextBytes = size_t{1} << 30;  // keeps every position withi
 
 std::string read_text(const std::filesystem::path& path) {
   auto text = read_optional_file(path, kMaxFileBytes, ErrorCode::bad_tokenizer);
-  if (text) return std::move(*text);
+  if (text) {
+    refuse_git_lfs_pointer(*text, path.string());
+    return std::move(*text);
+  }
   throw Error(ErrorCode::not_found, "no such file", path.string(), "a model folder needs its tokenizer.json");
 }
 
@@ -50,11 +55,12 @@ AddedTokens take_added(TokenizerFile& file, bool normalized) {
 struct Tokenizer::Impl {
   explicit Impl(TokenizerFile file)
       : tokens(std::move(file.tokens)),
-        bpe(tokens, file.merges, file.byte_ids),
+        bpe(tokens, file.merges, file.byte_ids, file.unmerged),
         special(tokens.size()),
         control(tokens.size()),
         pretokenizer(file.pretokenizer),
         nfc(file.nfc),
+        warnings(std::move(file.warnings)),
         contents(std::move(file.added_texts)),
         contents_index(file.added.size()),
         raw_added(take_added(file, false)),
@@ -116,6 +122,7 @@ struct Tokenizer::Impl {
   std::vector<bool> control;  // [vocab]
   PreTokenizer pretokenizer;
   bool nfc;
+  std::vector<std::string> warnings;
   StringPool contents;  // [added] texts of added tokens, for token_id
   StringIndex contents_index;
   std::vector<int32_t> content_ids;  // [added]
@@ -128,7 +135,11 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-Tokenizer Tokenizer::load(const std::filesystem::path& folder) { return load_file(folder / "tokenizer.json"); }
+Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "tokenizer.json";
+  return Tokenizer(
+      std::make_unique<Impl>(parse_tokenizer_json(read_text(file), file.string(), is_qwen35_class(folder))));
+}
 
 Tokenizer Tokenizer::load_file(const std::filesystem::path& tokenizer_json) {
   return load_json(read_text(tokenizer_json), tokenizer_json.string());
@@ -194,6 +205,8 @@ std::optional<int32_t> Tokenizer::token_id(std::string_view token) const {
   if (const int32_t id = impl_->bpe.whole(token); id != StringIndex::kNone) return id;
   return std::nullopt;
 }
+
+const std::vector<std::string>& Tokenizer::warnings() const noexcept { return impl_->warnings; }
 
 int64_t Tokenizer::vocab_size() const noexcept { return static_cast<int64_t>(impl_->tokens.size()); }
 

@@ -21,7 +21,8 @@ namespace prosa {
 
 class Tokenizer {
  public:
-  /// From the folder's tokenizer.json. Errors: not_found, bad_tokenizer (names file and key), unsupported.
+  /// From the folder's tokenizer.json, as the official library reads it: for some models that is not quite what the
+  /// file says (official_class.h). Errors: not_found, bad_tokenizer (names file and key), unsupported.
   static Tokenizer load(const std::filesystem::path& folder);
   static Tokenizer load_file(const std::filesystem::path& tokenizer_json);
   /// From the text of such a file; `where` names it in errors.
@@ -55,6 +56,8 @@ class Tokenizer {
   /// Id of a token by its literal text ("<|im_end|>", " the"), added tokens first.
   [[nodiscard]] std::optional<int32_t> token_id(std::string_view token) const;
   [[nodiscard]] int64_t vocab_size() const noexcept;  // highest id + 1
+  /// What the files say otherwise than it was taken, in whole sentences for people; usually there are none.
+  [[nodiscard]] const std::vector<std::string>& warnings() const noexcept;
 
  private:
   struct Impl;

@@ -70,17 +70,19 @@ class ByteAlphabet {
     utf8::append(out, letters_[byte]);
     return out;
   }
-  /// The bytes that `spelled` stands for; the text itself if it is not all of the alphabet (a control token).
-  void bytes_of(std::string_view spelled, std::string& out) const {
+  /// The bytes that `spelled` stands for; the text itself, and false, if it is not all of the alphabet (a control
+  /// token).
+  bool bytes_of(std::string_view spelled, std::string& out) const {
     out.clear();
     for (size_t at = 0; at < spelled.size();) {
       const char32_t code = utf8::next(spelled, at);
       if (code >= bytes_.size() || bytes_[code] < 0) {
         out = spelled;
-        return;
+        return false;
       }
       out.push_back(static_cast<char>(bytes_[code]));
     }
+    return true;
   }
 
  private:
@@ -91,11 +93,13 @@ class ByteAlphabet {
 // ---- the members
 
 void check_model_options(const json& model, const std::string& where) {
-  const json& type = member(model, "type");
-  if (!type.is_string()) fail(where, "model.type", "missing or not a string");
-  if (!is_text(type, "BPE")) unsupported(where, "model.type", fmt::format("the model is {}, not BPE", shown(type)));
-  for (const char* key :
-       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"}) {
+  const json& type = member(model, "type");  // older files have none: vocabulary and merges say as much
+  if (!type.is_null() && !type.is_string()) fail(where, "model.type", "not a string");
+  if (!type.is_null() && !is_text(type, "BPE")) {
+    unsupported(where, "model.type", fmt::format("the model is {}, not BPE", shown(type)));
+  }
+  // fuse_unk and byte_fallback are about what has no token, and here every byte has one.
+  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     const json& value = member(model, key);
     const bool off = value.is_null() || value == false || is_text(value, "") || (value.is_number() && value == 0);
     if (!off) unsupported(where, fmt::format("model.{}", key), fmt::format("{} is not known", shown(value)));
@@ -192,21 +196,86 @@ PreTokenizer read_pretokenizer(const json& step, const std::string& where) {
               fmt::format("the expression {} is not known", shortened(expression)));
 }
 
-/// post_processor and decoder: only ByteLevel (which changes no id), alone, in a Sequence, or nothing.
+/// A template that puts no token before or behind the text.
+bool is_empty_template(const json& step) {
+  const json& single = member(step, "single");
+  if (type_of(step) != "TemplateProcessing" || !single.is_array() || single.size() != 1) return false;
+  return single[0].is_object() && single[0].contains("Sequence");
+}
+
+/// post_processor and decoder: only steps that change no id, alone, in a Sequence, or nothing.
 void check_byte_level(const json& file, const char* key, const char* parts_key, const std::string& where) {
   const json& step = member(file, key);
-  if (step.is_null() || type_of(step) == "ByteLevel") return;
+  const auto is_fine = [](const json& part) { return type_of(part) == "ByteLevel" || is_empty_template(part); };
+  if (step.is_null() || is_fine(step)) return;
   const json& parts = step.is_object() ? member(step, parts_key) : step;
-  const bool fine = type_of(step) == "Sequence" && parts.is_array() &&
-                    std::ranges::all_of(parts, [](const json& part) { return type_of(part) == "ByteLevel"; });
-  if (!fine) unsupported(where, key, fmt::format("{} is not known, only ByteLevel is", shown(step)));
+  const bool fine = type_of(step) == "Sequence" && parts.is_array() && std::ranges::all_of(parts, is_fine);
+  if (!fine) {
+    unsupported(where, key,
+                fmt::format("{} is not known, only ByteLevel and a template that adds nothing are", shown(step)));
+  }
+}
+
+/// How text becomes pieces: by the file, or by the class that the official library reads it with.
+void read_steps(const json& source, bool qwen35_class, TokenizerFile& file, const std::string& where) {
+  const json& normalizer = member(source, "normalizer");
+  const json& pretokenizer = member(source, "pre_tokenizer");
+  if (!qwen35_class) {
+    file.nfc = read_normalizer(normalizer, where);
+    file.pretokenizer = read_pretokenizer(pretokenizer, where);
+    return;
+  }
+  file.nfc = true;
+  file.pretokenizer = PreTokenizer::qwen35;
+  const auto differs = [&](const auto& read, const auto& used) {
+    try {
+      return read() != used;
+    } catch (const Error&) {
+      return true;
+    }
+  };
+  const auto warn = [&](const char* key, const char* what) {
+    file.warnings.push_back(
+        fmt::format("{}: {}: the file has {} than Qwen3.5, but config.json says that this is such a "
+                    "model: that of Qwen3.5 is used, as transformers' AutoTokenizer does",
+                    where, key, what));
+  };
+  if (differs([&] { return read_normalizer(normalizer, where); }, file.nfc)) warn("normalizer", "another one");
+  if (differs([&] { return read_pretokenizer(pretokenizer, where); }, file.pretokenizer)) {
+    warn("pre_tokenizer", "another expression");
+  }
+}
+
+/// Of a token that the file tells twice, the last one counts, under the first one's id. Fills file.added_texts.
+void drop_repeated(TokenizerFile& file, const std::string& where) {
+  StringPool& contents = file.added_texts;
+  StringIndex seen(file.added.size());
+  size_t kept = 0;
+  for (AddedToken& token : file.added) {
+    const int32_t same = seen.find(contents, token.content);
+    if (same != StringIndex::kNone) {
+      AddedToken& first = file.added[static_cast<size_t>(same)];
+      if (token.id != first.id) {
+        file.warnings.push_back(fmt::format("{}: added_tokens: \"{}\" appears with the ids {} and {}: {} is used",
+                                            where, shortened(token.content), first.id, token.id, first.id));
+      }
+      token.id = first.id;
+      first = std::move(token);
+      continue;
+    }
+    contents.add(token.content);
+    seen.insert(contents, static_cast<int32_t>(kept));
+    if (&file.added[kept] != &token) file.added[kept] = std::move(token);
+    ++kept;
+  }
+  file.added.resize(kept);
 }
 
 // ---- vocabulary, merges and ids
 
 /// Fills file.tokens from vocabulary and added tokens; checks that ids are dense and that no two tokens share one.
 void place_tokens(const TokenizerJson& source, const StringIndex& spellings, const ByteAlphabet& alphabet,
-                  TokenizerFile& file, const std::string& where) {
+                  bool ignore_merges, TokenizerFile& file, const std::string& where) {
   constexpr int64_t kFree = -1;
   const size_t vocab = source.vocab.size();
   const size_t limit = vocab + file.added.size();  // ids can't be dense beyond that
@@ -219,13 +288,9 @@ void place_tokens(const TokenizerJson& source, const StringIndex& spellings, con
   for (size_t i = 0; i < vocab; ++i) {
     claim(source.vocab_ids[i], i, fmt::format("model.vocab[\"{}\"]", shortened(source.vocab[i])));
   }
-  StringPool& contents = file.added_texts;
-  StringIndex seen(file.added.size());
   for (size_t i = 0; i < file.added.size(); ++i) {
     const AddedToken& token = file.added[i];
     const std::string key = fmt::format("added_tokens[{}] \"{}\"", i, shortened(token.content));
-    contents.add(token.content);
-    if (!seen.insert(contents, static_cast<int32_t>(i))) fail(where, key, "the token appears twice");
     const int32_t same = spellings.find(source.vocab, token.content);
     if (same == StringIndex::kNone) {
       claim(static_cast<uint64_t>(token.id), vocab + i, key);
@@ -240,10 +305,12 @@ void place_tokens(const TokenizerJson& source, const StringIndex& spellings, con
     fail(where, "model.vocab", fmt::format("no token has id {}: ids must be dense from 0", first_free - owner.begin()));
   }
   std::string bytes;
+  if (ignore_merges) file.unmerged.resize(static_cast<size_t>(first_free - owner.begin()));
   for (auto who = owner.begin(); who != first_free; ++who) {
     const auto index = static_cast<size_t>(*who);
     if (index < vocab) {
-      alphabet.bytes_of(source.vocab[index], bytes);
+      const bool spelled = alphabet.bytes_of(source.vocab[index], bytes);
+      if (ignore_merges) file.unmerged[file.tokens.size()] = spelled;
       file.tokens.add(bytes);
     } else {
       file.tokens.add(file.added[index - vocab].content);
@@ -275,7 +342,7 @@ std::vector<Merge> resolve_merges(const TokenizerJson& source, const StringIndex
 
 }  // namespace
 
-TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& where) {
+TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& where, bool qwen35_class) {
   TokenizerJson source = read_tokenizer_json(text, where);
   if (!source.rest.is_object()) fail(where, "(top)", "must be a JSON object");
   const json& model = member(source.rest, "model");
@@ -285,12 +352,12 @@ TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& whe
   if (!source.has_merges) fail(where, "model.merges", "missing or not an array");
 
   TokenizerFile file;
-  file.nfc = read_normalizer(member(source.rest, "normalizer"), where);
-  file.pretokenizer = read_pretokenizer(member(source.rest, "pre_tokenizer"), where);
+  read_steps(source.rest, qwen35_class, file, where);
   check_byte_level(source.rest, "post_processor", "processors", where);
-  check_byte_level(source.rest, "decoder", "decoders", where);
+  if (!qwen35_class) check_byte_level(source.rest, "decoder", "decoders", where);
   if (const auto added = source.rest.find("added_tokens"); added != source.rest.end()) {
     file.added = read_added(*added, where);
+    drop_repeated(file, where);
   }
 
   StringIndex spellings(source.vocab.size());
@@ -302,7 +369,7 @@ TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& whe
     }
   }
   const ByteAlphabet alphabet;
-  place_tokens(source, spellings, alphabet, file, where);
+  place_tokens(source, spellings, alphabet, flag(model, "ignore_merges", where, "model"), file, where);
   for (size_t byte = 0; byte < 256; ++byte) {
     const std::string spelled = alphabet.spell(static_cast<unsigned char>(byte));
     const int32_t index = spellings.find(source.vocab, spelled);

@@ -47,9 +47,15 @@ struct TokenizerFile {
   StringPool added_texts;  // [added] their contents
   PreTokenizer pretokenizer = PreTokenizer::qwen35;
   bool nfc = false;
+  /// [vocab] of the tokens that a piece is as a whole, whatever the merges say: the option ignore_merges; else empty.
+  std::vector<bool> unmerged;
+  /// What the file says otherwise than it is taken here, in whole sentences for people.
+  std::vector<std::string> warnings;
 };
 
-/// `where` names the text in errors. Errors: bad_tokenizer, unsupported.
-TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& where);
+/// `where` names the text in errors. `qwen35_class`: the official library reads the file with the class of Qwen3.5
+/// (official_class.h), whose pre-tokenizer and normalizer count instead of the file's. Errors: bad_tokenizer,
+/// unsupported.
+TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& where, bool qwen35_class = false);
 
 }  // namespace prosa

@@ -43,6 +43,16 @@ CharClass classify(char32_t code) {
   }
 }
 
+LetterCase case_of(char32_t code) {
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LT: return LetterCase::upper;
+    case UTF8PROC_CATEGORY_LL: return LetterCase::lower;
+    case UTF8PROC_CATEGORY_CN: return case_if_unassigned(code);
+    default: return LetterCase::none;
+  }
+}
+
 int combining_class(utf8proc_int32_t code) {
   if (nfc_leaves_alone(static_cast<char32_t>(code))) return 0;
   return utf8proc_get_property(code)->combining_class;
@@ -121,7 +131,9 @@ CharTable::CharTable() {
     for (size_t i = 0; i < kPage; ++i) {
       const auto code = static_cast<char32_t>(page * kPage + i);
       const CharClass kind = may_be_assigned(code) ? classify(code) : CharClass::other;
-      entries[i] = static_cast<uint8_t>(static_cast<unsigned>(kind) | (moves[code] ? kNfcMoves : 0U));
+      const LetterCase letter_case = may_be_assigned(code) ? case_of(code) : LetterCase::none;
+      entries[i] = static_cast<uint8_t>(static_cast<unsigned>(kind) | (moves[code] ? kNfcMoves : 0U) |
+                                        static_cast<unsigned>(letter_case) << kCaseShift);
     }
     const auto [found, is_new] = known.try_emplace(entries, static_cast<uint16_t>(known.size()));
     if (is_new) pages_.insert(pages_.end(), entries.begin(), entries.end());

@@ -22,6 +22,13 @@ enum class CharClass : uint8_t {
   other,
 };
 
+/// Of letters, where an expression tells them apart.
+enum class LetterCase : uint8_t {
+  none,   // \p{Lm}, \p{Lo}, and everything that is no letter
+  upper,  // \p{Lu}, \p{Lt}
+  lower,  // \p{Ll}
+};
+
 /// Class and normalization behaviour of every code point, in two stages: pages of 256 code points, equal pages stored
 /// once.
 class CharTable {
@@ -29,17 +36,21 @@ class CharTable {
   static const CharTable& get();
 
   [[nodiscard]] CharClass char_class(char32_t code) const noexcept { return static_cast<CharClass>(entry(code) & 7U); }
+  [[nodiscard]] LetterCase letter_case(char32_t code) const noexcept {
+    return static_cast<LetterCase>(entry(code) >> kCaseShift);
+  }
   /// NFC never changes this code point nor joins or moves it to what stands before it.
   [[nodiscard]] bool nfc_boundary(char32_t code) const noexcept { return (entry(code) & kNfcMoves) == 0; }
 
  private:
   static constexpr uint8_t kNfcMoves = 8;
+  static constexpr unsigned kCaseShift = 4;
   CharTable();
   [[nodiscard]] uint8_t entry(char32_t code) const noexcept {
     return pages_[static_cast<size_t>(page_of_[code >> 8]) * 256 + (code & 0xffU)];
   }
   std::array<uint16_t, 0x1100> page_of_{};
-  std::vector<uint8_t> pages_;  // [pages, 256]: CharClass | kNfcMoves
+  std::vector<uint8_t> pages_;  // [pages, 256]: CharClass | kNfcMoves | LetterCase << kCaseShift
 };
 
 /// True if nothing in `text` can be changed by NFC (it may also be false for text that is NFC).

@@ -35,6 +35,18 @@ inline constexpr ClassRange kAssignedSince15[] = {
     {0x1e5f0, 0x1e5f0, CharClass::letter}, {0x1e5f1, 0x1e5fa, CharClass::number}, {0x2ebf0, 0x2ee5d, CharClass::letter},
 };
 
+/// The letters among them that have a case.
+struct CaseRange {
+  char32_t first;
+  char32_t last;
+  LetterCase letter_case;
+};
+inline constexpr CaseRange kCasedSince15[] = {
+    {0x1c89, 0x1c89, LetterCase::upper}, {0x1c8a, 0x1c8a, LetterCase::lower},   {0xa7cb, 0xa7cc, LetterCase::upper},
+    {0xa7cd, 0xa7cd, LetterCase::lower}, {0xa7da, 0xa7da, LetterCase::upper},   {0xa7db, 0xa7db, LetterCase::lower},
+    {0xa7dc, 0xa7dc, LetterCase::upper}, {0x10d50, 0x10d65, LetterCase::upper}, {0x10d70, 0x10d85, LetterCase::lower},
+};
+
 /// Combining marks younger than Unicode 9, and U+11930: the official NFC takes them for characters that nothing happens
 /// to, so that they keep their place and what follows can't join what stands before them.
 struct Range {
@@ -56,6 +68,11 @@ inline constexpr Range kMarksSince9[] = {
 inline CharClass class_if_unassigned(char32_t code) noexcept {
   const auto* found = std::ranges::lower_bound(kAssignedSince15, code, {}, &ClassRange::last);
   return found != std::end(kAssignedSince15) && found->first <= code ? found->kind : CharClass::other;
+}
+
+inline LetterCase case_if_unassigned(char32_t code) noexcept {
+  const auto* found = std::ranges::lower_bound(kCasedSince15, code, {}, &CaseRange::last);
+  return found != std::end(kCasedSince15) && found->first <= code ? found->letter_case : LetterCase::none;
 }
 
 inline bool nfc_leaves_alone(char32_t code) noexcept {
