@@ -67,8 +67,76 @@ TEST(ReadConfig, MakesLayerTypesFromTheInterval) {
   json document = golden_config("tiny-flat-5bit");
   document.erase("layer_types");
   EXPECT_EQ(config_from(document).layer_types, read_config(golden("tiny-flat-5bit")).layer_types);
-  document.erase("full_attention_interval");
-  expect_error(ErrorCode::bad_checkpoint, {"config.json", "full_attention_interval"}, [&] { config_from(document); });
+  document.erase("full_attention_interval");  // then every fourth, as transformers and mlx-lm have it
+  EXPECT_EQ(config_from(document).layer_types, read_config(golden("tiny-flat-5bit")).layer_types);
+}
+
+TEST(ReadConfig, TakesTheOlderNamesOfLayerTypes) {
+  json document = golden_config("tiny-flat-5bit");
+  document["layer_types"] = {"mamba", "linear_attention", "mamba", "attention"};
+  EXPECT_EQ(config_from(document).layer_types, read_config(golden("tiny-flat-5bit")).layer_types);
+}
+
+/// What transformers 5.24 makes of the same files.
+TEST(ReadConfig, FindsTheRotaryEmbeddingWhereTransformersDoes) {
+  const auto read = [](const std::function<void(json & root, json & text)>& change) {
+    json document = golden_config("tiny-hf");
+    change(document, document["text_config"]);
+    return config_from(document);
+  };
+  const auto expect = [&](double theta, int64_t rotary, size_t warnings, const char* what,
+                          const std::function<void(json & root, json & text)>& change) {
+    const ModelConfig config = read(change);
+    EXPECT_EQ(config.rope_theta, theta) << what;
+    EXPECT_EQ(config.rotary_dim, rotary) << what;
+    EXPECT_EQ(config.warnings.size(), warnings) << what;
+  };
+  expect(1e7, 16, 0, "as it is", [](json&, json&) {});
+  expect(10000, 16, 1, "nowhere", [](json&, json& text) { text.erase("rope_parameters"); });
+  expect(10000, 16, 1, "at the root", [](json& root, json& text) {
+    text.erase("rope_parameters");
+    root["rope_theta"] = 5e6;
+  });
+  expect(10000, 16, 1, "an object at the root", [](json& root, json& text) {
+    root["rope_parameters"] = {{"rope_theta", 5e6}};
+    text.erase("rope_parameters");
+  });
+  expect(5e6, 16, 0, "beside the parameters", [](json&, json& text) {
+    text["rope_parameters"].erase("rope_theta");
+    text["rope_theta"] = 5e6;
+  });
+  expect(1e7, 16, 0, "in both places", [](json&, json& text) { text["rope_theta"] = 5e6; });
+  expect(5e6, 16, 0, "mrope by its old name", [](json&, json& text) {
+    text["rope_scaling"] = {{"type", "mrope"}, {"mrope_section", {11, 11, 10}}};
+    text["rope_theta"] = 5e6;
+  });
+  expect(1e7, 16, 0, "mrope", [](json&, json& text) { text["rope_parameters"]["rope_type"] = "mrope"; });
+  expect(123, 32, 0, "by layer type", [](json&, json& text) {
+    text["rope_parameters"] = {
+        {"full_attention", {{"rope_type", "default"}, {"rope_theta", 123.0}, {"partial_rotary_factor", 0.5}}},
+        {"linear_attention", nullptr}};
+  });
+  expect(1e7, 16, 1, "a share at the root", [](json& root, json& text) {
+    text["rope_parameters"].erase("partial_rotary_factor");
+    text.erase("partial_rotary_factor");
+    root["partial_rotary_factor"] = 0.5;
+  });
+}
+
+TEST(ReadConfig, TakesTheDefaultsOfTheOfficialClass) {
+  json document = golden_config("tiny-hf");
+  for (const char* key : {"head_dim", "num_attention_heads", "num_key_value_heads", "linear_num_key_heads",
+                          "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim"}) {
+    document["text_config"].erase(key);
+  }
+  const ModelConfig config = config_from(document);
+  EXPECT_EQ(config.head_dim, 256);
+  EXPECT_EQ(config.num_attention_heads, 16);
+  EXPECT_EQ(config.num_key_value_heads, 4);
+  EXPECT_EQ(config.linear_num_key_heads, 16);
+  EXPECT_EQ(config.linear_num_value_heads, 32);
+  EXPECT_EQ(config.linear_key_head_dim, 128);
+  EXPECT_EQ(config.linear_value_head_dim, 128);
 }
 
 TEST(ReadConfig, TakesEndTokensFromGenerationConfigFirst) {
@@ -76,10 +144,73 @@ TEST(ReadConfig, TakesEndTokensFromGenerationConfigFirst) {
   EXPECT_EQ(config_from(document, json{{"eos_token_id", {5, 7}}}).eos_token_ids, (std::vector<int32_t>{5, 7}));
   EXPECT_EQ(config_from(document, json{{"eos_token_id", 9}}).eos_token_ids, std::vector<int32_t>{9});
   EXPECT_EQ(config_from(document, json::object()).eos_token_ids, std::vector<int32_t>{1});
-  expect_error(ErrorCode::bad_checkpoint, {"generation_config.json", "eos_token_id", "512"}, [&] {
-    config_from(document, json{{"eos_token_id", {5, 512}}});
-  });
+  const ModelConfig beyond = config_from(document, json{{"eos_token_id", {5, 512}}});  // the model cannot say it
+  EXPECT_EQ(beyond.eos_token_ids, std::vector<int32_t>{5});
+  ASSERT_EQ(beyond.warnings.size(), 1U);
+  EXPECT_NE(beyond.warnings[0].find("512"), std::string::npos) << beyond.warnings[0];
   expect_error(ErrorCode::bad_checkpoint, {"generation_config.json"}, [&] { config_from(document, json::array({1})); });
+}
+
+// ---- generation_config.json
+
+SamplingConfig sampling_from(const json& document, std::vector<std::string>& warnings) {
+  const TempFolder folder;
+  write_bytes(folder.path() / "generation_config.json", document.dump());
+  return read_sampling(folder.path(), warnings);
+}
+
+TEST(ReadSampling, TakesWhatTheAuthorsSay) {
+  std::vector<std::string> warnings;
+  const SamplingConfig all = sampling_from({{"do_sample", true},
+                                            {"temperature", 0.7},
+                                            {"top_k", 20},
+                                            {"top_p", 1},
+                                            {"min_p", 0.05},
+                                            {"repetition_penalty", 1.0},
+                                            {"presence_penalty", 1.5},
+                                            {"num_beams", 4},
+                                            {"eos_token_id", {1, 2}}},
+                                           warnings);
+  EXPECT_EQ(all.temperature, 0.7F);
+  EXPECT_EQ(all.top_k, 20);
+  EXPECT_EQ(all.top_p, 1.0F);
+  EXPECT_EQ(all.min_p, 0.05F);
+  EXPECT_EQ(all.repetition_penalty, 1.0F);
+  EXPECT_EQ(all.presence_penalty, 1.5F);
+  EXPECT_EQ(all.frequency_penalty, std::nullopt);
+  // Greedy only by name: many files hold nothing but end tokens.
+  EXPECT_EQ(sampling_from({{"do_sample", false}, {"temperature", 0.7}}, warnings).temperature, 0.0F);
+  EXPECT_EQ(sampling_from({{"eos_token_id", 1}}, warnings).temperature, std::nullopt);
+  EXPECT_EQ(sampling_from({{"do_sample", nullptr}, {"top_k", nullptr}}, warnings).top_k, std::nullopt);
+  EXPECT_EQ(read_sampling(golden("tiny-hf"), warnings).temperature, std::nullopt);  // no such file
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST(ReadSampling, LeavesOutWhatCannotBeMeant) {
+  const std::vector<std::pair<const char*, json>> cases{{"temperature", -1},
+                                                        {"temperature", 1e300},
+                                                        {"temperature", "hot"},
+                                                        {"top_k", -1},
+                                                        {"top_k", 2.5},
+                                                        {"top_k", 1e18},
+                                                        {"top_p", 0},
+                                                        {"top_p", 1.5},
+                                                        {"min_p", 1},
+                                                        {"min_p", json::array({1})},
+                                                        {"repetition_penalty", 0},
+                                                        {"presence_penalty", 1000}};
+  for (const auto& [key, value] : cases) {
+    std::vector<std::string> warnings;
+    const SamplingConfig config = sampling_from({{key, value}, {"frequency_penalty", 0.5}}, warnings);
+    EXPECT_FALSE(config.temperature || config.top_k || config.top_p || config.min_p || config.repetition_penalty ||
+                 config.presence_penalty)
+        << key << " " << value;
+    EXPECT_EQ(config.frequency_penalty, 0.5F);
+    ASSERT_EQ(warnings.size(), 1U) << key << " " << value;
+    EXPECT_NE(warnings[0].find(std::string("generation_config.json: ") + key), std::string::npos) << warnings[0];
+  }
+  std::vector<std::string> warnings;
+  expect_error(ErrorCode::bad_checkpoint, {"do_sample"}, [&] { sampling_from({{"do_sample", "no"}}, warnings); });
 }
 
 TEST(ReadConfig, UnderstandsEveryWayToStateQuantization) {
@@ -101,14 +232,23 @@ TEST(ReadConfig, UnderstandsEveryWayToStateQuantization) {
 }
 
 TEST(ReadConfig, KeepsPerTensorEntries) {
-  const json entries{
-      {"bits", 4}, {"group_size", 64}, {"a.b", {{"bits", 8}, {"group_size", 32}}}, {"c.d", false}, {"e.f", true}};
+  const json entries{{"bits", 4},
+                     {"group_size", 64},
+                     {"model.layers.0.mlp.up_proj", {{"bits", 8}, {"group_size", 32}}},
+                     {"lm_head", false},
+                     {"embed_tokens", true},
+                     {"layers.1.mlp.up_proj", {{"group_size", 32}}},
+                     // Of modules that are not read, an entry may say what it likes.
+                     {"vision_tower.blocks.0.attn.qkv", {{"bits", 1}, {"mode", "unheard of"}}},
+                     {"router", {{"group_size", 7}}}};
   json document = golden_config("tiny-hf");
   document["quantization"] = entries;
   const ModelConfig config = config_from(document);
-  EXPECT_EQ(config.quantization_overrides.at("a.b"), (QuantizationSpec{8, 32}));
-  EXPECT_EQ(config.quantization_overrides.at("c.d"), QuantizationSpec{});
-  EXPECT_EQ(config.quantization_overrides.at("e.f"), config.quantization);
+  EXPECT_EQ(config.quantization_overrides.at("model.layers.0.mlp.up_proj"), (QuantizationSpec{8, 32}));
+  EXPECT_EQ(config.quantization_overrides.at("lm_head"), QuantizationSpec{});
+  EXPECT_EQ(config.quantization_overrides.at("embed_tokens"), config.quantization);
+  EXPECT_EQ(config.quantization_overrides.at("layers.1.mlp.up_proj").bits, QuantizationSpec::kFromShapes);
+  EXPECT_EQ(config.quantization_overrides.size(), 4U);
 }
 
 struct BadValue {
@@ -133,7 +273,6 @@ TEST(ReadConfig, NamesFileKeyAndValueOfWhatIsWrong) {
       {"head_dim", 12, ErrorCode::bad_checkpoint, "partial_rotary_factor"},
       {"partial_rotary_factor", 1.5, ErrorCode::bad_checkpoint, "1.5"},
       {"partial_rotary_factor", 0.0, ErrorCode::bad_checkpoint, "even"},
-      {"rope_theta", nullptr, ErrorCode::bad_checkpoint, "missing"},
       {"rope_theta", 0, ErrorCode::bad_checkpoint, "0"},
       {"rope_scaling", {{"rope_type", "yarn"}}, ErrorCode::unsupported, "yarn"},
       {"rope_parameters", {{"type", "linear"}}, ErrorCode::unsupported, "linear"},
@@ -157,7 +296,7 @@ TEST(ReadConfig, NamesFileKeyAndValueOfWhatIsWrong) {
       {"quantization", "int7", ErrorCode::unsupported, "int7"},
       {"quantization", {{"bits", 5}, {"mode", "mxfp4"}}, ErrorCode::unsupported, "mxfp4"},
       {"quantization", {{"group_size", 64}}, ErrorCode::bad_checkpoint, "bits"},
-      {"quantization", {{"bits", 5}, {"a.b", {{"bits", 9}}}}, ErrorCode::unsupported, "a.b"},
+      {"quantization", {{"bits", 5}, {"lm_head", {{"bits", 9}}}}, ErrorCode::unsupported, "lm_head"},
       {"quantization_config", {{"quant_method", "gptq"}, {"bits", 5}}, ErrorCode::unsupported, "gptq"},
   };
   for (const BadValue& item : cases) {
@@ -180,6 +319,30 @@ TEST(ReadConfig, RefusesWhatIsNoConfig) {
     write_bytes(folder.path() / "config.json", text);
     expect_error(ErrorCode::bad_checkpoint, {"config.json"}, [&] { read_config(folder.path()); });
   }
+}
+
+TEST(ReadConfig, SaysWhatAFolderIsInstead) {
+  const TempFolder folder;
+  expect_error(ErrorCode::not_found, {"no config.json, so it is no model folder"}, [&] { read_config(folder.path()); });
+  write_bytes(folder.path() / "model.gguf", "GGUF");
+  expect_error(ErrorCode::not_found, {"model.gguf", "llama.cpp"}, [&] { read_config(folder.path()); });
+  fs::create_directory(folder.path() / "int4");
+  write_bytes(folder.path() / "int4" / "config.json", "{}");
+  expect_error(ErrorCode::not_found, {"name one of these", "/int4"}, [&] { read_config(folder.path()); });
+}
+
+constexpr const char* kLfsPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1746882752\n";
+
+TEST(ReadConfig, CallsAGitLfsPointerByName) {
+  const TempFolder folder;
+  write_bytes(folder.path() / "config.json", golden_config("tiny-hf").dump());
+  write_bytes(folder.path() / "model.safetensors", kLfsPointer);
+  const auto expect = [&](const char* file) {
+    expect_error(ErrorCode::not_found, {file, "Git LFS pointer", "git lfs pull"}, [&] { load_weights(folder.path()); });
+  };
+  expect("model.safetensors");
+  write_bytes(folder.path() / "config.json", kLfsPointer);
+  expect("config.json");
 }
 
 TEST(ReadConfig, SurvivesMutations) {
@@ -406,9 +569,12 @@ TEST(LoadWeights, NamesTheTensorThatIsWrong) {
       {"no layer", "tiny-hf", erase("layers.3.mlp.up_proj.weight"), ErrorCode::not_found, {"layers.3.mlp.up_proj"}},
       {"no head",
        "tiny-hf",
-       [](EditableModel& model) { model.config["text_config"]["tie_word_embeddings"] = false; },
+       [](EditableModel& model) {
+         model.config["tie_word_embeddings"] = false;
+         model.config["text_config"]["tie_word_embeddings"] = false;
+       },
        ErrorCode::not_found,
-       {"lm_head"}},
+       {"lm_head.weight", "tie_word_embeddings"}},
       {"other width",
        "tiny-hf",
        [](EditableModel& model) { model.config["text_config"]["hidden_size"] = 256; },
@@ -496,17 +662,88 @@ TEST(LoadWeights, TakesATensorWithoutScalesAsDense) {
   EXPECT_EQ(weights->layers[0].mlp.gate_proj.format.bits, 4);
 }
 
-TEST(LoadWeights, TiedConfigWinsOverAStoredHead) {
+TEST(LoadWeights, TakesBitsFromTheShapesWhereAnEntryHasNone) {
+  EditableModel model("tiny-mlx-mixed");
+  json& entry = model.config["quantization"]["language_model.model.layers.2.mlp.down_proj"];
+  EXPECT_EQ(entry["bits"], 8);
+  entry.erase("bits");
+  entry.erase("group_size");
+  const TempFolder folder;
+  model.write(folder.path());
+  EXPECT_EQ(load_weights(folder.path())->layers[2].mlp.down_proj.format, WeightFormat::affine(8, 64));
+  for (const TensorListing& listing : list_tensors(folder.path())) {
+    if (!listing.name.ends_with("layers.2.mlp.down_proj.weight")) continue;
+    EXPECT_EQ(listing.format, WeightFormat::affine(8, 64));
+  }
+}
+
+// ---- one matrix or two: the embedding and the head
+
+/// tiny-hf with a flag in each place (null: none) and with or without a head of its own.
+class Tying : public testing::Test {
+ protected:
+  enum class Head { none, equal, other };
+  static std::shared_ptr<const Weights> load(const json& root, const json& text, Head head) {
+    EditableModel model("tiny-hf");
+    const auto set = [](json& object, const json& flag) {
+      object.erase("tie_word_embeddings");
+      if (!flag.is_null()) object["tie_word_embeddings"] = flag;
+    };
+    set(model.config, root);
+    set(model.config["text_config"], text);
+    if (head != Head::none) {
+      auto tensor = model.tensor("embed_tokens.weight");
+      tensor.spec.name = "lm_head.weight";
+      if (head == Head::other) tensor.bytes[1] = static_cast<char>(tensor.bytes[1] ^ 0x80);  // a sign
+      model.tensors.push_back(tensor);
+    }
+    return model.load();
+  }
+  static void expect(bool tied, size_t warnings, const json& root, const json& text, Head head) {
+    SCOPED_TRACE("root " + root.dump() + ", text_config " + text.dump());
+    const auto weights = load(root, text, head);
+    EXPECT_EQ(weights->tied_head(), tied);
+    EXPECT_EQ(weights->config.tie_word_embeddings, tied);
+    EXPECT_EQ(weights->config.warnings.size(), warnings);
+    if (warnings > 0) {
+      EXPECT_NE(weights->config.warnings[0].find("tie_word_embeddings"), std::string::npos);
+    }
+  }
+};
+
+TEST_F(Tying, AStoredHeadThatDiffersIsUsedWhateverTheFlagsSay) {
+  expect(false, 1, true, true, Head::other);
+  expect(false, 1, true, false, Head::other);
+  expect(false, 1, false, true, Head::other);
+  expect(false, 1, nullptr, true, Head::other);
+  expect(false, 0, false, false, Head::other);
+  expect(false, 0, nullptr, nullptr, Head::other);
+}
+
+TEST_F(Tying, AnEqualHeadIsTheEmbeddingWhereSomebodySaysSo) {
+  expect(true, 0, true, true, Head::equal);
+  expect(true, 0, false, true, Head::equal);
+  expect(false, 0, false, false, Head::equal);
+  EXPECT_EQ(load(false, false, Head::equal)->parameter_count(), 941516 + 512 * 128);
+}
+
+TEST_F(Tying, AMissingHeadIsTiedWhereTheFileSaysSo) {
+  expect(true, 0, true, true, Head::none);
+  expect(true, 0, true, nullptr, Head::none);
+  expect(true, 1, true, false, Head::none);  // the root's flag comes first
+  expect(true, 0, nullptr, true, Head::none);
+  expect(true, 1, false, true, Head::none);
+  for (const json& root : {json(nullptr), json(false)}) {
+    expect_error(ErrorCode::not_found, {"lm_head.weight", "tie_word_embeddings"},
+                 [&] { load(root, false, Head::none); });
+  }
+}
+
+TEST_F(Tying, AMissingEmbeddingIsTheHead) {
   EditableModel model("tiny-hf");
-  auto head = model.tensor("embed_tokens.weight");
-  head.spec.name = "lm_head.weight";
-  model.tensors.push_back(head);
-  const auto tied = model.load();
-  EXPECT_EQ(tied->lm_head.data, tied->embed_tokens.data);
-  model.config["text_config"]["tie_word_embeddings"] = false;
-  const auto untied = model.load();
-  EXPECT_NE(untied->lm_head.data, untied->embed_tokens.data);
-  EXPECT_EQ(untied->parameter_count(), 941516 + 512 * 128);
+  model.tensor("embed_tokens.weight").spec.name = "lm_head.weight";
+  EXPECT_TRUE(model.load()->tied_head());
+  EXPECT_EQ(model.load()->parameter_count(), 941516);
 }
 
 // ---- the MTP head
@@ -586,20 +823,59 @@ TEST_F(Shards, StayInTheFolder) {
   for (const char* name : {"../model.safetensors", "/etc/passwd", "sub/model.safetensors", "..", "", "a\\b"}) {
     index_["weight_map"]["model.language_model.norm.weight"] = name;
     write_index();
-    expect(ErrorCode::bad_checkpoint, {"model.language_model.norm.weight", "index.json"});
+    const auto weights = load_weights(folder_.path());  // of what lies there, and of nothing else
+    ASSERT_EQ(weights->config.warnings.size(), 1U);
+    EXPECT_NE(weights->config.warnings[0].find("of no use"), std::string::npos) << weights->config.warnings[0];
+    for (const TensorListing& listing : list_tensors(folder_.path())) EXPECT_TRUE(listing.file.starts_with("model-"));
   }
 }
 
-TEST_F(Shards, IndexAndFilesMustAgree) {
+TEST_F(Shards, CountMoreThanTheIndex) {
   index_["weight_map"]["not.there"] = "model-1.safetensors";
+  index_["weight_map"]["nor.this"] = "model-2.safetensors";
   write_index();
-  expect(ErrorCode::not_found, {"not.there", "model-1.safetensors"});
-  index_ = json{{"metadata", {{"total_size", 1}}}};
+  auto weights = load_weights(folder_.path());
+  expect_same_model(*load_weights(golden("tiny-hf")), *weights, 0.0F);
+  ASSERT_EQ(weights->config.warnings.size(), 1U);
+  for (const char* part : {"index.json", "and 1 more tensors", "as they are"}) {
+    EXPECT_NE(weights->config.warnings[0].find(part), std::string::npos) << weights->config.warnings[0];
+  }
+  index_ = json{{"metadata", {{"total_size", 1}}}};  // of no use
   write_index();
-  expect(ErrorCode::bad_checkpoint, {"weight_map"});
-  index_ = json{{"weight_map", json::object()}};
+  weights = load_weights(folder_.path());
+  EXPECT_EQ(weights->parameter_count(), 941516);
+  EXPECT_EQ(weights->config.warnings.size(), 1U);
+  fs::remove(folder_.path() / "model-2.safetensors");
+  expect(ErrorCode::not_found, {"is missing"});
+}
+
+/// The index of the source of a conversion, which names files of other names and number.
+TEST_F(Shards, OfAnotherNumberThanTheIndexNames) {
+  for (const int shard : {1, 2}) {
+    const std::string from = "model-" + std::to_string(shard) + ".safetensors";
+    fs::rename(folder_.path() / from,
+               folder_.path() / ("model-0000" + std::to_string(shard) + "-of-00002.safetensors"));
+  }
+  for (auto& [tensor, shard] : index_["weight_map"].items()) {
+    shard = "model-0000" + std::string(1, shard.get<std::string>()[6]) + "-of-00004.safetensors";
+  }
   write_index();
-  expect(ErrorCode::bad_checkpoint, {"weight_map"});
+  const auto weights = load_weights(folder_.path());
+  EXPECT_EQ(weights->parameter_count(), 941516);
+  ASSERT_EQ(weights->config.warnings.size(), 1U);
+  EXPECT_NE(weights->config.warnings[0].find("-of-00004"), std::string::npos) << weights->config.warnings[0];
+  fs::remove(folder_.path() / "model.safetensors.index.json");
+  EXPECT_EQ(load_weights(folder_.path())->config.warnings.size(), 0U);  // their names say enough
+  fs::remove(folder_.path() / "model-00001-of-00002.safetensors");
+  expect(ErrorCode::not_found, {"model-00001-of-00002.safetensors"});
+}
+
+TEST_F(Shards, BesideAWholeFileAreNotRead) {
+  model_.write_file(folder_.path() / "model.safetensors", 0, model_.tensors.size());
+  const auto weights = load_weights(folder_.path());
+  EXPECT_EQ(weights->parameter_count(), 941516);
+  ASSERT_EQ(weights->config.warnings.size(), 1U);
+  EXPECT_NE(weights->config.warnings[0].find("so model.safetensors is read"), std::string::npos);
 }
 
 TEST_F(Shards, ATensorInTwoShardsIsRefused) {
@@ -607,12 +883,17 @@ TEST_F(Shards, ATensorInTwoShardsIsRefused) {
   expect(ErrorCode::bad_checkpoint, {"model-1.safetensors", "model-2.safetensors", "same tensor"});
 }
 
-TEST_F(Shards, WithoutAnIndexAreAmbiguous) {
+TEST_F(Shards, WithoutAnIndexAreReadWhereTheirNamesSaySo) {
   fs::remove(folder_.path() / "model.safetensors.index.json");
+  EXPECT_EQ(load_weights(folder_.path())->parameter_count(), 941516);  // model*.safetensors, as mlx-lm reads them
+  fs::rename(folder_.path() / "model-1.safetensors", folder_.path() / "a.safetensors");
+  fs::rename(folder_.path() / "model-2.safetensors", folder_.path() / "b.safetensors");
   expect(ErrorCode::bad_checkpoint, {"2 safetensors files", "index"});
-  fs::remove(folder_.path() / "model-1.safetensors");
-  fs::remove(folder_.path() / "model-2.safetensors");
-  expect(ErrorCode::not_found, {"no safetensors file"});
+  fs::remove(folder_.path() / "a.safetensors");
+  fs::remove(folder_.path() / "b.safetensors");
+  expect(ErrorCode::not_found, {"no weights", "no safetensors file"});
+  write_bytes(folder_.path() / "model-Q4_K_M.gguf", "GGUF");
+  expect(ErrorCode::unsupported, {"model-Q4_K_M.gguf", "llama.cpp"});
   model_.write_file(folder_.path() / "other-name.safetensors", 0, model_.tensors.size());
   EXPECT_EQ(load_weights(folder_.path())->parameter_count(), 941516);
 }

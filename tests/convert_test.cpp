@@ -11,6 +11,7 @@
 
 #include "base/bf16.h"
 #include "checkpoint/quantize.h"
+#include "checkpoint/synth.h"
 #include "convert_fixture.h"
 #include "model/dequantize.h"
 
@@ -310,6 +311,24 @@ TEST(Convert, UntiedHeadsAreConverted) {
   const auto made = load_weights(out.path() / "made");
   EXPECT_EQ(made->lm_head.format.bits, 8);
   EXPECT_EQ(made->lm_head.name, "language_model.lm_head.weight");
+}
+
+TEST(Convert, SaysWhatMlxLmCannotLoad) {
+  const TempFolder out;
+  EXPECT_TRUE(convert(golden("tiny-hf"), out.path() / "every-fourth", rules(4, 64), {}).warnings.empty());
+  ModelConfig config = synth_preset("tiny");
+  std::swap(config.layer_types[1], config.layer_types[3]);  // attention in the second layer of four
+  SynthOptions options;
+  options.threads = 1;
+  synthesize(config, out.path() / "source", options);
+  const auto report = convert(out.path() / "source", out.path() / "made", rules(4, 64), {});
+  ASSERT_EQ(report.warnings.size(), 1U);
+  EXPECT_NE(report.warnings[0].find("mlx-lm cannot load"), std::string::npos);
+  EXPECT_EQ(plan_conversion(out.path() / "source", rules(4, 64), {}).warnings, report.warnings);
+  ConvertOptions flat;
+  flat.layout = Layout::flat;  // mlx-lm reads no such folder anyway
+  EXPECT_TRUE(convert(out.path() / "source", out.path() / "flat", rules(4, 64), flat).warnings.empty());
+  EXPECT_EQ(load_weights(out.path() / "made")->config.layer_types, config.layer_types);
 }
 
 TEST(Convert, CopiesCompanionsThroughLinks) {

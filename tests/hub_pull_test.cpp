@@ -155,8 +155,13 @@ TEST_F(HubPull, ShardsThatTheIndexNames) {
 
 TEST_F(HubPull, AnIndexThatNamesWhatIsNotThere) {
   server.add(index_name, R"({"weight_map": {"a": "model-00001-of-00002.safetensors"}})");
-  expect_pull_error(ErrorCode::not_found, {"model-00001-of-00002.safetensors", index_name});
+  pull();  // of a repository that has model.safetensors as well
+  expect_whole();
+  EXPECT_EQ(cache().missing(HubServer::commit, "", Parts::all), std::nullopt);
   fs::remove_all(settings.cache);  // a commit is not asked for twice
+  server.remove("model.safetensors");
+  expect_pull_error(ErrorCode::not_found, {"model-00001-of-00002.safetensors", index_name});
+  fs::remove_all(settings.cache);
   server.add(index_name, R"({"weight_map": {"a": "../../../../etc/passwd"}})");
   expect_pull_error(ErrorCode::bad_checkpoint, {index_name, "passwd"});
 }

@@ -3,12 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <set>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/names.h"
 #include "model/fingerprint.h"
+#include "model/finite.h"
 #include "model/for_each_matrix.h"
 #include "test_files.h"
 
@@ -42,6 +44,62 @@ TEST(WeightFormat, KnowsWhichFormatsExist) {
   WeightFormat impossible = WeightFormat::dense(DType::bf16);
   impossible.group_size = 64;
   EXPECT_FALSE(impossible.is_known());
+}
+
+/// A lone matrix as the embedding of a model without layers.
+Weights model_of(const Matrix& matrix) {
+  Weights weights;
+  weights.embed_tokens = matrix;
+  weights.lm_head = matrix;
+  return weights;
+}
+
+TEST(RequireFinite, NamesTheValueThatIsNone) {
+  constexpr int64_t kRows = 70;
+  constexpr int64_t kCols = 300;  // blocks of the search end within rows
+  for (const DType type : {DType::bf16, DType::f16, DType::f32}) {
+    const size_t width = dtype_size(type);
+    const std::vector<uint64_t> bad = type == DType::bf16  ? std::vector<uint64_t>{0x7f80, 0xff80, 0x7fc1}
+                                      : type == DType::f16 ? std::vector<uint64_t>{0x7c00, 0xfc00, 0x7e01}
+                                                           : std::vector<uint64_t>{0x7f800000, 0xff800000, 0x7f800001};
+    std::vector<std::byte> bytes(1 + kRows * kCols * width, std::byte{0x3b});  // unaligned, as in files
+    Matrix matrix;
+    matrix.name = "the.matrix";
+    matrix.rows = kRows;
+    matrix.cols = kCols;
+    matrix.format = WeightFormat::dense(type);
+    matrix.data = bytes.data() + 1;
+    EXPECT_NO_THROW(require_finite(model_of(matrix), 2));
+    for (const uint64_t bits : bad) {
+      for (const auto& [row, col] : {std::pair<int64_t, int64_t>{0, 0}, {41, 7}, {kRows - 1, kCols - 1}}) {
+        std::vector<std::byte> damaged = bytes;
+        std::memcpy(&damaged[1 + static_cast<size_t>(row * kCols + col) * width], &bits, width);
+        matrix.data = damaged.data() + 1;
+        test::expect_error(ErrorCode::bad_checkpoint,
+                           {"value [" + std::to_string(row) + ", " + std::to_string(col) + "]", "'the.matrix'"},
+                           [&] { require_finite(model_of(matrix), 2); });
+      }
+    }
+  }
+}
+
+TEST(RequireFinite, LooksAtScalesAndBiasesOfCodes) {
+  const std::vector<std::byte> codes(8 * 64 / 2, std::byte{0xff});
+  std::vector<uint16_t> scales(8 * 2, 0x3f80);
+  std::vector<uint16_t> biases = scales;
+  Matrix matrix;
+  matrix.name = "q";
+  matrix.rows = 8;
+  matrix.cols = 64;
+  matrix.format = WeightFormat::affine(4, 32);
+  matrix.data = codes.data();
+  matrix.scales = reinterpret_cast<const std::byte*>(scales.data());
+  matrix.biases = reinterpret_cast<const std::byte*>(biases.data());
+  EXPECT_NO_THROW(require_finite(model_of(matrix), 1));
+  biases[5] = 0x7fc0;
+  test::expect_error(ErrorCode::bad_checkpoint, {"bias [2, 1] of 'q'"}, [&] { require_finite(model_of(matrix), 1); });
+  scales[2] = 0xff80;
+  test::expect_error(ErrorCode::bad_checkpoint, {"scale [1, 0] of 'q'"}, [&] { require_finite(model_of(matrix), 1); });
 }
 
 TEST(WeightFormat, FitsWholeGroupsOnly) {

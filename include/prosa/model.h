@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "prosa/hub.h"
+#include "prosa/sampling.h"
 
 namespace prosa {
 
@@ -70,6 +71,12 @@ struct ModelInfo {
   std::string backend;  // "cpu"
   std::string isa;      // "amx", "avx512vnni", …
   int threads = 0;
+  /// What the model's authors say in its generation_config.json about sampling: the defaults of every reply. What they
+  /// leave open is not set.
+  SamplingConfig sampling = {};
+  /// What in the model's files is odd or contradicts itself, and what prosa made of it: whole sentences that name the
+  /// file, worth showing once to whoever chose the model. Usually there are none.
+  std::vector<std::string> warnings = {};
 };
 
 /// Bytes held in memory, by what they are for. Weights read through a mapped file count as weights.

@@ -45,6 +45,13 @@ std::shared_ptr<Loaded> make_loaded(LoadedModel model, const KeptStates& kept,
   return std::make_shared<Loaded>(std::move(core), std::move(text), same_model ? kept.family : 0);
 }
 
+ModelInfo describe(const Loaded& loaded) {
+  ModelInfo info = loaded.core->loaded().info;
+  const std::vector<std::string>& warnings = loaded.text->tokenizer.warnings();
+  info.warnings.insert(info.warnings.end(), warnings.begin(), warnings.end());
+  return info;
+}
+
 constexpr double kShortestIdleness = 0.01;  // seconds
 constexpr double kLongestIdleness = 1e9;    // three decades: far from where the clock overflows
 
@@ -133,7 +140,7 @@ void Engine::load_leased() {
   const std::lock_guard lock(mutex_);
   kept_ = {};
   idle_ = false;
-  info_ = model.info;
+  info_ = describe(*fresh);
   loaded_ = std::move(fresh);
 }
 
@@ -144,7 +151,7 @@ void Engine::begin_as(Engine& origin) {
   auto fresh = std::make_shared<Loaded>(*from);
   forgetting_ = origin.forgetting_;
   const std::lock_guard lock(mutex_);
-  info_ = fresh->core->loaded().info;
+  info_ = describe(*fresh);
   loaded_ = std::move(fresh);
 }
 

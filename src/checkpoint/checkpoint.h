@@ -12,6 +12,7 @@
 
 #include "model/config.h"
 #include "model/weights.h"
+#include "prosa/sampling.h"
 
 namespace prosa::checkpoint {
 
@@ -21,6 +22,10 @@ ModelConfig read_config(const std::filesystem::path& folder);
 
 /// The same for a lone file (generation_config.json is looked for beside it).
 ModelConfig read_config_file(const std::filesystem::path& config_json);
+
+/// What generation_config.json says about sampling; `warnings` gets a sentence for each value that cannot be meant,
+/// which is left out. Nothing is set where there is no such file. Errors: as read_config().
+SamplingConfig read_sampling(const std::filesystem::path& folder, std::vector<std::string>& warnings);
 
 /// Maps the folder's safetensors and binds every tensor of the config, shapes checked. Pages are read on first touch.
 /// Errors: not_found, bad_checkpoint, shape_mismatch (tensor, expected, found), unsupported, io.

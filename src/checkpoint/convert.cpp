@@ -10,6 +10,7 @@
 
 #include "base/parallel.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/config_json.h"
 #include "checkpoint/convert_files.h"
 #include "checkpoint/convert_rows.h"
 #include "checkpoint/convert_tensors.h"
@@ -152,6 +153,17 @@ fs::path folder_of(const fs::path& destination, const std::vector<ConvertTensor>
   return destination / (common.quantized() ? "int" + std::to_string(common.bits) : "bf16");
 }
 
+/// What the source was odd in, and what the result will be.
+std::vector<std::string> warnings_of(const ModelConfig& config, Layout layout) {
+  std::vector<std::string> warnings = config.warnings;
+  if (layout == Layout::mlx && full_attention_interval(config) == 0) {
+    warnings.emplace_back(
+        "mlx-lm cannot load the result: it knows layers only where every n-th one is attention, which these are not; "
+        "prosa can");
+  }
+  return warnings;
+}
+
 }  // namespace
 
 std::vector<MatrixShape> list_matrices(const fs::path& source, bool keep_mtp) {
@@ -181,6 +193,7 @@ QuantizationReport convert(const fs::path& source, const fs::path& destination, 
   write_quantization_report(staging.path(), report);
   staging.commit();
   report.folder = folder;
+  report.warnings = warnings_of(weights->config, options.layout);
   return report;
 }
 
@@ -191,6 +204,7 @@ QuantizationReport plan_conversion(const fs::path& source, const ConvertPlan& pl
   apply_plan(tensors, plan);
   QuantizationReport report;
   report.method = options.method;
+  report.warnings = warnings_of(weights->config, options.layout);
   for (const ConvertTensor& tensor : tensors) report.tensors.push_back(tensor.report());
   return report;
 }

@@ -90,6 +90,7 @@ json mlx_config(json root, const ModelConfig& config, bool has_mtp) {
     root["text_config"] = std::move(text);
   }
   json& text = root["text_config"];
+  root["tie_word_embeddings"] = config.tie_word_embeddings;
   drop_stale_keys(root);
   drop_stale_keys(text);
   if (!has_mtp) {

@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/tensor_set.h"
+#include "checkpoint/tied_head.h"
 #include "model/for_each_matrix.h"
 #include "prosa/error.h"
 
@@ -199,22 +200,17 @@ std::shared_ptr<const Weights> load_weights(const std::filesystem::path& folder)
   weights->config = read_config(folder);
   ModelConfig& config = weights->config;
   const auto files = std::make_shared<const ModelFiles>(ModelFiles::open(folder));
+  config.warnings.insert(config.warnings.end(), files->warnings().begin(), files->warnings().end());
   const TensorSet set(*files, config);
   Binder binder(set, config);
 
   const Convention convention = trunk_convention(set, config.linear_conv_kernel_dim);
-  weights->embed_tokens = binder.matrix("embed_tokens", MatrixRole::embed_tokens);
+  bind_embedding_and_head(set, *weights);
   weights->layers.reserve(config.layer_types.size());
   for (size_t i = 0; i < config.layer_types.size(); ++i) {
     weights->layers.push_back(binder.layer("layers." + std::to_string(i) + ".", config.layer_types[i], convention));
   }
   weights->norm = binder.vector("norm.weight", config.hidden_size, norm_offset(convention));
-  if (config.tie_word_embeddings) {
-    weights->lm_head = weights->embed_tokens;
-  } else {
-    weights->lm_head = binder.matrix("lm_head", MatrixRole::lm_head);
-  }
-
   weights->vector_bytes = binder.vector_bytes();
 
   config.mtp_num_layers = complete_mtp_layers(set, config);

@@ -2,11 +2,14 @@
 #include "checkpoint/model_files.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/keyed_hash.h"
-#include "checkpoint/json_object.h"
+#include "hub/manifest.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -14,95 +17,81 @@ namespace prosa::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kIndexName = "model.safetensors.index.json";
-constexpr const char* kMtpName = "mtp.safetensors";
-constexpr size_t kMaxShards = 4096;
 
-/// tensor name -> shard name, as the index states it.
-using WeightMap = KeyedMap<std::string>;
-
-WeightMap read_index(const fs::path& file) {
-  nlohmann::json document = read_json_object(file, size_t{64} << 20);
-  const JsonGuard guard(document);
-  const JsonObject root(document, file.string());
-  const auto map = root.object("weight_map");
-  if (!map) root.missing("weight_map");
-  WeightMap result;
-  for (const auto& [tensor, shard] : map->value().items()) {
-    // A shard is a plain name inside the folder: an index must not reach other files of the machine.
-    const bool plain = shard.is_string() && !shard.get_ref<const std::string&>().empty() &&
-                       shard.get_ref<const std::string&>().find_first_of("/\\") == std::string::npos &&
-                       !shard.get_ref<const std::string&>().starts_with('.') &&
-                       shard.get_ref<const std::string&>().find('\0') == std::string::npos;
-    if (!plain) map->bad(tensor, "the name of a file in the same folder");
-    result.emplace(tensor, shard.get<std::string>());
+/// Says what is there instead, where that tells what kind of folder it is.
+[[noreturn]] void fail_no_weights(const fs::path& folder, const std::set<std::string>& names) {
+  const auto with = [&](std::string_view ending) {
+    return std::ranges::find_if(names, [=](const std::string& name) { return name.ends_with(ending); });
+  };
+  const std::string needed = "a model folder holds model.safetensors, or shards of it";
+  for (const auto& [ending, kind] : {std::pair(".gguf", "GGUF (llama.cpp)"), std::pair(".bin", "PyTorch"),
+                                     std::pair(".pth", "PyTorch"), std::pair(".npz", "NumPy")}) {
+    const auto other = with(ending);
+    if (other == names.end()) continue;
+    throw Error(ErrorCode::unsupported, "no safetensors file in the folder, but " + *other + " of " + kind,
+                folder.string(), "fetch the safetensors files of the model: prosa reads no other format");
   }
-  if (result.empty()) root.bad("weight_map", "at least one tensor");
-  return result;
+  throw Error(ErrorCode::not_found,
+              names.empty() ? "the folder is empty" : "no weights: there is no safetensors file in the folder",
+              folder.string(), needed);
 }
 
-void check_index(const fs::path& index_file, const WeightMap& map, const std::vector<format::SafetensorsFile>& files) {
+/// The names of what lies in the folder.
+std::set<std::string> names_of(const fs::path& folder) {
+  std::set<std::string> names;
+  for (const auto& item : fs::directory_iterator(folder)) {
+    std::error_code ignored;
+    const std::string name = item.path().filename().string();
+    if (!name.starts_with('.') && fs::exists(item.path(), ignored) && !item.is_directory(ignored)) names.insert(name);
+  }
+  return names;
+}
+
+/// A sentence about tensors that the index puts into files that do not have them; "": there are none.
+std::string compare_index(const std::string& index_text, const fs::path& index,
+                          const std::vector<format::SafetensorsFile>& files) {
+  nlohmann::json document =
+      parse_json(index_text, {index.string(), ErrorCode::bad_checkpoint, ""}, {.max_bytes = hub::kMaxIndexBytes});
+  const JsonGuard guard(document);
   KeyedMap<const format::SafetensorsFile*> by_name;
   for (const format::SafetensorsFile& file : files) by_name.emplace(file.path().filename().string(), &file);
-  for (const auto& [tensor, shard] : map) {
-    if (by_name.at(shard)->find(tensor) == nullptr) {
-      throw Error(ErrorCode::not_found, "tensor '" + tensor + "' is not in " + shard + ", where the index puts it",
-                  index_file.string(), "fetch the model again");
-    }
+  std::string first;
+  size_t absent = 0;
+  for (const auto& [tensor, shard] : document.at("weight_map").items()) {
+    if (by_name.at(shard.get<std::string>())->find(tensor) != nullptr) continue;
+    if (absent++ == 0) first = "'" + tensor + "' into " + shard.get<std::string>();
   }
-}
-
-std::vector<std::string> files_without_index(const fs::path& folder) {
-  if (fs::exists(folder / "model.safetensors")) return {"model.safetensors"};
-  std::vector<std::string> found;
-  for (const auto& item : fs::directory_iterator(folder)) {
-    const std::string name = item.path().filename().string();
-    if (item.path().extension() == ".safetensors" && name != kMtpName && !name.starts_with('.')) found.push_back(name);
-  }
-  std::ranges::sort(found);
-  if (found.empty()) {
-    throw Error(ErrorCode::not_found, "no safetensors file in the folder", folder.string(),
-                "a model folder holds model.safetensors or shards with " + std::string(kIndexName));
-  }
-  if (found.size() > 1) {
-    throw Error(ErrorCode::bad_checkpoint,
-                std::to_string(found.size()) + " safetensors files (" + found[0] + ", " + found[1] +
-                    (found.size() > 2 ? ", …" : "") + ") but no " + kIndexName,
-                folder.string(), "add the index file, or keep one file only");
-  }
-  return found;
-}
-
-std::vector<std::string> file_names(const fs::path& folder, const WeightMap& map) {
-  if (map.empty()) return files_without_index(folder);
-  std::set<std::string> shards;
-  for (const auto& [tensor, shard] : map) shards.insert(shard);
-  if (shards.size() > kMaxShards) {
-    throw Error(ErrorCode::bad_checkpoint, "the index names " + std::to_string(shards.size()) + " shards",
-                (folder / kIndexName).string());
-  }
-  for (const std::string& shard : shards) {
-    if (!fs::exists(folder / shard)) {
-      throw Error(ErrorCode::not_found, "the shard " + shard + " is missing", folder.string(),
-                  "the download is incomplete: fetch the model again");
-    }
-  }
-  return {shards.begin(), shards.end()};
+  if (absent == 0) return {};
+  return "it puts " + first + (absent > 1 ? " and " + std::to_string(absent - 1) + " more tensors into files" : "") +
+         ", which is not so; the files are read as they are";
 }
 
 }  // namespace
 
 ModelFiles ModelFiles::open(const fs::path& folder) {
   try {
-    WeightMap map;
-    if (fs::exists(folder / kIndexName)) map = read_index(folder / kIndexName);
-    std::vector<std::string> names = file_names(folder, map);
-    if (fs::exists(folder / kMtpName) && std::ranges::find(names, kMtpName) == names.end()) names.push_back(kMtpName);
+    const std::set<std::string> names = names_of(folder);
+    const fs::path index = folder / hub::index_name;
+    std::string index_text;
+    if (names.contains(hub::index_name)) {
+      index_text = read_file(index, hub::kMaxIndexBytes, ErrorCode::bad_checkpoint);
+    }
+    const std::string where = names.contains(hub::index_name) ? index.string() : folder.string();
+    const hub::WeightFiles weights = hub::weight_files(names, index_text, where);
+    if (weights.names.empty()) fail_no_weights(folder, names);
+    if (!weights.missing.empty()) {
+      throw Error(ErrorCode::not_found, "the shard " + weights.missing + " is missing", folder.string(),
+                  "the download is incomplete: fetch the model again");
+    }
 
     ModelFiles result;
-    result.files_.reserve(names.size());  // entries are referred to by address
-    for (const std::string& name : names) result.files_.push_back(format::SafetensorsFile::open(folder / name));
-    if (!map.empty()) check_index(folder / kIndexName, map, result.files_);
+    result.files_.reserve(weights.names.size());  // entries are referred to by address
+    for (const std::string& name : weights.names) {
+      result.files_.push_back(format::SafetensorsFile::open(folder / name));
+    }
+    std::string warning = weights.warning;
+    if (weights.by_index) warning = compare_index(index_text, index, result.files_);
+    if (!warning.empty()) result.warnings_.push_back(index.string() + ": " + warning);
     return result;
   } catch (const fs::filesystem_error& error) {
     throw Error(ErrorCode::io, error.code().message(), folder.string());

@@ -1,7 +1,7 @@
 // The safetensors files of a model folder as one set of tensors.
 //
-// Finds them (index with shards, model.safetensors, or the only *.safetensors; mtp.safetensors beside), opens them and
-// indexes their tensors. Knows names only as text. Invariant: a tensor name stands in exactly one file.
+// What is there decides, an index is only a help (hub/manifest.h has the rule). Opens the files and lists their
+// tensors. Knows names only as text. That a tensor stands in exactly one file is the business of TensorSet.
 #pragma once
 
 #include <filesystem>
@@ -27,12 +27,15 @@ class ModelFiles : public WeightStorage {
   static ModelFiles open(const std::filesystem::path& folder);
 
   [[nodiscard]] const std::vector<format::SafetensorsFile>& files() const noexcept { return files_; }
+  /// What was odd about them, in whole sentences that name the place.
+  [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   void require_intact() const override;
   /// All tensors, file by file in file order.
   [[nodiscard]] std::vector<FileTensor> tensors() const;
 
  private:
   std::vector<format::SafetensorsFile> files_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace prosa::checkpoint

@@ -31,6 +31,8 @@ struct QuantizationReport {
   std::string method;
   std::vector<TensorReport> tensors;  // in the order in which they were converted
   std::filesystem::path folder;       // where the files lie (for the flat layout, the subfolder); not in the file
+  std::vector<std::string> warnings;  // about the source (ModelConfig::warnings), and what mlx-lm cannot load of the
+                                      // result; not in the file
 
   [[nodiscard]] int64_t bytes() const;
   /// Bits of all matrices, scales and biases included, by weight.

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/bf16.h"
+#include "model/for_each_matrix.h"
 #include "prosa/error.h"
 
 namespace prosa::checkpoint {
@@ -33,6 +34,21 @@ float read_float(const std::byte* data, DType type) {
   uint16_t bits = 0;
   std::memcpy(&bits, data, sizeof bits);
   return type == DType::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
+}
+
+/// The width that the config gives to a canonical module; 0 for one that is no matrix of the model.
+int64_t cols_of(const ModelConfig& config, std::string_view module) {
+  if (module == "mtp.fc") return matrix_dims(config, MatrixRole::mtp_fc).cols;
+  const size_t layers = module.find("layers.");
+  if (layers != std::string_view::npos) module.remove_prefix(std::min(module.size(), module.find('.', layers + 7) + 1));
+  const auto is_it = [&](MatrixRole role) { return module_name(role) == module; };
+  for (const auto& roles :
+       {mixer_matrices(LayerType::linear_attention), mixer_matrices(LayerType::full_attention), mlp_matrices()}) {
+    const auto found = std::ranges::find_if(roles, is_it);
+    if (found != roles.end()) return matrix_dims(config, *found).cols;
+  }
+  const bool outer = is_it(MatrixRole::embed_tokens) || is_it(MatrixRole::lm_head);
+  return outer ? matrix_dims(config, MatrixRole::embed_tokens).cols : 0;
 }
 
 }  // namespace
@@ -84,10 +100,16 @@ const FileTensor& TensorSet::require(const std::string& name) const {
   return *tensor;
 }
 
-QuantizationSpec TensorSet::spec_of(const std::string& module) const {
+QuantizationSpec TensorSet::spec_of(const std::string& module, const std::vector<int64_t>& words,
+                                    const std::vector<int64_t>& groups, int64_t cols) const {
   const auto found = overrides_.find(module);
-  if (found != overrides_.end()) return found->second;
-  return config_->quantized ? config_->quantization : QuantizationSpec{};
+  if (found == overrides_.end()) return config_->quantized ? config_->quantization : QuantizationSpec{};
+  if (found->second.bits != QuantizationSpec::kFromShapes) return found->second;
+  if (words.size() != 2 || groups.size() != 2 || groups[1] < 1 || cols < 1 || cols % groups[1] != 0) return {};
+  if (words[1] > cols || words[1] * 32 % cols != 0) return {};
+  const WeightFormat format =
+      WeightFormat::affine(static_cast<int>(words[1] * 32 / cols), static_cast<int>(cols / groups[1]));
+  return format.is_known() ? QuantizationSpec{format.bits, format.group_size} : QuantizationSpec{};
 }
 
 std::optional<WeightFormat> TensorSet::stated_format(const std::string& name) const {
@@ -99,7 +121,7 @@ std::optional<WeightFormat> TensorSet::stated_format(const std::string& name) co
   if (weight == nullptr || scales == nullptr) return std::nullopt;
   const auto& words = weight->entry->shape;
   const auto& groups = scales->entry->shape;
-  const QuantizationSpec spec = spec_of(module);
+  const QuantizationSpec spec = spec_of(module, words, groups, cols_of(*config_, module));
   const bool agree = words.size() == 2 && groups.size() == 2 && words[0] == groups[0] &&
                      words[1] / std::max<int64_t>(spec.bits, 1) * 32 == groups[1] * spec.group_size;
   const auto type = float_type(scales->entry->type);
@@ -127,7 +149,7 @@ Matrix TensorSet::quantized_matrix(const std::string& module, const FileTensor& 
                                    int64_t cols) const {
   const FileTensor& scales = require(module + ".scales");
   const FileTensor& biases = require(module + ".biases");
-  const QuantizationSpec spec = spec_of(module);
+  const QuantizationSpec spec = spec_of(module, weight.entry->shape, scales.entry->shape, cols);
   const std::string expectation = "as config.json's " + std::to_string(spec.bits) + " bits in groups of " +
                                   std::to_string(spec.group_size) + " over [" + std::to_string(rows) + ", " +
                                   std::to_string(cols) + "] ask for";

@@ -32,6 +32,9 @@ class TensorSet {
   /// Canonical names, sorted.
   [[nodiscard]] const std::map<std::string, FileTensor>& tensors() const noexcept { return tensors_; }
 
+  /// Of the files, for messages.
+  [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
+
   /// `module`.weight [rows, cols], dense or with .scales and .biases. Errors: not_found, shape_mismatch, unsupported.
   [[nodiscard]] Matrix matrix(const std::string& module, int64_t rows, int64_t cols) const;
   /// A float vector [size] with `added` on each value. Errors: not_found, shape_mismatch, unsupported, bad_checkpoint
@@ -47,7 +50,10 @@ class TensorSet {
  private:
   [[nodiscard]] Matrix quantized_matrix(const std::string& module, const FileTensor& weight, int64_t rows,
                                         int64_t cols) const;
-  [[nodiscard]] QuantizationSpec spec_of(const std::string& module) const;
+  /// What config.json says of the module; where it leaves that to the shapes of packed words and scales, what they say
+  /// of a matrix with `cols` columns (bits 0: nothing that prosa knows).
+  [[nodiscard]] QuantizationSpec spec_of(const std::string& module, const std::vector<int64_t>& words,
+                                         const std::vector<int64_t>& groups, int64_t cols) const;
 
   const ModelConfig* config_;
   std::string folder_;

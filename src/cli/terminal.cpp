@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 
 #include <unistd.h>
 
@@ -41,6 +42,13 @@ void print_json(const nlohmann::ordered_json& document, int indent) {
 
 void tell(std::string_view line) {
   std::fputs((printable_line(line) + "\n").c_str(), stderr);  // where that can't be written, the exit code has to do
+}
+
+void tell_warnings(std::span<const std::string> warnings) {
+  static std::set<std::string> told;
+  for (const std::string& warning : warnings) {
+    if (told.insert(warning).second) tell("prosa: warning: " + warning);
+  }
 }
 
 void stream_output(std::string_view text) {

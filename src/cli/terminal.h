@@ -12,6 +12,7 @@
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,9 @@ bool use_color();
 
 /// A line about the run to stderr, printable and in one piece.
 void tell(std::string_view line);
+
+/// Each of these (ModelInfo::warnings) once in the life of the process, to stderr.
+void tell_warnings(std::span<const std::string> warnings);
 
 /// All of stdin. Error(invalid_argument) beyond `limit` bytes.
 std::string read_standard_input(size_t limit);

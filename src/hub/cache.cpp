@@ -123,9 +123,8 @@ std::optional<std::string> RepositoryCache::missing(const std::string& commit, c
   const std::string index_text =
       names.contains(index_name) ? read_file(index, kMaxIndexBytes, ErrorCode::bad_checkpoint) : std::string();
   const auto weights = weight_files(names, index_text, names.contains(index_name) ? index.string() : folder.string());
-  if (weights.empty()) return "model.safetensors";
-  const auto absent = std::ranges::find_if(weights, [&](const std::string& name) { return !names.contains(name); });
-  return absent == weights.end() ? std::nullopt : std::optional(*absent);
+  if (weights.names.empty()) return "model.safetensors";
+  return weights.missing.empty() ? std::nullopt : std::optional(weights.missing);
 }
 
 }  // namespace prosa::hub

@@ -3,7 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <utility>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
@@ -12,6 +19,7 @@
 namespace prosa::hub {
 namespace {
 
+constexpr const char* kWholeName = "model.safetensors";
 constexpr const char* kMtpName = "mtp.safetensors";
 constexpr std::string_view kWeights = ".safetensors";
 constexpr size_t kMaxShards = 4096;
@@ -35,10 +43,29 @@ bool is_plain_name(std::string_view name) {
   });
 }
 
-/// model-00001-of-00003.safetensors: never the whole model.
-bool is_shard(std::string_view name) {
-  const size_t of = name.rfind("-of-");
-  return of != std::string_view::npos && of >= 5 && name.find_first_not_of("0123456789", of - 5) == of;
+/// The parts of a name such as model-00001-of-00003.safetensors, which is never the whole model.
+struct ShardName {
+  std::string_view stem;   // "model"
+  std::string_view total;  // "00003", as wide as the number before it
+  int64_t number = 0;
+  int64_t count = 0;
+};
+
+std::optional<ShardName> shard_name(std::string_view name) {
+  constexpr std::string_view kOf = "-of-";
+  constexpr size_t kDigits = 5;
+  name.remove_suffix(name.ends_with(kWeights) ? kWeights.size() : 0);
+  const size_t of = name.rfind(kOf);
+  if (of == std::string_view::npos || of < kDigits + 1 || name[of - kDigits - 1] != '-') return std::nullopt;
+  ShardName shard;
+  shard.stem = name.substr(0, of - kDigits - 1);
+  shard.total = name.substr(of + kOf.size());
+  const auto read = [](std::string_view digits, int64_t& number) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    return digits.size() == kDigits && error == std::errc() && end == digits.data() + digits.size() && number > 0;
+  };
+  if (!read(name.substr(of - kDigits, kDigits), shard.number) || !read(shard.total, shard.count)) return std::nullopt;
+  return shard;
 }
 
 std::vector<std::string> shards_of(std::string_view index_text, const std::string& where) {
@@ -61,6 +88,101 @@ std::vector<std::string> shards_of(std::string_view index_text, const std::strin
   return {shards.begin(), shards.end()};
 }
 
+/// Shards that belong together by their names.
+struct ShardSet {
+  std::vector<std::string> present;
+  std::string missing;  // the first that is not there; "": the set is complete
+};
+
+std::vector<ShardSet> shard_sets(const std::set<std::string>& names) {
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> groups;  // by stem and total
+  for (const std::string& name : names) {
+    if (!name.ends_with(kWeights)) continue;
+    if (const auto shard = shard_name(name)) {
+      groups[{std::string(shard->stem), std::string(shard->total)}].push_back(name);
+    }
+  }
+  std::vector<ShardSet> sets;
+  for (auto& [key, present] : groups) {
+    ShardSet& set = sets.emplace_back();
+    const int64_t count = shard_name(present.front())->count;
+    for (int64_t number = 1; number <= count && set.missing.empty(); ++number) {
+      const std::string name = fmt::format("{}-{:05}-of-{}{}", key.first, number, key.second, kWeights);
+      if (!names.contains(name)) set.missing = name;
+    }
+    set.present = std::move(present);
+  }
+  return sets;
+}
+
+/// Files that are neither shards nor the MTP head.
+std::vector<std::string> plain_weights(const std::set<std::string>& names) {
+  std::vector<std::string> files;
+  for (const std::string& name : names) {
+    if (name.ends_with(kWeights) && name != kMtpName && !name.starts_with('.') && !shard_name(name)) {
+      files.push_back(name);
+    }
+  }
+  return files;
+}
+
+/// What the names alone say.
+WeightFiles files_by_name(const std::set<std::string>& names, const std::string& where) {
+  if (names.contains(kWholeName)) return {{kWholeName}};
+  std::vector<ShardSet> sets = shard_sets(names);
+  std::vector<ShardSet> complete;
+  std::ranges::copy_if(sets, std::back_inserter(complete), [](const ShardSet& set) { return set.missing.empty(); });
+  if (complete.size() > 1) {
+    throw Error(ErrorCode::bad_checkpoint,
+                "two sets of shards (" + complete[0].present[0] + ", " + complete[1].present[0] + ") but no " +
+                    index_name + " that says which is the model",
+                where, "remove one of them");
+  }
+  if (complete.size() == 1) return {complete[0].present};
+  if (!sets.empty()) return {sets[0].present, sets[0].missing};
+  std::vector<std::string> files = plain_weights(names);
+  if (files.size() < 2) return {files};
+  const auto is_model = [](const std::string& name) { return name.starts_with("model"); };
+  if (std::ranges::any_of(files, is_model)) {  // mlx-lm reads model*.safetensors
+    std::erase_if(files, std::not_fn(is_model));
+    return {files};
+  }
+  throw Error(ErrorCode::bad_checkpoint,
+              std::to_string(files.size()) + " safetensors files (" + files[0] + ", " + files[1] +
+                  (files.size() > 2 ? ", …" : "") + ") but no " + index_name,
+              where, "add the index file, keep one file only, or name another folder");
+}
+
+std::string are_read(const std::vector<std::string>& names) {
+  if (names.size() == 1) return names[0] + " is read";
+  return fmt::format("the {} files from {} to {} are read", names.size(), names.front(), names.back());
+}
+
+/// With an index that names `shards`.
+WeightFiles files_by_index(const std::set<std::string>& names, const std::vector<std::string>& shards,
+                           const std::string& where) {
+  const auto is_there = [&](const std::string& shard) { return names.contains(shard); };
+  const bool whole = names.contains(kWholeName);
+  const auto absent = std::ranges::find_if_not(shards, is_there);
+  if (absent == shards.end() && (!whole || std::ranges::find(shards, kWholeName) != shards.end())) {
+    return {shards, "", true};
+  }
+  const auto warn = [&](WeightFiles files, const std::string& why) {
+    files.warning = fmt::format("{}, so {}", why, are_read(files.names));
+    return files;
+  };
+  if (absent == shards.end()) return warn({{kWholeName}}, "there are both model.safetensors and the index's shards");
+  const std::string why = fmt::format("the index names {}, which is not there", *absent);
+  const auto sets = shard_sets(names);
+  const bool complete = std::ranges::any_of(sets, [](const ShardSet& set) { return set.missing.empty(); });
+  // A part of what the index names is a download that was cut off, unless something else is whole.
+  if (whole || complete) return warn(files_by_name(names, where), why);
+  if (std::ranges::none_of(shards, is_there) && sets.empty() && !plain_weights(names).empty()) {
+    return warn(files_by_name(names, where), why);
+  }
+  return {shards, *absent, true};
+}
+
 }  // namespace
 
 std::set<std::string> names_in(const std::vector<std::string>& paths, const std::string& subfolder) {
@@ -80,27 +202,29 @@ std::vector<std::string> text_files(const std::set<std::string>& names) {
   return files;
 }
 
-std::vector<std::string> weight_files(const std::set<std::string>& names, std::string_view index_text,
-                                      const std::string& where) {
-  std::vector<std::string> files;
-  if (names.contains(index_name)) {
-    files = shards_of(index_text, where);
-  } else if (names.contains("model.safetensors")) {
-    files = {"model.safetensors"};
+WeightFiles weight_files(const std::set<std::string>& names, std::string_view index_text, const std::string& where) {
+  WeightFiles files;
+  if (!names.contains(index_name)) {
+    files = files_by_name(names, where);
   } else {
-    for (const std::string& name : names) {
-      if (name.ends_with(kWeights) && name != kMtpName) files.push_back(name);
+    std::vector<std::string> shards;
+    std::optional<Error> broken;
+    try {
+      shards = shards_of(index_text, where);
+    } catch (const Error& error) {
+      broken = error;
     }
-    if (files.size() > 1 && !is_shard(files.front())) {
-      throw Error(ErrorCode::bad_checkpoint,
-                  std::to_string(files.size()) + " safetensors files (" + files[0] + ", " + files[1] + "…) but no " +
-                      index_name,
-                  where, "name a subfolder or another repository");
+    if (!broken) {
+      files = files_by_index(names, shards, where);
+    } else {
+      files = files_by_name(names, where);
+      if (files.names.empty() || !files.missing.empty()) throw Error(*broken);
+      files.warning = fmt::format("the index is of no use ({}), so {}", broken->message(), are_read(files.names));
     }
-    if (!files.empty() && is_shard(files.front())) return {};
   }
-  if (!files.empty() && names.contains(kMtpName) && std::ranges::find(files, kMtpName) == files.end()) {
-    files.emplace_back(kMtpName);
+  if (!files.names.empty() && names.contains(kMtpName) &&
+      std::ranges::find(files.names, kMtpName) == files.names.end()) {
+    files.names.emplace_back(kMtpName);
   }
   return files;
 }

@@ -28,12 +28,19 @@ std::set<std::string> names_in(const std::vector<std::string>& paths, const std:
 /// Config, generation config, tokenizer and template files, as far as `names` has them.
 std::vector<std::string> text_files(const std::set<std::string>& names);
 
-/// Files with weights: those the index names, model.safetensors, or the only one; mtp.safetensors beside them. Empty
-/// when there is none, or when what is there can only be a part of them. `index_text`: content of the index where
-/// `names` has it. They may be missing from `names`. Errors: bad_checkpoint (the index; several files without one) at
-/// `where`.
-std::vector<std::string> weight_files(const std::set<std::string>& names, std::string_view index_text,
-                                      const std::string& where);
+/// The files that hold a folder's weights.
+struct WeightFiles {
+  std::vector<std::string> names;  // without doubles; mtp.safetensors last. Empty: there are none
+  std::string missing = {};        // a file that belongs to them and is not there; "": they are whole
+  bool by_index = false;           // they are what the index names
+  std::string warning = {};        // the index and the files disagree: what was taken instead; "": they agree
+};
+
+/// What is there decides, the index is a help: model.safetensors first, as transformers has it, then the files that the
+/// index names, if all of them are there, then a complete set of shards, the files model*.safetensors, or the only one.
+/// `index_text`: content of the index where `names` has it. Errors: bad_checkpoint (a broken index and no complete set
+/// of files; several files of which none says that it is the model) at `where`.
+WeightFiles weight_files(const std::set<std::string>& names, std::string_view index_text, const std::string& where);
 
 /// Folders that hold *.safetensors themselves, for a hint.
 std::vector<std::string> folders_with_weights(const std::vector<std::string>& paths);

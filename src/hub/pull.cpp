@@ -73,15 +73,15 @@ class Pull {
     std::vector<std::string> files = text_files(names_);
     if (parts_ == Parts::all) {
       if (names_.contains(index_name)) ensure({index_name});
-      const std::vector<std::string> weights = weight_files(names_, index_text(), place(index_name));
-      if (weights.empty()) fail_no_model(repository, "has no weights (*.safetensors)");
-      for (const std::string& file : weights) {
-        if (!names_.contains(file)) {
-          throw Error(ErrorCode::not_found, "the index names " + file + ", which the repository does not have",
-                      place(index_name), "the repository is damaged");
-        }
+      const WeightFiles weights = weight_files(names_, index_text(), place(index_name));
+      if (weights.names.empty()) fail_no_model(repository, "has no weights (*.safetensors)");
+      if (!weights.missing.empty()) {
+        throw Error(ErrorCode::not_found,
+                    (weights.by_index ? "the index names " : "of the shards there is no ") + weights.missing +
+                        (weights.by_index ? ", which the repository does not have" : ""),
+                    place(weights.by_index ? index_name : ""), "the repository is damaged");
       }
-      files.insert(files.end(), weights.begin(), weights.end());  // last: they take longest
+      files.insert(files.end(), weights.names.begin(), weights.names.end());  // last: they take longest
     }
     ensure(files);
     cache_.write_ref(name_.revision, report_.commit);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ enum class LayerType { linear_attention, full_attention };  // Gated DeltaNet, g
 
 /// How one tensor (or all without an entry of their own) is quantized: MLX affine, value = scale * q + bias.
 struct QuantizationSpec {
-  int bits = 0;        // 2, 3, 4, 5, 6, 8
+  static constexpr int kFromShapes = -1;
+  int bits = 0;        // 2, 3, 4, 5, 6, 8; kFromShapes: bits and group are what the shapes of the tensors say
   int group_size = 0;  // 32, 64, 128 columns share a scale and a bias
   friend bool operator==(const QuantizationSpec&, const QuantizationSpec&) = default;
 };
@@ -42,7 +44,12 @@ struct ModelConfig {
   int64_t linear_conv_kernel_dim = 0;
 
   float rms_norm_eps = 0;
-  bool tie_word_embeddings = false;
+  bool tie_word_embeddings = false;  // the embedding is the head, too; of loaded weights: what was found to be so
+  /// What config.json says about that, in its two places. Flat files have the first one only.
+  struct Tying {
+    std::optional<bool> root;
+    std::optional<bool> text;  // in text_config
+  } tying;
   int64_t max_position_embeddings = 0;
   int64_t mtp_num_layers = 0;          // 0: the checkpoint has no multi-token-prediction head
   std::vector<int32_t> eos_token_ids;  // from generation_config.json, else config.json; may be empty
@@ -51,6 +58,10 @@ struct ModelConfig {
   QuantizationSpec quantization;                                   // the default; valid when `quantized`
   std::map<std::string, QuantizationSpec> quantization_overrides;  // by module path as written in config.json
                                                                    // (bits 0: that module is not quantized)
+
+  /// What in the model's files is odd or contradicts itself, and what was made of it: whole sentences that name the
+  /// place, for people. Says nothing about the model itself.
+  std::vector<std::string> warnings;
 
   [[nodiscard]] int64_t key_dim() const { return linear_num_key_heads * linear_key_head_dim; }
   [[nodiscard]] int64_t value_dim() const { return linear_num_value_heads * linear_value_head_dim; }

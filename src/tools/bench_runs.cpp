@@ -187,6 +187,7 @@ constexpr std::chrono::seconds kReading(3);  // of all passes together: where re
 
 BenchSet measure_set(const BenchArguments& arguments, int threads, BenchReport& report) {
   const auto weights = checkpoint::load_weights(arguments.model);
+  cli::tell_warnings(weights->config.warnings);
   backend::BackendOptions options;
   options.cpu.threads = threads;
   options.cpu.isa = arguments.load.isa;

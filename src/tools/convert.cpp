@@ -108,6 +108,7 @@ void print_json(const QuantizationReport& report, bool dry_run) {
                                {"bytes", report.bytes()},
                                {"bits_per_weight", report.bits_per_weight()},
                                {"kinds", std::move(kinds)},
+                               {"warnings", report.warnings},
                                {"notes", std::move(notes)}};
   cli::print_json(result, 2);
 }
@@ -175,6 +176,7 @@ void run(ConvertArguments& arguments) {
     const auto plan = choose_plan(source, rules, arguments.method, options.cancelled);
     report = convert(source, arguments.destination, *plan, options);
   }
+  cli::tell_warnings(report.warnings);
   arguments.json ? print_json(report, arguments.dry_run) : print_text(report, arguments.dry_run);
 }
 

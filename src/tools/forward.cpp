@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "format/safetensors_writer.h"
 #include "prosa/files.h"
 #include "prosa/model.h"
@@ -61,6 +62,7 @@ void run(const ForwardArguments& arguments) {
   load.revision.clear();  // it is the folder's
   require_no_input(arguments.out, {folder});
   const Model model = Model::from_pretrained(folder, load);
+  cli::tell_warnings(model.info().warnings);
   State state = model.new_state();
   const Logits logits = model.forward(arguments.ids, state, {}, arguments.last);
 

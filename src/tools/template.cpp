@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "chat/chat_template.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "prosa/error.h"
 #include "tokenizer/tokenizer.h"
 #include "tools/commands.h"
@@ -102,6 +103,7 @@ void run(const std::string& model, const LoadOptions& load, bool ids) {
   const auto chat_template = chat::ChatTemplate::load(folder);
   std::optional<Tokenizer> tokenizer;
   if (ids) tokenizer = Tokenizer::load(folder);
+  if (tokenizer) cli::tell_warnings(tokenizer->warnings());
   for_each_json_line([&](const ordered_json& line, const std::string& where) {
     return render_line(line, where, chat_template, tokenizer ? &*tokenizer : nullptr);
   });

@@ -1,0 +1,91 @@
+// The largest magnitude of a block tells: infinities and NaNs are all that lies at or above the largest exponent. So
+// the common case is a loop without branches, and the place is searched for only in a block that has one.
+#include "model/finite.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/parallel.h"
+#include "model/for_each_matrix.h"
+#include "prosa/error.h"
+
+namespace prosa {
+
+namespace {
+
+constexpr int64_t kBlock = 4096;  // numbers
+
+/// Index of the first number that is not finite; -1: all are. `Bits`: an integer as wide as a number.
+template <typename Bits>
+int64_t find_infinite(const std::byte* data, int64_t count, Bits infinity) {
+  constexpr Bits kSign = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
+  std::array<Bits, kBlock> block;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const auto size = static_cast<size_t>(std::min(kBlock, count - begin));
+    std::memcpy(block.data(), data + begin * static_cast<int64_t>(sizeof(Bits)), size * sizeof(Bits));  // unaligned
+    Bits largest = 0;
+    for (size_t i = 0; i < size; ++i) largest = std::max(largest, static_cast<Bits>(block[i] & ~kSign));
+    if (largest < infinity) continue;
+    for (size_t i = 0; i < size; ++i) {
+      if (static_cast<Bits>(block[i] & ~kSign) >= infinity) return begin + static_cast<int64_t>(i);
+    }
+  }
+  return -1;
+}
+
+int64_t find_infinite(const std::byte* data, int64_t count, DType type) {
+  switch (type) {
+    case DType::bf16: return find_infinite<uint16_t>(data, count, 0x7f80);
+    case DType::f16: return find_infinite<uint16_t>(data, count, 0x7c00);
+    case DType::f32: return find_infinite<uint32_t>(data, count, 0x7f800000);
+  }
+  return -1;
+}
+
+/// A part of a matrix that one thread looks through.
+struct Part {
+  const Matrix* matrix = nullptr;
+  const char* what = "value";  // "scale", "bias"
+  const std::byte* data = nullptr;
+  int64_t cols = 0;  // numbers in a row
+  int64_t begin = 0;
+  int64_t end = 0;  // rows
+};
+
+void check(const Part& part) {
+  const DType type = part.matrix->format.type;
+  const auto row_bytes = part.cols * static_cast<int64_t>(dtype_size(type));
+  const int64_t found = find_infinite(part.data + part.begin * row_bytes, (part.end - part.begin) * part.cols, type);
+  if (found < 0) return;
+  throw Error(ErrorCode::bad_checkpoint,
+              std::string(part.what) + " [" + std::to_string(part.begin + found / part.cols) + ", " +
+                  std::to_string(found % part.cols) + "] of '" + part.matrix->name + "' is not a finite number",
+              "weights", "the file is damaged, or its training went wrong: fetch it again, or take another model");
+}
+
+}  // namespace
+
+void require_finite(const Weights& weights, int threads) {
+  constexpr int64_t kPart = int64_t{1} << 22;  // numbers: some milliseconds
+  std::vector<Part> parts;
+  const auto add = [&](Part part) {
+    const int64_t rows = std::max<int64_t>(1, kPart / std::max<int64_t>(1, part.cols));
+    for (int64_t begin = 0; begin < part.matrix->rows; begin += rows) {
+      part.begin = begin;
+      part.end = std::min(part.matrix->rows, begin + rows);
+      parts.push_back(part);
+    }
+  };
+  for_each_matrix(weights, [&](const MatrixPlace&, const Matrix& matrix) {
+    if (!matrix.quantized()) return add({&matrix, "value", matrix.data, matrix.cols});
+    add({&matrix, "scale", matrix.scales, matrix.groups()});
+    add({&matrix, "bias", matrix.biases, matrix.groups()});
+  });
+  for_each_item(parts.size(), threads, [&](size_t, size_t item) { check(parts[item]); });
+}
+
+}  // namespace prosa
