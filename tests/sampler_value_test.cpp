@@ -108,19 +108,19 @@ Sampler sampler_of(const Case& given) {
 
 /// The row as the penalties and the mask leave it, by the definition.
 std::vector<float> naive_row(const Case& given) {
+  const Settings config(given.config);
   std::vector<float> row = given.row;
   std::vector<int32_t> all = given.prompt;
   all.insert(all.end(), given.reply.begin(), given.reply.end());
   const size_t window = std::min<size_t>(all.size(), 64);
   for (const int32_t id : std::set<int32_t>(all.end() - static_cast<std::ptrdiff_t>(window), all.end())) {
     float& logit = row[static_cast<size_t>(id)];
-    logit = logit > 0 ? logit / given.config.repetition_penalty : logit * given.config.repetition_penalty;
+    logit = logit > 0 ? logit / config.repetition_penalty : logit * config.repetition_penalty;
   }
   std::map<int32_t, int> counts;
   for (const int32_t id : given.reply) ++counts[id];
   for (const auto& [id, count] : counts) {
-    row[static_cast<size_t>(id)] -=
-        given.config.presence_penalty + given.config.frequency_penalty * static_cast<float>(count);
+    row[static_cast<size_t>(id)] -= config.presence_penalty + config.frequency_penalty * static_cast<float>(count);
   }
   for (size_t id = 0; id < row.size() && !given.allowed.empty(); ++id) {
     if ((given.allowed[id / 32] >> (id % 32) & 1U) == 0) row[id] = -kInfinity;
@@ -130,7 +130,7 @@ std::vector<float> naive_row(const Case& given) {
 
 /// The token by the shortest way; nothing where the sampler must report broken logits.
 std::optional<int32_t> naive_token(const Case& given) {
-  const SamplingConfig& config = given.config;
+  const Settings config(given.config);
   const std::vector<float> row = naive_row(given);
   std::vector<Candidate> all;
   for (size_t id = 0; id < row.size(); ++id) {
@@ -169,9 +169,9 @@ TEST(Sampler, CandidatesGiveTheTokenOfTheWholeRow) {
   int by_candidates = 0, broken = 0;
   for (int i = 0; i < 10000; ++i) {
     const Case given = maker.next();
-    SCOPED_TRACE(testing::Message() << "case " << i << ": temperature " << given.config.temperature << " top_k "
-                                    << given.config.top_k << " top_p " << given.config.top_p << " min_p "
-                                    << given.config.min_p);
+    SCOPED_TRACE(testing::Message() << "case " << i << ": temperature " << *given.config.temperature << " top_k "
+                                    << *given.config.top_k << " top_p " << *given.config.top_p << " min_p "
+                                    << *given.config.min_p);
     Sampler sampler = sampler_of(given);
     const std::optional<int32_t> expected = naive_token(given);
     std::vector<float> row = given.row;

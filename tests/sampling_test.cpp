@@ -18,7 +18,8 @@ using backend::Candidate;
 using backend::Candidates;
 
 /// The definition, by the shortest way: sort, cut, normalise. Probability by id of the tokens that may be drawn.
-std::map<int32_t, double> naive_distribution(const SamplingConfig& config, const std::vector<float>& logits) {
+std::map<int32_t, double> naive_distribution(const SamplingConfig& asked, const std::vector<float>& logits) {
+  const Settings config(asked);
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
@@ -287,6 +288,51 @@ TEST(Exp, AgreesWithTheLibrary) {
   EXPECT_EQ(exp_of_nonpositive(0), 1.0);
   EXPECT_EQ(exp_of_nonpositive(-1e300), 0.0);
   EXPECT_EQ(exp_of_nonpositive(-std::numeric_limits<double>::infinity()), 0.0);
+}
+
+std::map<std::string, std::string> sources(const SamplingConfig& asked, const SamplingConfig& of_model = {}) {
+  std::map<std::string, std::string> by_name;
+  for (const SamplingValue& value : explain_sampling(asked, of_model)) by_name[std::string(value.name)] = value.source;
+  return by_name;
+}
+
+TEST(SamplingDefaults, TheCallerThenTheModelThenProsa) {
+  const SamplingConfig own = with_defaults({});
+  EXPECT_EQ(own.temperature, 0.6F);
+  EXPECT_EQ(own.top_k, 50);
+  EXPECT_EQ(own.top_p, 0.95F);
+  EXPECT_EQ(own.min_p, 0.0F);
+  EXPECT_EQ(own.repetition_penalty, 1.1F);
+  EXPECT_EQ(own.presence_penalty, 0.0F);
+  EXPECT_EQ(own.frequency_penalty, 0.0F);
+  const SamplingConfig of_model = {.temperature = 0.8F, .top_k = 20, .presence_penalty = 1.5F};
+  const SamplingConfig mixed = with_defaults({.temperature = 0.7F, .max_tokens = 9, .stop = {"x"}}, of_model);
+  EXPECT_EQ(mixed.temperature, 0.7F);
+  EXPECT_EQ(mixed.top_k, 20);
+  EXPECT_EQ(mixed.top_p, 0.95F);
+  EXPECT_EQ(mixed.presence_penalty, 1.5F);
+  EXPECT_EQ(mixed.repetition_penalty, 1.1F);
+  EXPECT_EQ(mixed.max_tokens, 9);
+  EXPECT_EQ(mixed.stop, std::vector<std::string>{"x"});
+  auto by_name = sources({.temperature = 0.7F}, of_model);
+  EXPECT_EQ(by_name.at("temperature"), "asked for");
+  EXPECT_EQ(by_name.at("top_k"), "generation_config.json");
+  EXPECT_EQ(by_name.at("top_p"), "prosa's default");
+  EXPECT_EQ(by_name.size(), 7U);
+}
+
+TEST(SamplingDefaults, GreedyHasNoPenaltyThatNobodyAskedFor) {
+  EXPECT_EQ(with_defaults({.temperature = 0.0F}).repetition_penalty, 1.0F);
+  EXPECT_EQ(with_defaults({.temperature = 0.0F, .repetition_penalty = 1.3F}).repetition_penalty, 1.3F);
+  // The authors' penalties are meant for their own way to sample: they count in it, greedy or not, and in no other.
+  const SamplingConfig warm = {.temperature = 1.0F, .repetition_penalty = 1.2F, .presence_penalty = 1.5F};
+  const SamplingConfig greedy = with_defaults({.temperature = 0.0F}, warm);
+  EXPECT_EQ(greedy.repetition_penalty, 1.0F);
+  EXPECT_EQ(greedy.presence_penalty, 0.0F);
+  EXPECT_EQ(with_defaults({}, warm).presence_penalty, 1.5F);
+  const SamplingConfig cold = {.temperature = 0.0F, .repetition_penalty = 1.2F};
+  EXPECT_EQ(with_defaults({}, cold).repetition_penalty, 1.2F);
+  EXPECT_EQ(with_defaults({}, {.temperature = 0.0F}).repetition_penalty, 1.0F);
 }
 
 struct BadField {

@@ -8,19 +8,23 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace prosa {
 
+/// What is not set comes from the model's generation_config.json, where its authors say how it is to be sampled, and
+/// what that leaves open from prosa (the default in the comment): with_defaults().
 struct SamplingConfig {
-  float temperature = 0.6F;            // 0: greedy, the highest logit (after penalties) wins
-  int top_k = 50;                      // 0: all tokens
-  float top_p = 0.95F;                 // (0, 1]; 1: off
-  float min_p = 0.0F;                  // [0, 1); tokens less likely than min_p times the best one are dropped
-  int max_tokens = 512;                // tokens of the answer; thinking is not counted
-  float repetition_penalty = 1.1F;     // > 0; over the last 64 tokens of prompt and reply; 1: off
-  float presence_penalty = 0.0F;       // subtracted once from the logit of every token of the reply so far
-  float frequency_penalty = 0.0F;      // subtracted once per occurrence in the reply so far
+  std::optional<float> temperature = {};  // 0.6; 0: greedy, the highest logit (after penalties) wins
+  std::optional<int> top_k = {};          // 50; 0: all tokens
+  std::optional<float> top_p = {};        // 0.95; (0, 1]; 1: off
+  std::optional<float> min_p = {};        // 0; [0, 1); tokens less likely than min_p times the best are dropped
+  int max_tokens = 512;                   // tokens of the answer; thinking is not counted
+  std::optional<float> repetition_penalty =
+      {};  // 1.1, greedy 1; > 0; over the last 64 tokens of prompt and reply; 1: off
+  std::optional<float> presence_penalty = {};   // 0; subtracted once from the logit of every token of the reply so far
+  std::optional<float> frequency_penalty = {};  // 0; subtracted once per occurrence in the reply so far
   std::vector<std::string> stop = {};  // the reply ends before the first of these strings (of the answer channel)
   std::optional<uint64_t> seed = {};   // unset: a fresh one for each reply, reported in ReplyStats
   bool disable_thinking = false;       // true: never think; false: as the model's template does by default
@@ -32,6 +36,20 @@ struct SamplingConfig {
   std::map<std::string, std::string> template_variables = {};
   bool continue_final_message = false;  // the last message is the beginning of the reply, which goes on from there
 };
+
+/// All of them set: what is asked for, then `of_model` (ModelInfo::sampling), then prosa's defaults. Greedy decoding
+/// (temperature 0) that the caller asks for has no penalty but the caller's own; where it is the model's choice, those
+/// of the model's authors count, too.
+SamplingConfig with_defaults(const SamplingConfig& asked, const SamplingConfig& of_model = {});
+
+/// One value of the above, for people.
+struct SamplingValue {
+  std::string_view name;  // of the field
+  double value = 0;
+  std::string_view source;  // "asked for", "generation_config.json", "prosa's default"
+};
+/// Those that a model can have an opinion about, in the order of the fields.
+std::vector<SamplingValue> explain_sampling(const SamplingConfig& asked, const SamplingConfig& of_model = {});
 
 /// Error(invalid_argument) that names the field and its range.
 void validate(const SamplingConfig& config);

@@ -17,9 +17,10 @@ double milliseconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-/// Validated, and with a seed.
-SamplingConfig resolved(SamplingConfig config) {
-  validate(config);
+/// Validated, with the model's defaults, and with a seed.
+SamplingConfig resolved(const SamplingConfig& asked, const ModelInfo& model) {
+  validate(asked);
+  SamplingConfig config = with_defaults(asked, model.sampling);
   if (!config.seed) {
     std::random_device device;
     config.seed = (static_cast<uint64_t>(device()) << 32) ^ device();
@@ -62,7 +63,7 @@ ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> mess
     : engine_(std::move(engine)),
       lease_(engine_->begin_reply()),
       loaded_(engine_->loaded()),
-      sampling_(resolved(sampling)),
+      sampling_(resolved(sampling, loaded_->core->loaded().info)),
       cancel_(cancel_of(engine_->cancel_flag(), sampling_, begin_)),
       plan_(engine_->plan(*loaded_, messages, tools, sampling_)),
       sampler_(sampling_, *sampling_.seed, plan_.tokens),

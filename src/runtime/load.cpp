@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "hub/resolve.h"
 #include "model/fingerprint.h"
+#include "model/finite.h"
 #include "prosa/error.h"
 
 namespace prosa {
@@ -50,6 +51,8 @@ ModelInfo describe(const std::filesystem::path& folder, const Weights& weights, 
   info.backend = backend.description().name;
   info.isa = backend.description().kernels;
   info.threads = backend.description().threads;
+  info.warnings = config.warnings;
+  info.sampling = checkpoint::read_sampling(folder, info.warnings);
   return info;
 }
 
@@ -73,6 +76,7 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
   try {
     report(0, "reading weights");
     const std::shared_ptr<const Weights> weights = checkpoint::load_weights(loaded.folder);
+    require_finite(*weights, options.threads);
     report(kPackingFrom, "packing weights");
     backend::BackendOptions backend_options;
     backend_options.cpu.threads = options.threads;

@@ -35,7 +35,7 @@ constexpr std::array<double, 14> kInverseFactorial = [] {
 }();
 
 /// `best`: the best candidate, or null when there is none.
-void require_finite(const Candidate* best, const SamplingConfig& config) {
+void require_finite(const Candidate* best, const Settings& config) {
   if (best != nullptr && !std::isinf(best->logit)) return;
   constexpr float kLeastHarmless = 1e-6F;  // a division by more leaves every logit of a sound model finite
   if (best != nullptr && config.repetition_penalty < kLeastHarmless) {
@@ -58,6 +58,17 @@ double exp_of_nonpositive(double x) noexcept {
   double sum = kInverseFactorial.back();  // Taylor in Horner form; the term after the last is below 2^-56
   for (size_t i = kInverseFactorial.size() - 1; i-- > 0;) sum = kInverseFactorial[i] + sum * r;
   return sum * std::bit_cast<double>(static_cast<uint64_t>(1023 + n) << 52);
+}
+
+Settings::Settings(const SamplingConfig& config) {
+  const SamplingConfig all = with_defaults(config);
+  temperature = all.temperature.value();
+  top_k = all.top_k.value();
+  top_p = all.top_p.value();
+  min_p = all.min_p.value();
+  repetition_penalty = all.repetition_penalty.value();
+  presence_penalty = all.presence_penalty.value();
+  frequency_penalty = all.frequency_penalty.value();
 }
 
 Sampler::Sampler(const SamplingConfig& config, uint64_t seed, std::span<const int32_t> prompt)

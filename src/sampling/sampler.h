@@ -24,10 +24,22 @@ namespace prosa::sampling {
 /// Tokens the repetition penalty looks back.
 inline constexpr size_t kRepetitionWindow = 64;
 
+/// The fields of SamplingConfig that choose a token, all of them set: with_defaults().
+struct Settings {
+  explicit Settings(const SamplingConfig& config);
+  float temperature;
+  int top_k;
+  float top_p;
+  float min_p;
+  float repetition_penalty;
+  float presence_penalty;
+  float frequency_penalty;
+};
+
 class Sampler {
  public:
-  /// `config` is validated. `prompt`: the tokens before the reply. All tokens, here and in accept(), are ids of the
-  /// vocabulary.
+  /// `config` is validated; what it leaves unset is with_defaults(). `prompt`: the tokens before the reply. All tokens,
+  /// here and in accept(), are ids of the vocabulary.
   Sampler(const SamplingConfig& config, uint64_t seed, std::span<const int32_t> prompt);
 
   /// The next token cannot be chosen from candidates: every token may be drawn, or more than a backend gives.
@@ -76,7 +88,7 @@ class Sampler {
   void keep_nucleus_by_id(double total, float best);
   [[nodiscard]] int32_t draw() const;
 
-  SamplingConfig config_;
+  Settings config_;
   CounterRandom random_;
   size_t prompt_tail_;           // tokens of the prompt that stand before the reply in `tokens_`
   std::vector<int32_t> tokens_;  // as much of the prompt's end as penalties may see, then the reply

@@ -18,6 +18,7 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/names.h"
 #include "cli/options.h"
+#include "cli/sampling_text.h"
 #include "cli/terminal.h"
 #include "model/for_each_matrix.h"
 #include "prosa/files.h"
@@ -91,6 +92,8 @@ struct Report {
   std::shared_ptr<const Weights> weights;
   StepSizes sizes;
   int64_t context = 0;
+  SamplingConfig sampling;            // what its authors say
+  std::vector<std::string> warnings;  // about all that was read
   Contents contents;
   std::map<std::string, Tally> formats;  // of the main model's matrices
   FormatReport bits;
@@ -101,6 +104,8 @@ Report make_report(const InspectArguments& arguments) {
   Report report;
   report.folder = folder.string();
   report.weights = checkpoint::load_weights(folder);
+  report.warnings = report.weights->config.warnings;
+  report.sampling = checkpoint::read_sampling(folder, report.warnings);
   report.sizes = step_sizes(*report.weights, arguments.load.kv_bits);
   report.context = arguments.context;
   report.contents = list_contents(checkpoint::ModelFiles::open(folder));
@@ -137,6 +142,15 @@ ordered_json config_json(const ModelConfig& config) {
           {"group_size", config.quantized ? config.quantization.group_size : 0}};
 }
 
+/// What applies to a reply that asks for nothing, and where it comes from.
+ordered_json sampling_json(const SamplingConfig& of_model) {
+  ordered_json object = ordered_json::object();
+  for (const SamplingValue& value : explain_sampling({}, of_model)) {
+    object[std::string(value.name)] = {{"value", value.value}, {"source", value.source}};
+  }
+  return object;
+}
+
 void print_json(const Report& report, bool with_tensors) {
   const Weights& weights = *report.weights;
   const int64_t kv = report.sizes.kv_bytes_per_token * report.context;
@@ -145,6 +159,8 @@ void print_json(const Report& report, bool with_tensors) {
                          {"parameters", weights.parameter_count()},
                          {"weight_bytes", weights.byte_size()},
                          {"mtp", weights.mtp.has_value()},
+                         {"sampling", sampling_json(report.sampling)},
+                         {"warnings", report.warnings},
                          {"matrices", tallies_json(report.formats)},
                          {"types", tallies_json(report.contents.types)},
                          {"roles", tallies_json(report.contents.roles)},
@@ -199,6 +215,15 @@ void print_architecture(const Report& report) {
   print_line("MTP head", report.weights->mtp ? "yes" : "no");
 }
 
+/// Here rather than on standard error: they are a part of what was asked for.
+void print_warnings(const Report& report) {
+  const char* label = "warnings";
+  for (const std::string& warning : report.warnings) {
+    print_line(label, printable_line(warning));
+    label = "";
+  }
+}
+
 void print_memory(const Report& report) {
   const auto bytes = [](int64_t count) { return cli::human_bytes(static_cast<double>(count)); };
   const int64_t weights = report.weights->byte_size();
@@ -235,6 +260,8 @@ void run(const InspectArguments& arguments) {
   }
   if (arguments.json) return print_json(report, arguments.tensors);
   print_architecture(report);
+  print_line("sampling", cli::sampling_text(explain_sampling({}, report.sampling)));
+  print_warnings(report);
   print_memory(report);
   print_tallies("matrices", report.formats);
   print_tallies("in the files", report.contents.roles);

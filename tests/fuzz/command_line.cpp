@@ -23,7 +23,7 @@ void check_override(std::string_view text, std::string_view name) {
 }
 
 void check_name(const std::string& text) {
-  (void)cli::looks_like_model(text);
+  (void)cli::meaning_of(text);
   const auto name = hub::parse_hub_name(text);
   if (!name) return;
   const auto again = hub::parse_hub_name(name->text());
@@ -56,6 +56,7 @@ void check_arguments(std::string_view lines) {
   require(load.threads >= 0 && load.threads <= 1024 && load.context >= 1, "load options are in their range");
   const auto refused = error_of([&] { validate(sampling); });
   if (refused) return;
+  sampling = with_defaults(sampling);
   require(sampling.temperature >= 0 && sampling.top_p > 0 && sampling.top_p <= 1 && sampling.min_p >= 0 &&
               sampling.min_p < 1 && sampling.repetition_penalty > 0 && sampling.max_tokens >= 0 &&
               sampling.deadline_ms >= 0,
