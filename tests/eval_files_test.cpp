@@ -163,6 +163,48 @@ TEST_F(CorpusTest, WhatTextsSpellIsNoControlToken) {
   EXPECT_EQ(trusted.documents[1].tokens, corpus.documents[1].tokens) << "of messages the template writes them";
 }
 
+/// As the library reads a request: developer for system, arguments as text or as an object, tools.
+TEST_F(CorpusTest, MessagesAreThoseOfTheLibrary) {
+  const auto tokens = [&](const std::string& line) { return read("a.jsonl", line).documents.at(0).tokens; };
+  const std::string rest = R"("content": "Be brief."}, {"role": "user", "content": "Hi"},
+      {"role": "assistant", "content": "Hello."}]})";
+  const auto one_line = [](std::string text) {
+    std::erase(text, '\n');
+    return text;
+  };
+  EXPECT_EQ(tokens(one_line(R"({"messages": [{"role": "developer", )" + rest)),
+            tokens(one_line(R"({"messages": [{"role": "system", )" + rest)));
+  const auto call = [&](const std::string& arguments) {
+    return one_line(R"({"messages": [{"role": "user", "content": "light"}, {"role": "assistant", "content": "",
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": )" +
+                    arguments +
+                    R"(}}]}, {"role": "tool", "content": "ok"}, {"role": "assistant", "content": "Done."}]})");
+  };
+  EXPECT_EQ(tokens(call(R"("{\"on\": true}")")), tokens(call(R"({"on": true})")));
+  EXPECT_THAT(encoder.tokenizer()->decode(tokens(call(R"("{\"on\": true}")"))), HasSubstr("<function=f>"));
+  const std::string asked =
+      R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x"}])";
+  const std::string with_tools =
+      asked + R"(, "tools": [{"type": "function", "function": {"name": "lamp", "parameters": {}}}]})";
+  EXPECT_THAT(encoder.tokenizer()->decode(tokens(with_tools)), HasSubstr("\"name\": \"lamp\""));
+  // What is wrong is said with the line and the place in it.
+  test::expect_error(ErrorCode::invalid_argument, {"a.jsonl:1: messages[0]", "chef"},
+                     [&] { read("a.jsonl", R"({"messages": [{"role": "chef", "content": "x"}]})"); });
+  test::expect_error(ErrorCode::bad_template, {"a.jsonl:2"}, [&] {
+    read("a.jsonl", asked + "}\n" + one_line(R"({"messages": [{"role": "developer", "content": "a"},
+        {"role": "developer", "content": "b"}, {"role": "user", "content": "c"}]})"));
+  });
+}
+
+TEST_F(CorpusTest, KeysThatMeanNothingAreNamedOnce) {
+  const Corpus corpus = read("a.jsonl", R"({"text": "a", "source": "web"}
+{"text": "b", "source": "web"}
+{"text": "c", "tool": []})");
+  EXPECT_EQ(corpus.documents.size(), 3U);
+  EXPECT_THAT(corpus.warnings,
+              ElementsAre(HasSubstr("a.jsonl:1: the key \"source\""), HasSubstr("a.jsonl:3: the key \"tool\"")));
+}
+
 TEST_F(CorpusTest, WhatCannotBeUsed) {
   EXPECT_EQ(code_of([&] { read("a.txt", ""); }), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of([&] { read("a.txt", " \n\n"); }), ErrorCode::invalid_argument);

@@ -67,8 +67,9 @@ std::shared_ptr<const checkpoint::ConvertPlan> choose_plan(const std::filesystem
   if (arguments.method == "rtn") return rules;
   eval::TextEncoder encoder(source, arguments.control_tokens ? ControlTokens::read : ControlTokens::as_text);
   std::vector<std::vector<int32_t>> documents;
-  for (auto& document : eval::read_corpus(arguments.calibration, encoder).documents)
-    documents.push_back(std::move(document.tokens));
+  eval::Corpus corpus = eval::read_corpus(arguments.calibration, encoder);
+  cli::tell_warnings(corpus.warnings);
+  for (auto& document : corpus.documents) documents.push_back(std::move(document.tokens));
   const auto sequences = calibrate::cut_sequences(documents, kSequence, arguments.tokens);
   const auto weights = checkpoint::load_weights(source);
   const bool mixed = arguments.method == "mixed";

@@ -87,7 +87,10 @@ LoadedModel load(const std::string& name, const LoadOptions& options) {
   cli::ProgressLine line;
   LoadOptions with_progress = options;
   with_progress.progress = [&line](double fraction, std::string_view what) { line.show(fraction, what); };
-  return load_model(name, with_progress);
+  LoadedModel loaded = load_model(name, with_progress);
+  line.clear();
+  cli::tell_warnings(loaded.info.warnings);
+  return loaded;
 }
 
 std::string display_name(const std::string& name) { return name.empty() ? "the embedded model" : name; }
@@ -138,6 +141,7 @@ TextOutcome evaluate_text(const EvalArguments& arguments, EvalOutcome& outcome) 
   }
   eval::TextEncoder encoder = arguments.encoder_of(folder);
   const eval::Corpus corpus = eval::read_corpus(arguments.text, encoder);
+  cli::tell_warnings(corpus.warnings);
   text.windows = arguments.windows;
   text.windows.tail = corpus.lines || text.windows.stride != 0 ? eval::Tail::keep : eval::Tail::drop;
   const eval::WindowPlan plan = eval::plan_windows(corpus.documents, text.windows);
@@ -181,6 +185,7 @@ std::vector<eval::JsonAnswer> evaluate_prompts(const EvalArguments& arguments,
   Chat chat = Chat::from_pretrained(arguments.model, options);
   loading.clear();
   outcome.info = chat.info();
+  cli::tell_warnings(outcome.info.warnings);
   EvalProgress progress;
   int64_t strict = 0;
   return eval::answer_prompts(chat, prompts, arguments.max_tokens, [&](int64_t done, const eval::JsonAnswer& answer) {
@@ -205,7 +210,11 @@ void run(const EvalArguments& arguments) {
   EvalOutcome outcome;
   outcome.model = display_name(arguments.model);
   std::vector<eval::JsonPrompt> prompts;
-  if (!arguments.prompts.empty()) prompts = eval::read_json_prompts(arguments.prompts);
+  if (!arguments.prompts.empty()) {
+    std::vector<std::string> warnings;
+    prompts = eval::read_json_prompts(arguments.prompts, &warnings);
+    cli::tell_warnings(warnings);
+  }
   if (!arguments.text.empty()) outcome.text = evaluate_text(arguments, outcome);
   if (!arguments.prompts.empty()) outcome.answers = evaluate_prompts(arguments, prompts, outcome);
   if (arguments.json) {

@@ -1,4 +1,5 @@
 // prosa tokenize: JSON lines of texts to ids, or of ids to texts. Needs only tokenizer.json of the model.
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -18,6 +19,7 @@
 #include "tools/commands.h"
 #include "tools/find_model.h"
 #include "tools/json_lines.h"
+#include "tools/eval/unknown_keys.h"
 
 namespace prosa::tools {
 namespace {
@@ -48,6 +50,10 @@ std::string text_of(const nlohmann::ordered_json& line, const std::string& where
 
 void run(const std::string& model, const LoadOptions& load, bool decode, bool as_text) {
   const Tokenizer tokenizer = Tokenizer::load(find_model(model, load, true));
+  cli::tell_warnings(tokenizer.warnings());
+  constexpr std::array<std::string_view, 1> kText = {"text"};
+  constexpr std::array<std::string_view, 1> kIds = {"ids"};
+  eval::UnknownKeys unknown(decode ? kIds : kText);
   for_each_json_line([&](const nlohmann::ordered_json& line, const std::string& where) {
     nlohmann::ordered_json answer;
     if (decode) {
@@ -56,6 +62,8 @@ void run(const std::string& model, const LoadOptions& load, bool decode, bool as
       const std::string text = text_of(line, where);
       answer["ids"] = as_text ? tokenizer.encode_given(text) : tokenizer.encode(text);
     }
+    unknown.look_at(line, where);  // after what is wrong with the line itself
+    cli::tell_warnings(unknown.take_warnings());
     return answer;
   });
 }

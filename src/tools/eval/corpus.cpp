@@ -2,6 +2,7 @@
 #include "tools/eval/corpus.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include "chat/message_json.h"
 #include "prosa/error.h"
 #include "prosa/text.h"
+#include "tools/eval/unknown_keys.h"
 
 namespace prosa::eval {
 namespace {
@@ -19,6 +21,7 @@ using nlohmann::ordered_json;
 
 constexpr const char* kLineRemedy =
     R"(write {"text": "..."}, {"messages": [{"role": "user", "content": "..."}]} or {"ids": [1, 2]})";
+constexpr std::array<std::string_view, 4> kCorpusKeys = {"text", "messages", "tools", "ids"};
 
 std::vector<int32_t> ids_of(const ordered_json& ids, const std::string& where) {
   if (!ids.is_array()) throw Error(ErrorCode::invalid_argument, "\"ids\" is no array", where, kLineRemedy);
@@ -42,11 +45,16 @@ std::vector<int32_t> tokens_of(const ordered_json& line, const std::string& wher
   if (messages == line.end() || !messages->is_array()) {
     throw Error(ErrorCode::invalid_argument, "has no \"text\", \"messages\" or \"ids\"", where, kLineRemedy);
   }
+  const auto tools = line.find("tools");
   try {
-    return encoder.encode_messages(*messages);
+    const std::vector<Tool> listed = tools == line.end() ? std::vector<Tool>() : chat::tools_from_json(*tools);
+    return encoder.encode_messages(chat::messages_from_json(*messages), listed);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::bad_template) throw;
-    throw Error(error.code(), error.message(), where, error.remedy());
+    const bool of_line = error.code() == ErrorCode::bad_template || error.code() == ErrorCode::invalid_argument ||
+                         error.code() == ErrorCode::unsupported;
+    if (!of_line) throw;  // of the tokenizer's file
+    throw Error(error.code(), error.message(), error.where().empty() ? where : where + ": " + error.where(),
+                error.remedy());
   }
 }
 
@@ -61,11 +69,11 @@ std::vector<int32_t> TextEncoder::encode(std::string_view text) {
   return in_texts_ == ControlTokens::read ? load().encode(text) : load().encode_given(text);
 }
 
-std::vector<int32_t> TextEncoder::encode_messages(const ordered_json& messages) {
+std::vector<int32_t> TextEncoder::encode_messages(std::span<const Message> messages, std::span<const Tool> tools) {
   if (!template_) template_ = chat::ChatTemplate::load(folder_);
   chat::RenderOptions options;
   options.add_generation_prompt = false;
-  return load().encode(template_->render(messages, ordered_json(), options));
+  return load().encode(template_->render(chat::to_json(messages), chat::to_json(tools), options));
 }
 
 std::string read_text(const std::filesystem::path& path) {
@@ -80,8 +88,10 @@ std::string read_text(const std::filesystem::path& path) {
   return text;
 }
 
-void for_each_json_line(const std::filesystem::path& path, std::string_view text,
-                        const std::function<void(const ordered_json& line, const std::string& where)>& each) {
+std::vector<std::string> for_each_json_line(
+    const std::filesystem::path& path, std::string_view text, std::span<const std::string_view> known,
+    const std::function<void(const ordered_json& line, const std::string& where)>& each) {
+  UnknownKeys unknown(known);
   int64_t number = 0;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
@@ -92,8 +102,10 @@ void for_each_json_line(const std::filesystem::path& path, std::string_view text
     const std::string where = fmt::format("{}:{}", path.string(), number);
     const ordered_json parsed = chat::parse_json(line, where);
     if (!parsed.is_object()) throw Error(ErrorCode::invalid_argument, "not a JSON object", where);
+    unknown.look_at(parsed, where);
     each(parsed, where);
   }
+  return unknown.take_warnings();
 }
 
 Corpus read_corpus(const std::filesystem::path& path, TextEncoder& encoder) {
@@ -104,9 +116,10 @@ Corpus read_corpus(const std::filesystem::path& path, TextEncoder& encoder) {
     corpus.documents.push_back({encoder.encode(text)});
     return corpus;
   }
-  for_each_json_line(path, text, [&](const ordered_json& line, const std::string& where) {
-    corpus.documents.push_back({tokens_of(line, where, encoder)});
-  });
+  corpus.warnings =
+      for_each_json_line(path, text, kCorpusKeys, [&](const ordered_json& line, const std::string& where) {
+        corpus.documents.push_back({tokens_of(line, where, encoder)});
+      });
   return corpus;
 }
 

@@ -1,14 +1,16 @@
 // From a file to tokens: plain text as one document, or JSON lines as a document each.
 //
 // Knows files, tokenizer and chat template, no model. A file's name decides: *.jsonl holds lines of {"text"},
-// {"messages"} (rendered as a finished conversation) or {"ids"}; anything else is text. What texts and messages say
-// never becomes a control token; texts that hold them on purpose are read with ControlTokens::read.
+// {"messages", "tools"?} (read as the library reads a request, rendered as a finished conversation) or {"ids"};
+// anything else is text. What texts and messages say never becomes a control token; texts that hold them on purpose are
+// read with ControlTokens::read.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,7 +33,8 @@ class TextEncoder {
 
   /// Errors: those of Tokenizer::load() and chat::render().
   std::vector<int32_t> encode(std::string_view text);
-  std::vector<int32_t> encode_messages(const nlohmann::ordered_json& messages);
+  /// A finished conversation, with the tools it was given.
+  std::vector<int32_t> encode_messages(std::span<const Message> messages, std::span<const Tool> tools = {});
 
   /// Null before the first encode().
   [[nodiscard]] const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
@@ -46,7 +49,8 @@ class TextEncoder {
 
 struct Corpus {
   std::vector<Document> documents;
-  bool lines = false;  // JSON lines
+  bool lines = false;                 // JSON lines
+  std::vector<std::string> warnings;  // about keys that mean nothing here, each named once
 };
 
 /// Errors: not_found, io (a folder), invalid_argument (empty, not UTF-8, not the JSON asked for; names the line),
@@ -59,8 +63,10 @@ inline constexpr size_t kMaxTextBytes = size_t{256} << 20;
 /// A file's text: UTF-8, not empty, at most kMaxTextBytes. Errors: not_found, io, invalid_argument.
 std::string read_text(const std::filesystem::path& path);
 
-/// Calls each(line, where) for every line that is not blank; each must be a JSON object. Error(invalid_argument).
-void for_each_json_line(const std::filesystem::path& path, std::string_view text,
-                        const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& each);
+/// Calls each(line, where) for every line that is not blank; each must be a JSON object. Returns a sentence for each
+/// key that is none of `known`. Error(invalid_argument).
+std::vector<std::string> for_each_json_line(
+    const std::filesystem::path& path, std::string_view text, std::span<const std::string_view> known,
+    const std::function<void(const nlohmann::ordered_json& line, const std::string& where)>& each);
 
 }  // namespace prosa::eval

@@ -2,6 +2,8 @@
 #include "tools/eval/strict_json.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -60,11 +62,13 @@ std::string key_problem(const ordered_json& value, const std::vector<std::string
 
 }  // namespace
 
-std::vector<JsonPrompt> read_json_prompts(const std::filesystem::path& path) {
+std::vector<JsonPrompt> read_json_prompts(const std::filesystem::path& path, std::vector<std::string>* warnings) {
+  constexpr std::array<std::string_view, 4> kKeys = {"prompt", "messages", "keys", "schema"};
   std::vector<JsonPrompt> prompts;
-  for_each_json_line(path, read_text(path), [&](const ordered_json& line, const std::string& where) {
+  auto said = for_each_json_line(path, read_text(path), kKeys, [&](const ordered_json& line, const std::string& where) {
     prompts.push_back(prompt_of(line, where));
   });
+  if (warnings != nullptr) *warnings = std::move(said);
   return prompts;
 }
 

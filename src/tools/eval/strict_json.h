@@ -27,7 +27,9 @@ struct JsonPrompt {
 
 /// JSON lines of {"prompt"} or {"messages"}, and "keys"? or "schema"?. Errors: not_found, io, invalid_argument (names
 /// the line), unsupported (a keyword of a schema).
-std::vector<JsonPrompt> read_json_prompts(const std::filesystem::path& path);
+/// `warnings`: gets sentences about keys that mean nothing here.
+std::vector<JsonPrompt> read_json_prompts(const std::filesystem::path& path,
+                                          std::vector<std::string>* warnings = nullptr);
 
 /// Why the reply is not strict; empty: it is.
 std::string why_not_strict(std::string_view reply, const JsonPrompt& prompt);
