@@ -57,6 +57,44 @@ TEST(CliChat, OneAnswerIsTheSameForTheSameSeed) {
       first.out);
   EXPECT_EQ(chat({"--max-tokens", "12", "--seed", "7"}, "What is Swift?\n").out, first.out);
   EXPECT_EQ(chat({"-", "--max-tokens", "12", "--seed", "7"}, "What is Swift?\n").out, first.out);
+  EXPECT_EQ(chat({"What is", "--max-tokens", "12", "--seed", "7"}, "Swift?\n").out,
+            chat({"What is\n\nSwift?", "--max-tokens", "12", "--seed", "7"}).out)
+      << "what is piped in is appended";
+}
+
+TEST(CliChat, OneAnswerAsJsonAndWithWhatItCost) {
+  const std::vector<std::string> question{"Hello", "--max-tokens", "5", "--seed", "7"};
+  const auto with = [&](const char* option) {
+    std::vector<std::string> words = question;
+    words.emplace_back(option);
+    return chat(words);
+  };
+  const std::string plain = chat(question).out;
+  const Outcome as_json = with("--json");
+  const json line = json::parse(as_json.out);
+  EXPECT_EQ(line["user"], "Hello");
+  EXPECT_EQ(line["reply"].get<std::string>(), plain.substr(0, plain.size() - 1));
+  EXPECT_EQ(line["finish"], "length");
+  const Outcome verbose = with("--verbose");
+  EXPECT_EQ(verbose.out, plain);
+  EXPECT_THAT(verbose.err, testing::AllOf(HasSubstr("tok/s"), HasSubstr("seed 7")));
+}
+
+TEST(CliChat, IsSampledAsTheModelsAuthorsSay) {
+  const TempFolder folder;
+  const fs::path greedy = folder.path() / "greedy";
+  fs::copy(chat_model(), greedy);
+  write_file(greedy / "generation_config.json", R"({"do_sample": false, "repetition_penalty": 1.0})");
+  const auto say = [](const std::string& model, std::vector<std::string> more) {
+    std::vector<std::string> words{"chat", "--model", model, "--threads", "1", "Hello", "--max-tokens", "12"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_prosa(words).out;
+  };
+  const std::string first = say(greedy, {"--seed", "1"});
+  EXPECT_EQ(say(greedy, {"--seed", "2"}), first);
+  EXPECT_EQ(say(chat_model(), {"--temperature", "0"}), first) << "greedy, and no penalty that nobody asked for";
+  EXPECT_NE(say(chat_model(), {"--seed", "1"}), say(chat_model(), {"--seed", "2"}));
+  EXPECT_NE(say(greedy, {"--seed", "1", "--temperature", "5"}), first) << "what is asked for comes first";
 }
 
 TEST(CliChat, PlainLocaleTakesEveryLanguage) {
@@ -286,6 +324,63 @@ TEST(CliChatTerminal, ASecondProcessOnASessionIsToldOrReadsOnly) {
   EXPECT_EQ(chat({"Hello", "--max-tokens", "2", "--session", session}).exit_code, 0);
   EXPECT_EQ(chat({"Hello", "--session", (folder.path() / "none").string(), "--read-only"}).exit_code, 3);
   EXPECT_EQ(chat({"Hello", "--read-only"}).exit_code, 2);
+}
+
+/// What was taken back must not be found on the disk.
+TEST(CliChatTerminal, TheSessionFileForgetsWithTheConversation) {
+  const TempFolder folder;
+  const std::string session = (folder.path() / "talk").string();
+  std::vector<std::string> words = program_words();
+  words.insert(words.end(),
+               {"chat", "--threads", "1", "--max-tokens", "2", "--model", chat_model(), "--session", session});
+  Terminal terminal(words);
+  const auto says = [&](const std::string& text) {
+    ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+    terminal.type(text + "\n");
+    ASSERT_TRUE(terminal.shows("[ended after")) << terminal.screen();
+    ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+    terminal.type("/stats\n");  // answered when the file is written
+    ASSERT_TRUE(terminal.shows("memory ")) << terminal.screen();
+  };
+  const auto commands = [&](const std::string& text, const std::string& answer) {
+    ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+    terminal.type(text + "\n");
+    ASSERT_TRUE(terminal.shows(answer)) << terminal.screen();
+    ASSERT_TRUE(terminal.shows("> ")) << terminal.screen();
+    terminal.type("/stats\n");
+    ASSERT_TRUE(terminal.shows("memory ")) << terminal.screen();
+  };
+  const auto holds = [&](const char* text) {
+    return fs::exists(session) && read_file(session).find(text) != std::string::npos;
+  };
+  says("the secret is swordfish");
+  EXPECT_TRUE(holds("swordfish"));
+  commands("/reset", "[new conversation]");
+  EXPECT_FALSE(holds("swordfish"));
+  says("first question");
+  says("second swordfish");
+  commands("/undo", "[taken back");
+  EXPECT_TRUE(holds("first question"));
+  EXPECT_FALSE(holds("swordfish"));
+  says("/edit other question");
+  EXPECT_TRUE(holds("other question"));
+  EXPECT_FALSE(holds("first question"));
+  commands("/system Be brief.", "[system message set");
+  EXPECT_TRUE(holds("Be brief."));
+  EXPECT_FALSE(holds("other question"));
+  terminal.type("/quit\n");
+  EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();
+  Terminal again(words);
+  EXPECT_TRUE(again.shows("[resumed: 1 messages]")) << again.screen();
+}
+
+TEST(CliChatTerminal, ASessionFileThatCannotBeWrittenIsSaidFirst) {
+  std::vector<std::string> words = program_words();
+  words.insert(words.end(), {"chat", "--model", chat_model(), "--session", "/proc/no/such/folder/talk"});
+  Terminal terminal(words);
+  EXPECT_TRUE(terminal.shows("name a file in a folder you may write to")) << terminal.screen();
+  EXPECT_EQ(terminal.exit_code(), 3);
+  EXPECT_THAT(terminal.screen(), Not(HasSubstr("/help"))) << "nothing was greeted";
 }
 
 TEST(CliChatTerminal, CommandsAndEndOfInput) {

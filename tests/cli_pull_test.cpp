@@ -2,12 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/descriptor.h"
 #include "cli_process.h"
 #include "hub/journal.h"
 #include "hub_server.h"
@@ -84,6 +87,45 @@ class CliPull : public testing::Test {
   TempFolder folder;
   HubServer server;
 };
+
+TEST_F(CliPull, WhatTheCacheHoldsIsListedShownAndRemoved) {
+  EXPECT_THAT(run_prosa({"list"}).out, HasSubstr("holds no model"));
+  ASSERT_EQ(run_prosa({"pull", "some/model"}).exit_code, 0);
+  const Outcome list = run_prosa({"list"});
+  EXPECT_EQ(list.exit_code, 0) << list.err;
+  EXPECT_THAT(list.out, testing::AllOf(HasSubstr("some/model"), HasSubstr("today"), HasSubstr("qwen3.5-0.8b")));
+  const json listed = json::parse(run_prosa({"list", "--json"}).out);
+  ASSERT_EQ(listed["cached"].size(), 1U);
+  EXPECT_EQ(listed["cached"][0]["name"], "some/model");
+  EXPECT_GE(listed["cached"][0]["bytes"], server.file("model.safetensors").bytes.size());
+  EXPECT_EQ(listed["cached"][0]["revisions"], json::array({"main"}));
+  EXPECT_EQ(listed["cached"][0]["partial"], false);
+  EXPECT_EQ(listed["aliases"]["qwen3.5-0.8b"], "Qwen/Qwen3.5-0.8B");
+  EXPECT_THAT(run_prosa({"show", "some/model"}).out, HasSubstr(repository().string()));
+  EXPECT_EQ(run_prosa({"show", "other/model"}).exit_code, 3);
+  EXPECT_EQ(run_prosa({"show", "some/model@main"}).exit_code, 5) << "of a repository as a whole";
+  EXPECT_EQ(run_prosa({"rm", "other/model", "--yes"}).exit_code, 3);
+
+  const Outcome unasked = run_prosa({"rm", "some/model"}, "y\n");  // standard input is no terminal
+  EXPECT_EQ(unasked.exit_code, 2);
+  EXPECT_THAT(unasked.err, HasSubstr("--yes"));
+  EXPECT_TRUE(fs::exists(snapshot() / "model.safetensors"));
+  const fs::path locks = folder.path() / "hub/.locks/models--some--model";
+  fs::create_directories(locks);
+  const std::string lock = (locks / "abc.lock").string();
+  write_file(lock, "");
+  {
+    const Descriptor held(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+    const Outcome busy = run_prosa({"rm", "some/model", "--yes"});
+    EXPECT_EQ(busy.exit_code, 3);
+    EXPECT_THAT(busy.err, HasSubstr("is being downloaded"));
+  }
+  EXPECT_EQ(run_prosa({"rm", "some/model", "--yes"}).exit_code, 0);
+  EXPECT_FALSE(fs::exists(repository()));
+  EXPECT_FALSE(fs::exists(locks));
+  EXPECT_THAT(run_prosa({"list"}).out, HasSubstr("holds no model"));
+}
 
 TEST_F(CliPull, PrintsTheFolderLast) {
   const Outcome outcome = run_prosa({"pull", "some/model"});

@@ -73,8 +73,8 @@ class DamagedModel {
 };
 
 TEST(Cli, HelpOfEveryCommandHasExamples) {
-  for (const std::string command :
-       {"chat", "pull", "inspect", "bench", "eval", "forward", "tokenize", "template", "convert", "synth"}) {
+  for (const std::string command : {"chat", "pull", "list", "show", "rm", "inspect", "bench", "eval", "forward",
+                                    "tokenize", "template", "convert", "synth"}) {
     const Outcome outcome = run_prosa({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("prosa " + command)) << command;
@@ -84,6 +84,14 @@ TEST(Cli, HelpOfEveryCommandHasExamples) {
   EXPECT_THAT(run_prosa({"--help"}).out, HasSubstr("Exit codes"));
 }
 
+TEST(Cli, WithoutACommandItHelps) {
+  const Outcome bare = run_prosa({});
+  EXPECT_EQ(bare.exit_code, 0);
+  EXPECT_EQ(bare.out, run_prosa({"--help"}).out);
+  EXPECT_EQ(run_prosa({"help"}).out, bare.out);
+  EXPECT_EQ(run_prosa({"help", "chat"}).out, run_prosa({"chat", "--help"}).out);
+}
+
 TEST(Cli, VersionIsOneLine) {
   const Outcome outcome = run_prosa({"--version"});
   EXPECT_EQ(outcome.exit_code, 0);
@@ -91,16 +99,23 @@ TEST(Cli, VersionIsOneLine) {
 }
 
 TEST(Cli, WrongCommandLinesExitWithTwo) {
-  expect_failure(run_prosa({}), 2, {"--help"});
-  expect_failure(run_prosa({"dance"}), 2, {"--help"});
+  expect_failure(run_prosa({"dance"}), 2, {"no command \"dance\" (see", "--help"});
+  expect_failure(run_prosa({"caht", "hi"}), 2, {"no command \"caht\"; did you mean chat?"});
+  expect_failure(run_prosa({"inspct"}), 2, {"did you mean inspect?"});
+  expect_failure(run_prosa({"help", "evl"}), 2, {"did you mean eval?"});
   expect_failure(run_prosa({"inspect", "--frobnicate"}), 2, {"--frobnicate", "prosa inspect --help"});
   expect_failure(run_prosa({"forward", "--ids", "1,x", "--out", "f"}), 2, {"--ids"});
   expect_failure(run_prosa({"forward", "--ids", "1"}), 2, {"--out"});
   expect_failure(run_prosa({"bench", "--threads", "0"}), 2, {"--threads"});
   expect_failure(run_prosa({"bench", "--threads", "1,x"}), 2, {"--threads"});
   expect_failure(run_prosa({"chat", "hi", "--temperature", "-1"}), 2, {"temperature"});
-  expect_failure(run_prosa({"chat", "hi", "--top-p", "1.5"}), 2, {"top_p"});
+  expect_failure(run_prosa({"chat", "hi", "--top-p", "1.5"}), 2, {"--top-p is 1.5, but must be in (0, 1]"});
+  expect_failure(run_prosa({"chat", "hi", "--min-p", "2"}), 2, {"--min-p is 2"});
   expect_failure(run_prosa({"chat", "one", "two", "three"}), 2, {"quote"});
+  expect_failure(run_prosa({"chat", "Hello", "there"}), 2, {"\"Hello\" is no model", "prosa chat \"Hello there\""});
+  for (const char* name : {"qwen3.5-1b", "Llama-3.2-3B", "some-model-4bit", "model.gguf"}) {
+    expect_failure(run_prosa({"chat", name}), 2, {name, "looks like a model", "prosa list"});
+  }
   expect_failure(run_prosa({"synth", "--out", "f"}), 2, {"tiny"});
 }
 
@@ -115,6 +130,45 @@ TEST(Cli, MissingFolder) {
 TEST(Cli, HubNameThatIsNotInTheCache) {
   expect_failure(run_prosa({"inspect", "nobody/nothing", "--offline"}), 3,
                  {"nobody/nothing", "models--nobody--nothing"});
+}
+
+TEST(Cli, WhatIsOddAboutAFolderIsSaidOnce) {
+  const TempFolder folder;
+  json config = json::parse(read_file(golden_folder("tiny-hf") / "config.json"));
+  config["text_config"]["tie_word_embeddings"] = false;  // its top level says true
+  write_file(folder.path() / "config.json", config.dump());
+  fs::copy_file(golden_folder("tiny-hf") / "model.safetensors", folder.path() / "model.safetensors");
+  const TempFolder other;
+  const std::string out = (other.path() / "out.safetensors").string();
+  const std::string made = (other.path() / "made").string();
+  const Outcome forward = run_prosa({"forward", folder.path(), "--ids", "1,2,3", "--out", out});
+  EXPECT_EQ(forward.exit_code, 0) << forward.err;
+  EXPECT_THAT(forward.err, testing::StartsWith("prosa: warning: "));
+  EXPECT_THAT(forward.err, HasSubstr("tie_word_embeddings is"));
+  EXPECT_EQ(std::ranges::count(forward.err, '\n'), 1) << forward.err;
+  const Outcome converted = run_prosa({"convert", folder.path(), made, "--bits", "8"});
+  EXPECT_EQ(converted.exit_code, 0) << converted.err;
+  EXPECT_EQ(std::ranges::count(converted.err, '\n'), 1) << converted.err;
+  const Outcome inspected = run_prosa({"inspect", folder.path()});
+  EXPECT_EQ(inspected.err, "");
+  EXPECT_THAT(inspected.out, HasSubstr("warnings"));
+  // The result does not contradict itself any more.
+  EXPECT_EQ(run_prosa({"forward", made, "--ids", "1", "--out", out}).err, "");
+}
+
+TEST(Cli, InspectSaysHowRepliesAreSampledAndWhoSaysSo) {
+  const TempFolder folder;
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    fs::copy_file(golden_folder("tiny-hf") / name, folder.path() / name);
+  }
+  write_file(folder.path() / "generation_config.json", R"({"do_sample": true, "temperature": 0.8, "top_k": 0})");
+  const Outcome text = run_prosa({"inspect", folder.path()});
+  EXPECT_THAT(text.out, HasSubstr("temperature 0.8, top_k 0 (generation_config.json); top_p 0.95"));
+  EXPECT_THAT(text.out, HasSubstr("(prosa's default)"));
+  const json report = json::parse(run_prosa({"inspect", folder.path(), "--json"}).out);
+  EXPECT_EQ(report["sampling"]["top_k"], (json{{"value", 0.0}, {"source", "generation_config.json"}}));
+  EXPECT_EQ(report["sampling"]["repetition_penalty"]["source"], "prosa's default");
+  EXPECT_EQ(report["warnings"], json::array());
 }
 
 TEST(Cli, TruncatedSafetensors) {
@@ -168,9 +222,10 @@ TEST(Cli, UnknownQuantization) {
 TEST(Cli, UnknownBackendAndIsa) {
   const std::string model = golden_folder("tiny-hf");
   const std::string out = TempFolder().path() / "out";
-  expect_failure(run_prosa({"forward", model, "--ids", "1", "--backend", "abacus", "--out", out}), 4,
-                 {"abacus", "cpu"});
-  expect_failure(run_prosa({"forward", model, "--ids", "1", "--isa", "mmx", "--out", out}), 4, {"mmx"});
+  expect_failure(run_prosa({"forward", model, "--ids", "1", "--backend", "abacus", "--out", out}), 2,
+                 {"--backend", "abacus", "cpu"});
+  expect_failure(run_prosa({"forward", model, "--ids", "1", "--isa", "mmx", "--out", out}), 2,
+                 {"--isa", "mmx", "avx2"});
 }
 
 TEST(Cli, TokenizerWithoutMerges) {

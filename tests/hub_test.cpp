@@ -17,6 +17,7 @@
 #include "hub/manifest.h"
 #include "hub/name.h"
 #include "hub/settings.h"
+#include "prosa/hub_cache.h"
 
 namespace prosa::hub {
 namespace {
@@ -64,6 +65,17 @@ TEST(HubName, RefusesWhatLeadsElsewhere) {
   EXPECT_FALSE(parse_hub_name(std::string("a/b\0c", 5)));
 }
 
+TEST(HubAlias, StandsForAModelOfTheHub) {
+  EXPECT_EQ(expand_alias("qwen3.5-0.8b"), "Qwen/Qwen3.5-0.8B");
+  EXPECT_EQ(expand_alias("Qwen3.5-0.8B"), "Qwen/Qwen3.5-0.8B");
+  EXPECT_EQ(expand_alias("qwen3.5-4b@v1"), "Qwen/Qwen3.5-4B@v1");
+  EXPECT_EQ(expand_alias("qwen3.5-0.8b-mlx:int4"), "aufklarer/Qwen3.5-0.8B-Chat-MLX:int4");
+  for (const char* name : {"", "qwen3.5", "qwen3.5-0.8bx", "Qwen/Qwen3.5-0.8B", ":", "@"}) {
+    EXPECT_EQ(expand_alias(name), std::nullopt) << name;
+  }
+  for (const ModelAlias& alias : model_aliases()) EXPECT_TRUE(parse_hub_name(std::string(alias.name))) << alias.name;
+}
+
 TEST(HubManifest, TakesOnlyPlainNamesOfTheFolder) {
   const std::vector<std::string> paths = {
       "config.json", "int4/config.json", "../config.json", "/etc/passwd",  "int4/../x",
@@ -75,20 +87,58 @@ TEST(HubManifest, TakesOnlyPlainNamesOfTheFolder) {
 }
 
 TEST(HubManifest, FindsWeights) {
-  EXPECT_THAT(weight_files({"model.safetensors", "other.safetensors"}, "", "r"), ElementsAre("model.safetensors"));
-  EXPECT_THAT(weight_files({"only.safetensors", "mtp.safetensors"}, "", "r"),
-              ElementsAre("only.safetensors", "mtp.safetensors"));
-  EXPECT_THAT(weight_files({"mtp.safetensors"}, "", "r"), ElementsAre());
-  EXPECT_THAT(weight_files({"model.gguf"}, "", "r"), ElementsAre());
-  EXPECT_THAT(
-      weight_files({index_name, "x.safetensors"},
-                   R"({"weight_map": {"a": "m-2.safetensors", "b": "m-1.safetensors", "c": "m-1.safetensors"}})", "r"),
-      ElementsAre("m-1.safetensors", "m-2.safetensors"));
-  // A shard whose index has not come yet is no model.
-  EXPECT_THAT(weight_files({"model-00001-of-00002.safetensors"}, "", "r"), ElementsAre());
+  const auto files = [](const std::set<std::string>& names) {
+    const WeightFiles found = weight_files(names, "", "r");
+    EXPECT_EQ(found.warning, "");
+    EXPECT_FALSE(found.by_index);
+    return found.names;
+  };
+  EXPECT_THAT(files({"model.safetensors", "other.safetensors"}), ElementsAre("model.safetensors"));
+  EXPECT_THAT(files({"only.safetensors", "mtp.safetensors"}), ElementsAre("only.safetensors", "mtp.safetensors"));
+  EXPECT_THAT(files({"mtp.safetensors"}), ElementsAre());
+  EXPECT_THAT(files({"model.gguf"}), ElementsAre());
+  EXPECT_THAT(files({"model-a.safetensors", "model-b.safetensors", "x.safetensors"}),
+              ElementsAre("model-a.safetensors", "model-b.safetensors"));
+  EXPECT_THAT(files({"m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors", "x.safetensors"}),
+              ElementsAre("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"));
+  // A shard without the others is no model.
+  EXPECT_EQ(weight_files({"model-00001-of-00002.safetensors"}, "", "r").missing, "model-00002-of-00002.safetensors");
+  expect_error(ErrorCode::bad_checkpoint, {"two sets of shards", "a-00001", "b-00001"}, [] {
+    weight_files({"a-00001-of-00001.safetensors", "b-00001-of-00001.safetensors"}, "", "r");
+  });
   expect_error(ErrorCode::bad_checkpoint, {"a.safetensors", "b.safetensors"}, [] {
     weight_files({"a.safetensors", "b.safetensors"}, "", "r");
   });
+}
+
+/// The index is a help; what is there decides.
+TEST(HubManifest, ReadsAnIndexAgainstTheFiles) {
+  const std::string two = R"({"weight_map": {"a": "m-2.safetensors", "b": "m-1.safetensors", "c": "m-1.safetensors"}})";
+  const auto files = [&](std::set<std::string> names) {
+    names.insert(index_name);
+    return weight_files(names, two, "r");
+  };
+  const WeightFiles named = files({"m-1.safetensors", "m-2.safetensors", "x.safetensors"});
+  EXPECT_THAT(named.names, ElementsAre("m-1.safetensors", "m-2.safetensors"));
+  EXPECT_TRUE(named.by_index);
+  EXPECT_EQ(named.warning + named.missing, "");
+  EXPECT_EQ(files({"m-1.safetensors"}).missing, "m-2.safetensors");  // a download that was cut off
+  EXPECT_EQ(files({}).missing, "m-1.safetensors");
+  for (const std::set<std::string>& there :
+       {std::set<std::string>{"model.safetensors"}, {"model.safetensors", "m-1.safetensors", "m-2.safetensors"}}) {
+    const WeightFiles whole = files(there);
+    EXPECT_THAT(whole.names, ElementsAre("model.safetensors"));
+    EXPECT_FALSE(whole.by_index);
+    EXPECT_NE(whole.warning.find("so model.safetensors is read"), std::string::npos) << whole.warning;
+  }
+  const WeightFiles shards = files({"m-1.safetensors", "n-00001-of-00002.safetensors", "n-00002-of-00002.safetensors"});
+  EXPECT_THAT(shards.names, ElementsAre("n-00001-of-00002.safetensors", "n-00002-of-00002.safetensors"));
+  EXPECT_NE(shards.warning.find("m-2.safetensors"), std::string::npos) << shards.warning;
+  EXPECT_THAT(files({"renamed.safetensors"}).names, ElementsAre("renamed.safetensors"));
+  // An index that can't be read stops nobody who has the files.
+  const WeightFiles broken = weight_files({index_name, "model.safetensors"}, "{", "r");
+  EXPECT_THAT(broken.names, ElementsAre("model.safetensors"));
+  EXPECT_NE(broken.warning, "");
 }
 
 TEST(HubManifest, RefusesHostileIndexes) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
 #include "cli/chat_session.h"
@@ -20,9 +21,10 @@ struct ChatArguments {
   std::vector<std::string> positionals;  // [MODEL] [PROMPT]
   std::string script;
   bool json = false;
+  bool verbose = false;
 };
 
-/// Splits the positionals into model and prompt. A lone one is a model when it can only be meant as one.
+/// Splits the positionals into model and prompt. Nothing that looks like the one is silently taken for the other.
 void read_positionals(const ChatArguments& arguments, std::string& model, std::string& prompt, bool& has_prompt) {
   const auto& words = arguments.positionals;
   const bool model_given = !model.empty();
@@ -30,16 +32,24 @@ void read_positionals(const ChatArguments& arguments, std::string& model, std::s
     throw UsageError("chat takes a model and one prompt; quote a prompt of several words (see prosa chat --help)");
   }
   if (words.size() == 2) {
+    if (!words[0].empty() && meaning_of(words[0]) == Meant::prompt) {
+      throw UsageError(fmt::format("\"{}\" is no model; quote a prompt of several words: prosa chat \"{} {}\"",
+                                   words[0], words[0], words[1]));
+    }
     model = words[0];
     prompt = words[1];
     has_prompt = true;
   } else if (words.size() == 1) {
-    if (!model_given && looks_like_model(words[0])) {
-      model = words[0];
-    } else {
-      prompt = words[0];
-      has_prompt = true;
+    const Meant meant = model_given ? Meant::prompt : meaning_of(words[0]);
+    if (meant == Meant::maybe_model) {
+      throw UsageError(
+          fmt::format("\"{0}\" looks like a model, but there is no such folder and no such short name (prosa list "
+                      "shows them; others "
+                      "are owner/name); if it is meant as a prompt: prosa chat \"\" \"{0}\"",
+                      words[0]));
     }
+    has_prompt = meant == Meant::prompt;
+    (has_prompt ? prompt : model) = words[0];
   }
 }
 
@@ -54,14 +64,7 @@ void run(ChatArguments arguments) {
   std::string prompt;
   bool has_prompt = false;
   read_positionals(arguments, options.model, prompt, has_prompt);
-  if (options.sampling.enable_thinking && options.sampling.disable_thinking) {
-    throw UsageError("--enable-thinking and --disable-thinking exclude each other");
-  }
-  try {
-    validate(options.sampling);
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
+  check_sampling(options.sampling);
   if (!options.system.empty()) check_prompt(options.system, "--system");
   if (!options.session.empty() && !arguments.script.empty()) {
     throw UsageError("--session and --script exclude each other");
@@ -71,13 +74,22 @@ void run(ChatArguments arguments) {
     if (has_prompt) throw UsageError("--script and a prompt exclude each other");
     return run_script(options, arguments.script, arguments.json);
   }
-  if (arguments.json) throw UsageError("--json goes with --script FILE");
-  if (has_prompt && prompt == "-") prompt = prompt_from_stdin();
-  if (!has_prompt && !is_terminal(stdin)) {
-    prompt = prompt_from_stdin();
+  if (!is_terminal(stdin)) {
+    // What is piped in belongs to the question: prosa chat "What does this do?" < program.c
+    const std::string piped = prompt_from_stdin();
+    if (!has_prompt || prompt == "-") {
+      prompt = piped;
+    } else if (!piped.empty()) {
+      prompt += "\n\n" + piped;
+    }
     has_prompt = true;
+  } else if (has_prompt && prompt == "-") {
+    prompt = prompt_from_stdin();
   }
-  if (has_prompt) return run_once(options, prompt);
+  if (has_prompt) return run_once(options, prompt, {arguments.json, arguments.verbose});
+  if (arguments.json || arguments.verbose) {
+    throw UsageError("--json and --verbose go with a prompt or --script FILE; in a conversation there is /stats");
+  }
   run_interactive(options);
 }
 
@@ -87,8 +99,8 @@ void add_chat(CLI::App& app) {
   auto arguments = std::make_shared<ChatArguments>();
   CLI::App* chat = app.add_subcommand("chat", "talk with a model, or get one answer");
   chat->add_option("arguments", arguments->positionals,
-                   "[MODEL] [PROMPT]: one argument is the prompt, unless it is a folder, a path or owner/name; "
-                   "PROMPT - reads standard input");
+                   "[MODEL] [PROMPT]: one argument is the prompt, unless it is a folder, a path, owner/name or a short "
+                   "name; what comes from standard input is appended to it");
   chat->add_option("--model", arguments->options.model, model_help);
   chat->add_option("--system", arguments->options.system, "the system message");
   chat->add_option("--script", arguments->script, "play the lines of FILE (- for standard input) as user turns")
@@ -107,7 +119,9 @@ void add_chat(CLI::App& app) {
   chat->add_flag_callback(
       "--drop-oldest", [&load] { load.context_policy = ContextPolicy::drop_oldest; },
       "leave out the oldest turns of a conversation that outgrows the context (default: an error)");
-  chat->add_flag("--json", arguments->json, "with --script: one JSON line for each turn");
+  chat->add_flag("--json", arguments->json,
+                 "the answer and what it cost as a JSON line; with --script one for each turn");
+  chat->add_flag("--verbose", arguments->verbose, "with a prompt: what the answer cost, on standard error");
   add_sampling_options(*chat, arguments->options.sampling);
   add_load_options(*chat, arguments->options.load, true);
   chat->footer(
@@ -117,8 +131,8 @@ void add_chat(CLI::App& app) {
       "Examples:\n"
       "  prosa chat\n"
       "  prosa chat \"What is Swift?\" --temperature 0\n"
-      "  prosa chat aufklarer/Qwen3.5-0.8B-Chat-MLX \"Tell me a joke\" --system \"Be funny.\"\n"
-      "  echo \"One word for water in ice form?\" | prosa chat\n"
+      "  prosa chat qwen3.5-0.8b \"Tell me a joke\" --system \"Be funny.\"\n"
+      "  prosa chat \"What does this program do?\" < program.c\n"
       "  prosa chat --session ~/talk.session --cache-dir ~/.cache/prosa/prompts\n"
       "  prosa chat MODEL --script turns.txt --json --seed 1");
   chat->callback([arguments] { run(*arguments); });

@@ -12,6 +12,7 @@
 #include "cli/chat_session.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
+#include "cli/sampling_text.h"
 #include "cli/terminal.h"
 #include "prosa/text.h"
 
@@ -20,7 +21,7 @@ namespace {
 
 constexpr std::string_view help_text =
     "/system TEXT   set the system message and start over\n"
-    "/reset         forget the conversation\n"
+    "/reset         forget the conversation, in the session file too\n"
     "/retry         another reply to your last message\n"
     "/edit TEXT     ask that instead of your last message\n"
     "/undo          take back your last message and its reply\n"
@@ -62,9 +63,11 @@ class InteractiveChat {
     const ModelInfo info = chat_.info();
     std::string name = info.path.substr(info.path.find_last_of('/') + 1);
     const std::string bits = info.bits > 0 ? fmt::format("{} bit", info.bits) : std::string("not quantized");
-    stream_output(fmt::format("{}, {}, {:.1f} M parameters, {} {} with {} thread{}. /help lists commands.\n",
-                              printable_line(name), bits, static_cast<double>(info.parameters) / 1e6, info.backend,
-                              info.isa, info.threads, info.threads == 1 ? "" : "s"));
+    const std::string banner = fmt::format("{}, {}, {:.1f} M parameters, {} {} with {} thread{}. /help lists commands.",
+                                           printable_line(name), bits, static_cast<double>(info.parameters) / 1e6,
+                                           info.backend, info.isa, info.threads, info.threads == 1 ? "" : "s");
+    if (is_terminal(stdout)) return stream_output(banner + "\n");
+    tell(banner);  // standard output goes into a file or a pipe, for the conversation
   }
 
   /// A turn, which may span lines. False at the end of the input.
@@ -76,7 +79,7 @@ class InteractiveChat {
       switch (editor_.read(line)) {
         case LineEditor::Result::end: stream_output("\n"); return false;
         case LineEditor::Result::interrupted:
-          stream_output("\n");
+          stream_output(text.empty() && line.empty() ? "\n[Ctrl-D or /quit ends]\n" : "\n");
           text.clear();
           continue;
         case LineEditor::Result::line: break;
@@ -102,9 +105,11 @@ class InteractiveChat {
       conversation_.clear();
       chat_.reset_state();
       stream_output("[new conversation]\n");
+      keep();
     } else if (command == "/undo") {
       const std::optional<std::string> taken = conversation_.undo();
       note(taken ? fmt::format("[taken back: {}]", *taken) : "[nothing to take back]");
+      if (taken) keep();
     } else if (command == "/retry" || command == "/edit") {
       again(command, argument);
     } else if (command == "/system") {
@@ -128,7 +133,8 @@ class InteractiveChat {
     if (!answer(command == "/edit" ? argument : *text)) conversation_ = before;
   }
 
-  /// Into the session file. A conversation that can't be kept goes on all the same.
+  /// Into the session file, after everything that changes the conversation: what was taken back must not stay on the
+  /// disk. A conversation that can't be kept goes on all the same.
   void keep() {
     try {
       session_.keep(chat_, conversation_);
@@ -146,6 +152,7 @@ class InteractiveChat {
     conversation_.clear();
     stream_output(text.empty() ? "[no system message, new conversation]\n"
                                : "[system message set, new conversation]\n");
+    keep();
   }
 
   void set_thinking(const std::string& argument) {
@@ -174,6 +181,8 @@ class InteractiveChat {
                                 stats.generated_tokens, stats.thinking_tokens, stats.first_token_ms, stats.decode_tok_s,
                                 stats.seed, to_string(stats.finish)));
     }
+    stream_output(
+        fmt::format("sampling  {}\n", sampling_text(explain_sampling(options_.sampling, chat_.info().sampling))));
     const MemoryFootprint memory = chat_.memory_footprint();
     const auto bytes = [](int64_t count) { return human_bytes(static_cast<double>(count)); };
     stream_output(fmt::format("memory    {}: weights {}, KV {}, state {}, checkpoints {}, scratch {}\n",

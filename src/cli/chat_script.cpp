@@ -35,6 +35,8 @@ File open_script(const std::string& path) {
   return file;
 }
 
+}  // namespace
+
 void print_turn_json(const std::string& user, const Reply& reply) {
   const ReplyStats& stats = reply.stats;
   const nlohmann::ordered_json line = {{"user", user},
@@ -49,8 +51,6 @@ void print_turn_json(const std::string& user, const Reply& reply) {
                                        {"finish", to_string(stats.finish)}};
   print_json(line, -1);
 }
-
-}  // namespace
 
 void run_script(const ChatOptions& options, const std::string& path, bool json) {
   const File file = open_script(path);

@@ -2,6 +2,8 @@
 #include "cli/chat_session.h"
 
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include <fmt/core.h>
@@ -25,7 +27,10 @@ Chat load_chat(const ChatOptions& options) {
   };
   DownloadLine download(options.model);
   load.download = [&download](const DownloadProgress& progress) { download.show(progress); };
-  return Chat::from_pretrained(options.model, load);
+  Chat chat = Chat::from_pretrained(options.model, load);
+  line.clear();
+  tell_warnings(chat.info().warnings);
+  return chat;
 }
 
 std::vector<Message> Conversation::messages() const {
@@ -97,7 +102,15 @@ bool SessionFile::resume(Chat& chat, Conversation& conversation) const {
 }
 
 void SessionFile::keep(Chat& chat, const Conversation& conversation) const {
-  if (lock_) chat.save_session(*lock_, conversation.messages(), options_.sampling);
+  if (!lock_) return;
+  const std::vector<Message> messages = conversation.messages();
+  if (!messages.empty()) return chat.save_session(*lock_, messages, options_.sampling);
+  // Nothing to come back to: the file goes, with what it said. Of a link, the file that it leads to.
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::canonical(options_.session, error);
+  if (error) return;  // there is none yet
+  std::filesystem::remove(file, error);
+  if (error) throw Error(ErrorCode::io, "can't remove it: " + error.message(), options_.session);
 }
 
 ReplyPrinter::ReplyPrinter() : terminal_(is_terminal(stdout)), color_(use_color()) {}
@@ -166,7 +179,7 @@ std::string finish_note(const ReplyStats& stats, int max_tokens) {
   return {};
 }
 
-void run_once(const ChatOptions& options, const std::string& prompt) {
+void run_once(const ChatOptions& options, const std::string& prompt, OnceOptions once) {
   check_prompt(prompt, "prompt");
   const SessionFile session(options);
   Chat chat = load_chat(options);
@@ -174,11 +187,20 @@ void run_once(const ChatOptions& options, const std::string& prompt) {
   session.resume(chat, conversation);
   ReplyPrinter printer;
   const Reply reply =
-      chat.generate_stream(conversation.with_user(prompt), options.sampling, [&printer](const Piece& piece) {
-        printer.print(piece);
+      chat.generate_stream(conversation.with_user(prompt), options.sampling, [&printer, once](const Piece& piece) {
+        if (!once.json) printer.print(piece);
         return true;
       });
   printer.finish();
+  if (once.json) print_turn_json(prompt, reply);
+  if (once.verbose) {
+    const ReplyStats& stats = reply.stats;
+    tell(
+        fmt::format("prompt {} tokens ({} reused) in {:.0f} ms, reply {} tokens, first after {:.0f} ms, {:.1f} tok/s, "
+                    "seed {}, {}",
+                    stats.prompt_tokens, stats.cached_tokens, stats.prefill_ms, stats.generated_tokens,
+                    stats.first_token_ms, stats.decode_tok_s, stats.seed, to_string(stats.finish)));
+  }
   const std::string note = finish_note(reply.stats, options.sampling.max_tokens);
   if (!note.empty() && is_terminal(stderr)) tell(note);
   conversation.add_turn(prompt, reply);

@@ -57,7 +57,7 @@ class SessionFile {
   /// Whether the conversation is now the one in the file. Errors: invalid_argument (--system says something else than
   /// that conversation), not_found (--read-only of a file that is not there), those of Chat::load_session().
   bool resume(Chat& chat, Conversation& conversation) const;
-  /// No effect without a file, and with --read-only.
+  /// An empty conversation leaves no file. No effect without one, and with --read-only.
   void keep(Chat& chat, const Conversation& conversation) const;
   [[nodiscard]] bool read_only() const noexcept { return options_.read_only; }
 
@@ -91,7 +91,14 @@ void check_prompt(const std::string& text, const std::string& what);
 /// A line about a reply that ended otherwise than by itself ("" when it did).
 std::string finish_note(const ReplyStats& stats, int max_tokens);
 
-void run_once(const ChatOptions& options, const std::string& prompt);
+/// How one answer is shown.
+struct OnceOptions {
+  bool json = false;     // one line, when it is complete
+  bool verbose = false;  // a line on stderr about what it cost
+};
+void run_once(const ChatOptions& options, const std::string& prompt, OnceOptions once);
+/// {"user", "reply", "prompt_tokens", …}: the fields are fixed, comparison scripts read them.
+void print_turn_json(const std::string& user, const Reply& reply);
 void run_interactive(const ChatOptions& options);
 void run_script(const ChatOptions& options, const std::string& path, bool json);
 

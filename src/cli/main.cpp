@@ -1,11 +1,16 @@
 // The program: finds the command, runs it, and turns whatever it throws into one line on stderr and an exit code.
 //
 // Not here: what a command does. Invariant: stdout carries results only; everything about the run goes to stderr.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
+#include <numeric>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -74,7 +79,71 @@ int fail(ExitCode code, std::string_view what) {
   return code;
 }
 
+std::vector<const CLI::App*> commands_of(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+/// Null where there is none of that name.
+const CLI::App* find_command(const CLI::App& app, const std::string& name) {
+  const auto commands = commands_of(app);
+  const auto found =
+      std::ranges::find_if(commands, [&](const CLI::App* command) { return command->get_name() == name; });
+  return found == commands.end() ? nullptr : *found;
+}
+
+/// How many letters have to be typed otherwise to make one of the other (Levenshtein).
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({changed, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+/// "there is no command "caht"; did you mean chat?"
+[[noreturn]] void fail_no_command(const CLI::App& app, const std::string& word) {
+  constexpr size_t kMaxWord = 40;
+  std::string nearest;
+  size_t least = word.size() <= kMaxWord ? word.size() / 3 + 1 : 0;
+  for (const CLI::App* command : commands_of(app)) {
+    const size_t apart = word.size() <= kMaxWord ? distance(word, command->get_name()) : kMaxWord;
+    if (apart > least || (apart == least && !nearest.empty())) continue;
+    nearest = command->get_name();
+    least = apart;
+  }
+  throw UsageError(fmt::format("there is no command \"{}\"{} (see prosa --help)", word.substr(0, kMaxWord),
+                               nearest.empty() ? "" : "; did you mean " + nearest + "?"));
+}
+
+/// prosa help [COMMAND].
+void add_help(CLI::App& app) {
+  const auto word = std::make_shared<std::string>();
+  CLI::App* help = app.add_subcommand("help", "the help of a command, or this");
+  help->add_option("COMMAND", *word, "one of the commands");
+  help->callback([&app, word] {
+    if (word->empty()) {  // app.help() would be that of the command at hand
+      return print_output(app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal));
+    }
+    const CLI::App* command = find_command(app, *word);
+    if (command == nullptr) fail_no_command(app, *word);
+    print_output(command->help("prosa"));
+  });
+}
+
 int parse_and_run(CLI::App& app, int argc, char** argv) {
+  if (argc < 2) {
+    print_output(app.help());
+    flush_output();
+    return exit_ok;
+  }
+  const std::string first = argv[1];
+  if (!first.starts_with('-') && find_command(app, first) == nullptr) fail_no_command(app, first);
   try {
     app.parse(argc, argv);
     flush_output();
@@ -98,25 +167,30 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   app.footer(
       "MODEL is a folder with a checkpoint, a hub name (owner/name[:subfolder][@revision]; downloaded when the cache\n"
-      "lacks it), or nothing: the embedded model.\n"
+      "lacks it), a short name for one (prosa list), or nothing: the embedded model.\n"
       "Exit codes: 0 ok, 1 unexpected, 2 usage, 3 not found or not readable, 4 bad model, 5 bad input, 130 "
       "interrupted.\n"
       "\n"
       "Examples:\n"
       "  prosa chat                        talk with the embedded model\n"
       "  prosa chat \"What is Swift?\"       one answer\n"
-      "  prosa pull owner/name             download a model\n"
+      "  prosa pull qwen3.5-0.8b           download a model; prosa list shows these names\n"
       "  prosa inspect MODEL               what a checkpoint holds\n"
       "  prosa bench MODEL --prompt 512    speed against this machine's limits");
   add_chat(app);
   add_pull(app);
+  add_cached(app);
 #ifdef PROSA_WITH_VOICE
   add_voice(app);
   add_wyoming(app);
   add_speak_text(app);
 #endif
   tools::add_commands(app);
+<<<<<<< HEAD
   check_values(app);
+=======
+  add_help(app);
+>>>>>>> e04f5a8 (Aliases, list, show and rm; a session file that forgets; a command line that answers)
   try {
     return parse_and_run(app, argc, argv);
   } catch (const UsageError& error) {

@@ -1,12 +1,19 @@
 // Options that several commands share.
 #include "cli/options.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <regex>
 #include <system_error>
 
+#include <fmt/core.h>
 #include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "prosa/error.h"
+#include "prosa/hub_cache.h"
 
 namespace prosa::cli {
 
@@ -14,10 +21,12 @@ void add_load_options(CLI::App& command, LoadOptions& options, bool with_context
   command.add_option("--threads", options.threads, "compute threads (default: physical cores)")
       ->check(CLI::Range(1, 1024))
       ->group("Machine");
-  command.add_option("--backend", options.backend, "cpu or reference (float32, slow)")
+  command.add_option("--backend", options.backend, "cpu, cuda, or reference (float32, slow)")
+      ->check(CLI::IsMember({"cpu", "cuda", "reference"}))
       ->capture_default_str()
       ->group("Machine");
   command.add_option("--isa", options.isa, "amx, avx512vnni, avx2, i8mm, neon or portable (default: the best here)")
+      ->check(CLI::IsMember({"amx", "avx512vnni", "avx2", "i8mm", "neon", "portable"}))
       ->group("Machine");
   command
       .add_option("--activation-bits", options.activation_bits,
@@ -48,31 +57,31 @@ void add_hub_options(CLI::App& command, LoadOptions& options) {
       ->group("Model");
 }
 
+namespace {
+
+/// An option that stays unset when it is not given. CLI11's own handling of std::optional takes "" for that, too.
+template <typename T>
+CLI::Option* add_unset(CLI::App& command, const char* name, std::optional<T>& value, const char* help) {
+  return command.add_option_function<T>(
+      name, [&value](const T& given) { value = given; }, help);
+}
+
+}  // namespace
+
 void add_sampling_options(CLI::App& command, SamplingConfig& config) {
   const char* const group = "Sampling";
-  command.add_option("--temperature", config.temperature, "0: always the likeliest token")
-      ->capture_default_str()
+  add_unset(command, "--temperature", config.temperature, "0: always the likeliest token; no penalty unless asked for")
       ->group(group);
-  command.add_option("--top-k", config.top_k, "draw among the k likeliest; 0: all")
-      ->capture_default_str()
-      ->group(group);
-  command.add_option("--top-p", config.top_p, "draw among the likeliest that sum to p")
-      ->capture_default_str()
-      ->group(group);
-  command.add_option("--min-p", config.min_p, "drop tokens below min-p times the likeliest")
-      ->capture_default_str()
-      ->group(group);
+  add_unset(command, "--top-k", config.top_k, "draw among the k likeliest; 0: all")->group(group);
+  add_unset(command, "--top-p", config.top_p, "draw among the likeliest that sum to p")->group(group);
+  add_unset(command, "--min-p", config.min_p, "drop tokens below min-p times the likeliest")->group(group);
   command.add_option("--max-tokens", config.max_tokens, "tokens of the answer; thinking is not counted")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--repetition-penalty", config.repetition_penalty, "over the last 64 tokens; 1: off")
-      ->capture_default_str()
+  add_unset(command, "--repetition-penalty", config.repetition_penalty, "over the last 64 tokens; 1: off")
       ->group(group);
-  command.add_option("--presence-penalty", config.presence_penalty, "once for each token of the reply")
-      ->capture_default_str()
-      ->group(group);
-  command.add_option("--frequency-penalty", config.frequency_penalty, "for each time a token stands in the reply")
-      ->capture_default_str()
+  add_unset(command, "--presence-penalty", config.presence_penalty, "once for each token of the reply")->group(group);
+  add_unset(command, "--frequency-penalty", config.frequency_penalty, "for each time a token stands in the reply")
       ->group(group);
   command.add_option("--stop", config.stop, "end the reply before this text (repeatable)")
       ->take_all()
@@ -108,15 +117,35 @@ void add_sampling_options(CLI::App& command, SamplingConfig& config) {
       ->group(group);
 }
 
-bool looks_like_model(const std::string& text) {
+void check_sampling(const SamplingConfig& config) {
+  if (config.enable_thinking && config.disable_thinking) {
+    throw UsageError("--enable-thinking and --disable-thinking exclude each other");
+  }
+  try {
+    validate(config);
+  } catch (const Error& error) {
+    std::string option = error.where().substr(error.where().find_last_of('.') + 1);  // SamplingConfig.top_p
+    std::ranges::replace(option, '_', '-');
+    throw UsageError(fmt::format("--{} {}", option, error.message()));
+  }
+}
+
+Meant meaning_of(const std::string& word) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(text, ignored)) return true;
-  // Bounded before the expression: std::regex recurses with the length of the text.
-  if (text.empty() || text.size() > 256 || text.find_first_of(" \t\n") != std::string::npos) return false;
-  if (text.starts_with("/") || text.starts_with("./") || text.starts_with("../")) return true;
+  if (std::filesystem::is_directory(word, ignored)) return Meant::model;
+  // Bounded before the expressions: std::regex recurses with the length of the text.
+  if (word.empty() || word.size() > 256 || word.find_first_of(" \t\n") != std::string::npos) return Meant::prompt;
+  if (word.starts_with("/") || word.starts_with("./") || word.starts_with("../")) return Meant::model;
+  if (expand_alias(word)) return Meant::model;
   static const std::regex hub_name(
       "[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+(:[A-Za-z0-9_./-]+)?(@[A-Za-z0-9_./-]+)?");
-  return std::regex_match(text, hub_name);
+  if (std::regex_match(word, hub_name)) return Meant::model;
+  // A family by its name, or a size or a format at the end of one part of several: 0.8b, 4bit, gguf.
+  static const std::regex like_a_model(
+      "(qwen|llama|gemma|mistral|mixtral|phi|smollm|deepseek|olmo|granite)[0-9._-].*|"
+      ".+[-_.:]([0-9]+(\\.[0-9]+)?[bm]|[2-8]-?bit|int[2-8]|bf16|fp16|mlx|gguf|safetensors)([-_.:].*)?",
+      std::regex::icase);
+  return std::regex_match(word, like_a_model) ? Meant::maybe_model : Meant::prompt;
 }
 
 }  // namespace prosa::cli

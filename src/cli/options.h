@@ -13,7 +13,8 @@ class Option;
 
 namespace prosa::cli {
 
-inline constexpr const char* model_help = "a folder, a hub name (owner/name), or nothing: the embedded model";
+inline constexpr const char* model_help =
+    "a folder, a hub name (owner/name), a short name (prosa list), or nothing: the embedded model";
 
 /// --threads, --isa, --backend, --activation-bits, --kv-bits, --offline, --revision, and --context where
 /// `with_context`.
@@ -25,7 +26,15 @@ void add_hub_options(CLI::App& command, LoadOptions& options);
 /// Every SamplingConfig field with dashes for underscores.
 void add_sampling_options(CLI::App& command, SamplingConfig& config);
 
-/// Whether `text` can only be meant as a model: an existing folder, a path, or owner/name.
-bool looks_like_model(const std::string& text);
+/// validate() in the terms of the command line. UsageError names the option.
+void check_sampling(const SamplingConfig& config);
+
+/// What a word in the place of MODEL or PROMPT can be meant as.
+enum class Meant {
+  model,        // an existing folder, a path, owner/name, or a short name of a model
+  maybe_model,  // written like the name of a model, but it is none: qwen3.5-1b, gemma-3-4b-it
+  prompt,       // anything else
+};
+Meant meaning_of(const std::string& word);
 
 }  // namespace prosa::cli

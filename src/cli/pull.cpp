@@ -71,7 +71,8 @@ void run(PullArguments arguments) {
 void add_pull(CLI::App& app) {
   auto arguments = std::make_shared<PullArguments>();
   CLI::App* command = app.add_subcommand("pull", "download a model into the Hugging Face cache");
-  command->add_option("NAME", arguments->name, "owner/name[:subfolder][@revision]")->required();
+  command->add_option("NAME", arguments->name, "owner/name[:subfolder][@revision], or a short name (prosa list)")
+      ->required();
   command->add_option("--revision", arguments->options.revision, "a branch, tag or commit (default: main)");
   command->add_flag("--offline", arguments->options.offline, "only look whether the cache has it");
   command->add_flag("--text-only", arguments->options.text_only, "tokenizer and template without the weights");
@@ -84,7 +85,7 @@ void add_pull(CLI::App& app) {
       "Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, https_proxy.\n"
       "\n"
       "Examples:\n"
-      "  prosa pull Qwen/Qwen3.5-0.8B\n"
+      "  prosa pull qwen3.5-0.8b\n"
       "  prosa pull owner/name:int4@main\n"
       "  HF_TOKEN=hf_... prosa pull owner/gated --json");
   command->callback([arguments] { run(*arguments); });

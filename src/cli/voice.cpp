@@ -43,6 +43,7 @@ void run(VoiceArguments& arguments) {
     throw UsageError("--out goes with --in FILE (see prosa voice --help)");
   if (!arguments.in.empty() && !(arguments.devices.input + arguments.devices.output).empty())
     throw UsageError("--microphone and --loudspeaker do not go with --in FILE (see prosa voice --help)");
+  check_sampling(arguments.options.sampling);
   if (!arguments.options.system.empty()) check_prompt(arguments.options.system, "--system");
   check_outputs(arguments, arguments.in);
   VoiceLog log;

@@ -8,6 +8,7 @@
 #include "base/boundary.h"
 #include "hub/locate.h"
 #include "prosa/error.h"
+#include "prosa/hub_cache.h"
 
 namespace prosa {
 namespace hub {
@@ -55,10 +56,10 @@ PullReport report_cached(const HubName& name, const CachedModel& cached) {
 
 PullReport pull(const std::string& name, const PullOptions& options) {
   return at_boundary([&] {
-    const auto hub = hub::parse_hub_name(name);
+    const auto hub = hub::parse_hub_name(expand_alias(name).value_or(name));
     if (!hub) {
       throw Error(ErrorCode::invalid_argument, "'" + name + "' is no name of a model on the hub", {},
-                  "write owner/name, owner/name:subfolder or owner/name@revision");
+                  "write owner/name, owner/name:subfolder, owner/name@revision or an alias (prosa list shows them)");
     }
     PullOptions fetch = options;
     fetch.progress = guarded(options.progress);
@@ -66,8 +67,10 @@ PullReport pull(const std::string& name, const PullOptions& options) {
   });
 }
 
-std::filesystem::path resolve_model(const std::string& name, const PullOptions& options) {
+std::filesystem::path resolve_model(const std::string& asked, const PullOptions& options) {
   std::error_code ignored;
+  // A folder of that name comes first.
+  const std::string name = std::filesystem::exists(asked, ignored) ? asked : expand_alias(asked).value_or(asked);
   auto hub_name = name.empty() || name.starts_with("./") || std::filesystem::is_directory(name, ignored)
                       ? std::nullopt
                       : hub::parse_hub_name(name);
