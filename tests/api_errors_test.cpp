@@ -269,12 +269,12 @@ TEST_F(ApiErrors, AReplyHasNothingBehindItsEnd) {
 
 TEST_F(ApiErrors, SamplingAtTheEndsOfItsTypes) {
   using Set = std::function<void(SamplingConfig&)>;
-  constexpr float kNanF = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kInfF = std::numeric_limits<float>::infinity();
-  constexpr float kMaxF = std::numeric_limits<float>::max();
-  constexpr float kLeastF = std::numeric_limits<float>::denorm_min();
-  constexpr int kMaxInt = std::numeric_limits<int>::max();
-  constexpr int kMinInt = std::numeric_limits<int>::min();
+  static constexpr float kNanF = std::numeric_limits<float>::quiet_NaN();
+  static constexpr float kInfF = std::numeric_limits<float>::infinity();
+  static constexpr float kMaxF = std::numeric_limits<float>::max();
+  static constexpr float kLeastF = std::numeric_limits<float>::denorm_min();
+  static constexpr int kMaxInt = std::numeric_limits<int>::max();
+  static constexpr int kMinInt = std::numeric_limits<int>::min();
   const std::vector<std::pair<const char*, Set>> bad = {
       {"temperature", [](auto& c) { c.temperature = -1; }},
       {"temperature", [](auto& c) { c.temperature = kNanF; }},
@@ -432,7 +432,7 @@ TEST(ApiNumbers, WeightsThatAreNoNumbers) {
   uint64_t length = 0;
   std::memcpy(&length, whole.data(), sizeof length);
   const auto header = nlohmann::json::parse(whole.substr(8, length));
-  // Of matrices, which are not looked at when they are loaded: every value of one, or some values of all.
+  // Of matrices: every value of one, or some values of all.
   const auto damaged = [&](bool all, std::string_view value) {
     std::string bytes = whole;
     for (const auto& [name, tensor] : header.items()) {
@@ -455,11 +455,14 @@ TEST(ApiNumbers, WeightsThatAreNoNumbers) {
           load.isa = isa;
           load.activation_bits = bits;
           load.kv_bits = bits == 8 ? 8 : 16;
-          Chat chat = Chat::from_pretrained(folder.path(), load);
+          const bool finite = value == "\x7f\x7f";
           try {
+            Chat chat = Chat::from_pretrained(folder.path(), load);
+            EXPECT_TRUE(finite) << "what is no number is refused when it is loaded";
             EXPECT_GT(chat.generate(question(), sampling()).stats.generated_tokens, 0);
           } catch (const Error& error) {
             EXPECT_EQ(error.code(), ErrorCode::bad_checkpoint) << error.what();
+            EXPECT_EQ(error.message().find("is not a finite number") == std::string::npos, finite) << error.what();
           }
           ++replies;
         }

@@ -197,7 +197,8 @@ TEST_F(CliEval, WeightsThatAreNoNumbers) {
     file[at + 1] = '\x7f';
   }
   write_file(broken / "model.safetensors", file);
-  expect_failure({broken, "--text", ids(), "--window", "64"}, 4, "not all numbers");
+  expect_failure({broken, "--text", ids(), "--window", "64"}, 4,
+                 "layers.0.mlp.down_proj.weight' is not a finite number");
 }
 
 TEST_F(CliEval, APictureThatCannotBeWrittenIsReported) {

@@ -77,8 +77,10 @@ void check_listing(const hub::Repository& repository, std::string_view index) {
     }
     for (const std::string& name : hub::text_files(names)) require(names.contains(name), "a text file is listed");
     error_of([&] {
-      for (const std::string& name : hub::weight_files(names, index, "index")) {
+      const hub::WeightFiles weights = hub::weight_files(names, index, "index");
+      for (const std::string& name : weights.names) {
         require(name.find('/') == std::string::npos, "a weight file is a plain name", name);
+        require(names.contains(name) || !weights.missing.empty(), "a file that is not there is missed", name);
       }
     });
   }
