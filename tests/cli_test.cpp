@@ -4,6 +4,8 @@
 // reference backend's.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cmath>
@@ -433,6 +435,39 @@ INSTANTIATE_TEST_SUITE_P(Cli, ForwardGolden,
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
+
+#if !defined(PROSA_ADDRESS_SANITIZER) && !defined(PROSA_THREAD_SANITIZER)
+/// The largest resident memory of `prosa forward MODEL`, in bytes.
+int64_t peak_of_forward(const std::string& model, const std::string& out) {
+  std::vector<std::string> words = program_words();
+  words.insert(words.end(), {"forward", model, "--ids", "1", "--last", "--threads", "1", "--out", out});
+  pid_t child = 0;
+  if (posix_spawnp(&child, words.front().c_str(), nullptr, nullptr, to_argv(words).data(), environ) != 0) return -1;
+  int status = 0;
+  rusage used{};
+  EXPECT_EQ(wait4(child, &status, 0, &used), child);
+  EXPECT_EQ(status, 0);
+  return used.ru_maxrss * int64_t{1024};
+}
+
+/// The packed weights take the place of the mapped file part by part: nothing is held twice.
+TEST(Cli, LoadingPeaksAtTheWeightsAndLittleMore) {
+  const TempFolder folder;
+  if (program_words().size() > 1) GTEST_SKIP() << "an emulator's memory is counted, too";
+  ModelConfig config = checkpoint::synth_preset("tiny");
+  checkpoint::SynthOptions options;
+  options.threads = 1;
+  checkpoint::synthesize(config, folder.path() / "small", options);
+  config.vocab_size = 400'000;
+  checkpoint::synthesize(config, folder.path() / "large", options);
+  const std::string out = (folder.path() / "out").string();
+  const int64_t small = peak_of_forward(folder.path() / "small", out);
+  const int64_t large = peak_of_forward(folder.path() / "large", out);
+  const auto weights = static_cast<int64_t>(fs::file_size(folder.path() / "large/model.safetensors"));
+  EXPECT_GT(weights, 100'000'000);
+  EXPECT_LT(large - small, weights + weights * 15 / 100 + 24'000'000) << "a part in the file, a row of logits";
+}
+#endif
 
 TEST(Cli, SynthIsTheSameTwice) {
   const TempFolder folder;

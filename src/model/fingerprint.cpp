@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "model/for_each_matrix.h"
+#include "model/mapped.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -60,14 +61,18 @@ uint64_t fingerprint(const Weights& weights) {
   }
   print.add(&c.rope_theta, sizeof c.rope_theta);
   print.add(&c.rms_norm_eps, sizeof c.rms_norm_eps);
-  print.add(weights.embed_tokens);
-  print.add(weights.lm_head);  // a tied head, too, and the MLP before the mixer: the order is part of the number
+  const auto add = [&](const Matrix& matrix) {
+    print.add(matrix);
+    release_if_mapped(weights, matrix);  // a look at one place brings many pages around it into the process
+  };
+  add(weights.embed_tokens);
+  add(weights.lm_head);  // a tied head, too, and the MLP before the mixer: the order is part of the number
   print.add(weights.norm);
   for (const LayerWeights& layer : weights.layers) {
     print.add(layer.input_norm);
     print.add(layer.post_attention_norm);
-    for (const MatrixRole role : mlp_matrices()) print.add(matrix_of(layer, role));
-    for (const MatrixRole role : mixer_matrices(layer_type(layer))) print.add(matrix_of(layer, role));
+    for (const MatrixRole role : mlp_matrices()) add(matrix_of(layer, role));
+    for (const MatrixRole role : mixer_matrices(layer_type(layer))) add(matrix_of(layer, role));
     for (const VectorRole role : mixer_vectors(layer_type(layer))) print.add(vector_of(layer, role));
   }
   return print.value();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mmap.h"
 #include "base/parallel.h"
 #include "model/for_each_matrix.h"
 #include "prosa/error.h"
@@ -53,13 +54,16 @@ struct Part {
   const std::byte* data = nullptr;
   int64_t cols = 0;  // numbers in a row
   int64_t begin = 0;
-  int64_t end = 0;  // rows
+  int64_t end = 0;      // rows
+  bool mapped = false;  // of a file: what was looked at need not stay in the process
 };
 
 void check(const Part& part) {
   const DType type = part.matrix->format.type;
   const auto row_bytes = part.cols * static_cast<int64_t>(dtype_size(type));
-  const int64_t found = find_infinite(part.data + part.begin * row_bytes, (part.end - part.begin) * part.cols, type);
+  const std::byte* data = part.data + part.begin * row_bytes;
+  const int64_t found = find_infinite(data, (part.end - part.begin) * part.cols, type);
+  if (part.mapped) release_pages({data, static_cast<size_t>((part.end - part.begin) * row_bytes)});
   if (found < 0) return;
   throw Error(ErrorCode::bad_checkpoint,
               std::string(part.what) + " [" + std::to_string(part.begin + found / part.cols) + ", " +
@@ -73,6 +77,7 @@ void require_finite(const Weights& weights, int threads) {
   constexpr int64_t kPart = int64_t{1} << 22;  // numbers: some milliseconds
   std::vector<Part> parts;
   const auto add = [&](Part part) {
+    part.mapped = weights.storage != nullptr;
     const int64_t rows = std::max<int64_t>(1, kPart / std::max<int64_t>(1, part.cols));
     for (int64_t begin = 0; begin < part.matrix->rows; begin += rows) {
       part.begin = begin;

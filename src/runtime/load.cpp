@@ -77,6 +77,7 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
     report(0, "reading weights");
     const std::shared_ptr<const Weights> weights = checkpoint::load_weights(loaded.folder);
     require_finite(*weights, options.threads);
+    loaded.fingerprint = fingerprint(*weights);
     report(kPackingFrom, "packing weights");
     backend::BackendOptions backend_options;
     backend_options.cpu.threads = options.threads;
@@ -88,7 +89,6 @@ LoadedModel load_model(const std::string& name, const LoadOptions& options) {
       report(kPackingFrom + (1 - kPackingFrom) * std::clamp(fraction, 0.0, 1.0), "packing weights");
     };
     loaded.backend = backend::make_backend(options.backend, weights, backend_options);
-    loaded.fingerprint = fingerprint(*weights);
     weights->require_intact();  // the fingerprint was read from the files, too
     loaded.info = describe(loaded.folder, *weights, *loaded.backend);
     loaded.state_store_bytes = options.state_store_bytes;

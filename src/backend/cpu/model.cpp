@@ -1,10 +1,12 @@
 // Packing a checkpoint's weights layer by layer.
 #include "backend/cpu/model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "model/for_each_matrix.h"
+#include "model/mapped.h"
 #include "prosa/error.h"
 
 namespace prosa::backend::cpu {
@@ -24,6 +26,12 @@ class Packer {
     PackedMatrix packed = pack(source, pool_, place_ + done_);
     packed.planes = planes_for(packed.bits);
     planes[static_cast<size_t>(packed.input().planes)] = true;
+  Packer(const Weights& weights, ThreadPool& pool, uint8_t* place, int64_t total_bytes,
+         const std::function<void(double)>& progress)
+      : weights_(weights), pool_(pool), place_(place), total_(total_bytes), progress_(progress) {}
+
+  PackedMatrix matrix(const Matrix& source) {
+    PackedMatrix packed = pack_in_parts(source);
     done_ += packed.byte_size();
     if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
     return packed;
@@ -85,6 +93,33 @@ class Packer {
     return bits == 15 ? 2 : 1;
   }
 
+  /// The process need not hold the matrix twice: part by part the packed one takes the place of the file's.
+  PackedMatrix pack_in_parts(const Matrix& source) {
+    constexpr int64_t kPartBytes = int64_t{16} << 20;
+    const int64_t row_bytes = std::max<int64_t>(source.byte_size() / source.rows, 1);
+    const int64_t rows = std::max<int64_t>(kPartBytes / row_bytes / kTileRows, 1) * kTileRows;
+    PackedMatrix whole;
+    for (int64_t begin = 0; begin < source.rows; begin += rows) {
+      const Matrix part = rows_of(source, begin, std::min(source.rows, begin + rows));
+      PackedMatrix packed = pack(part, pool_, place_ + done_ + begin / kTileRows * whole.tile_bytes);
+      release_if_mapped(weights_, part);
+      if (begin == 0) whole = std::move(packed);
+    }
+    whole.rows = source.rows;
+    return whole;
+  }
+
+  static Matrix rows_of(const Matrix& matrix, int64_t begin, int64_t end) {
+    const int64_t scales = matrix.groups() * static_cast<int64_t>(dtype_size(matrix.format.type));
+    Matrix part = matrix;
+    part.rows = end - begin;
+    part.data += begin * matrix.format.row_bytes(matrix.cols);
+    if (scales > 0) part.scales += begin * scales;
+    if (scales > 0) part.biases += begin * scales;
+    return part;
+  }
+
+  const Weights& weights_;
   ThreadPool& pool_;
   uint8_t* place_;
   int64_t total_;
@@ -115,6 +150,7 @@ PackedModel pack_model(const Weights& weights, ThreadPool& pool, int activation_
   for_each_matrix(weights, [&](const MatrixPlace&, const Matrix& matrix) { bytes += packed_bytes(matrix); });
   model.matrices = AlignedBuffer<uint8_t>(bytes, "the weights");
   Packer packer(pool, model.matrices.data(), bytes, activation_bits, progress);
+  Packer packer(weights, pool, model.matrices.data(), bytes, progress);
   model.embed = packer.matrix(weights.embed_tokens);
   size_t deltas = 0;
   size_t attentions = 0;
