@@ -89,6 +89,16 @@ Entry* take_entry() {
 
 }  // namespace
 
+bool is_watched(std::span<const std::byte> part) noexcept {
+  const auto first = reinterpret_cast<uintptr_t>(part.data());
+  for (Entry* entry = first_entry.load(std::memory_order_acquire); entry != nullptr; entry = entry->next) {
+    const uintptr_t begin = entry->begin.load();
+    const uintptr_t end = entry->end.load();
+    if (first >= begin && first + part.size() <= end && entry->begin.load() == begin) return true;
+  }
+  return false;
+}
+
 WatchedPages::WatchedPages(std::span<const std::byte> pages) {
   static std::once_flag once;
   std::call_once(once, install_handler);

@@ -14,6 +14,9 @@
 
 namespace prosa {
 
+/// Whether all of `part` lies in one watched range: then it is of a mapped file.
+bool is_watched(std::span<const std::byte> part) noexcept;
+
 /// A range of whole pages that is watched while the object lives. Its pages must stay mapped for as long.
 class WatchedPages {
  public:

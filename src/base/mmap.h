@@ -37,7 +37,7 @@ class MappedFile {
 };
 
 /// Takes the pages of a part of a mapped file out of this process, not out of the system's cache: what streams through
-/// a large file gives back what it has read. Reading the part again is allowed.
+/// a large file gives back what it has read. Reading the part again is allowed. No effect on any other memory.
 void release_pages(std::span<const std::byte> part) noexcept;
 
 }  // namespace prosa

@@ -1,7 +1,13 @@
 // Which files belong to a model folder, and opening them. Not the binding to a model (loader.cpp).
 #include "checkpoint/model_files.h"
 
+#include <dirent.h>
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -38,11 +44,18 @@ namespace fs = std::filesystem;
 
 /// The names of what lies in the folder.
 std::set<std::string> names_of(const fs::path& folder) {
+  // Not std::filesystem's iterator: it ends the process where there is no memory for it.
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), ::closedir);
+  if (!open) {
+    if (errno == ENOMEM) throw std::bad_alloc();
+    throw_io(folder, "can't list it", errno);
+  }
   std::set<std::string> names;
-  for (const auto& item : fs::directory_iterator(folder)) {
-    std::error_code ignored;
-    const std::string name = item.path().filename().string();
-    if (!name.starts_with('.') && fs::exists(item.path(), ignored) && !item.is_directory(ignored)) names.insert(name);
+  while (const dirent* entry = ::readdir(open.get())) {
+    const std::string_view name = entry->d_name;
+    struct stat status {};  // of what a link leads to
+    const bool found = ::fstatat(::dirfd(open.get()), entry->d_name, &status, 0) == 0;
+    if (!name.starts_with('.') && found && S_ISREG(status.st_mode)) names.emplace(name);
   }
   return names;
 }
