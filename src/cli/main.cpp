@@ -186,11 +186,8 @@ int run(int argc, char** argv) {
   add_speak_text(app);
 #endif
   tools::add_commands(app);
-<<<<<<< HEAD
-  check_values(app);
-=======
   add_help(app);
->>>>>>> e04f5a8 (Aliases, list, show and rm; a session file that forgets; a command line that answers)
+  check_values(app);
   try {
     return parse_and_run(app, argc, argv);
   } catch (const UsageError& error) {

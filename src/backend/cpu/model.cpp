@@ -16,22 +16,16 @@ constexpr int kMaxOnePlaneBits = 6;  // of weights whose activations have 8 bits
 
 class Packer {
  public:
-  Packer(ThreadPool& pool, uint8_t* place, int64_t total_bytes, int activation_bits,
+  Packer(const Weights& weights, ThreadPool& pool, uint8_t* place, int64_t total_bytes, int activation_bits,
          const std::function<void(double)>& progress)
-      : pool_(pool), place_(place), total_(total_bytes), activation_bits_(activation_bits), progress_(progress) {}
+      : weights_(weights), pool_(pool), place_(place), total_(total_bytes), activation_bits_(activation_bits), progress_(progress) {}
 
   std::array<bool, 3> planes{};  // PackedModel
 
   PackedMatrix matrix(const Matrix& source) {
-    PackedMatrix packed = pack(source, pool_, place_ + done_);
+    PackedMatrix packed = pack_in_parts(source);
     packed.planes = planes_for(packed.bits);
     planes[static_cast<size_t>(packed.input().planes)] = true;
-  Packer(const Weights& weights, ThreadPool& pool, uint8_t* place, int64_t total_bytes,
-         const std::function<void(double)>& progress)
-      : weights_(weights), pool_(pool), place_(place), total_(total_bytes), progress_(progress) {}
-
-  PackedMatrix matrix(const Matrix& source) {
-    PackedMatrix packed = pack_in_parts(source);
     done_ += packed.byte_size();
     if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
     return packed;
@@ -149,8 +143,7 @@ PackedModel pack_model(const Weights& weights, ThreadPool& pool, int activation_
   int64_t bytes = 0;
   for_each_matrix(weights, [&](const MatrixPlace&, const Matrix& matrix) { bytes += packed_bytes(matrix); });
   model.matrices = AlignedBuffer<uint8_t>(bytes, "the weights");
-  Packer packer(pool, model.matrices.data(), bytes, activation_bits, progress);
-  Packer packer(weights, pool, model.matrices.data(), bytes, progress);
+  Packer packer(weights, pool, model.matrices.data(), bytes, activation_bits, progress);
   model.embed = packer.matrix(weights.embed_tokens);
   size_t deltas = 0;
   size_t attentions = 0;
