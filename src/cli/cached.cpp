@@ -90,7 +90,7 @@ void run_remove(const std::string& name, bool yes) {
     if (!is_terminal(stdin)) throw UsageError("rm asks before it removes anything: give --yes where nobody can answer");
     stream_output(fmt::format("Remove {} ({}) from the cache that Python's tools share? [y/N] ",
                               printable_line(repository->name), size_of(*repository)));
-    const auto answer = read_input_line(stdin, 1024);
+    const auto answer = read_input_line(stdin, 1024, "standard input");
     if (!answer || (*answer != "y" && *answer != "Y" && *answer != "yes")) {
       print_output("Nothing was removed.\n");
       return;

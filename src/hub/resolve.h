@@ -12,8 +12,8 @@
 
 namespace prosa {
 
-/// `asked`: as for locate_model(), or an alias (prosa/hub_cache.h). PullOptions::verify is not looked at. Errors: those of locate_model() and pull();
-/// invalid_argument for a revision of what is no hub name.
+/// `asked`: as for locate_model(), or an alias (prosa/hub_cache.h). PullOptions::verify is not looked at. Errors: those
+/// of locate_model() and pull(); invalid_argument for a revision of what is no hub name.
 std::filesystem::path resolve_model(const std::string& asked, const PullOptions& options = {});
 
 namespace hub {

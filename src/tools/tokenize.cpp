@@ -17,9 +17,9 @@
 #include "prosa/error.h"
 #include "tokenizer/tokenizer.h"
 #include "tools/commands.h"
+#include "tools/eval/unknown_keys.h"
 #include "tools/find_model.h"
 #include "tools/json_lines.h"
-#include "tools/eval/unknown_keys.h"
 
 namespace prosa::tools {
 namespace {

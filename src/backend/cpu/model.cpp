@@ -18,7 +18,12 @@ class Packer {
  public:
   Packer(const Weights& weights, ThreadPool& pool, uint8_t* place, int64_t total_bytes, int activation_bits,
          const std::function<void(double)>& progress)
-      : weights_(weights), pool_(pool), place_(place), total_(total_bytes), activation_bits_(activation_bits), progress_(progress) {}
+      : weights_(weights),
+        pool_(pool),
+        place_(place),
+        total_(total_bytes),
+        activation_bits_(activation_bits),
+        progress_(progress) {}
 
   std::array<bool, 3> planes{};  // PackedModel
 
