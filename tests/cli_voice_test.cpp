@@ -109,7 +109,7 @@ TEST(CliVoiceTerminal, AnErrorOfAnEngineStandsInTheText) {
   Terminal terminal = on_terminal(talk({folder().recording("a.wav", {})}, "asr die"));
   ASSERT_TRUE(terminal.shows("exit code 3: out of words")) << terminal.screen();
   ASSERT_TRUE(terminal.shows("[no turn was taken]")) << terminal.screen();
-  EXPECT_EQ(terminal.exit_code(), 0);
+  EXPECT_EQ(terminal.exit_code(), 3);
 }
 
 TEST(CliVoice, APipeGetsTextAlone) {
@@ -161,8 +161,8 @@ TEST(CliVoice, AProgramNoticesSpeech) {
   EXPECT_EQ(right.exit_code, 0) << right.err;
   EXPECT_THAT(right.out, HasSubstr("> hi you\n"));
   const Outcome dead = run_prosa(talk(recording, "asr says 'hi you'", {}, engine("vad die")));
-  EXPECT_EQ(dead.exit_code, 0) << dead.err;
-  EXPECT_THAT(dead.err, HasSubstr("exit code 3: out of words"));  // told, and the conversation goes on
+  EXPECT_EQ(dead.exit_code, 3) << dead.err;  // the conversation goes on, but scripts are told
+  EXPECT_THAT(dead.err, HasSubstr("exit code 3: out of words"));
 }
 
 TEST(CliVoice, WhatCantBeUsedIsSaid) {

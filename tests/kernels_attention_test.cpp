@@ -162,7 +162,7 @@ void check_attention_of(const Kernels& kernels, const KvLayout& kv, int64_t rows
     for (size_t d = 0; d < static_cast<size_t>(dim); ++d) {
       double expected = 0;
       for (size_t p = 0; p < weight.size(); ++p) expected += weight[p] / total * value_of[p][d];
-      ASSERT_NEAR(outs[r][d], expected, kv.bits == 8 ? 1e-2 : 1e-3) << "row " << r << " of " << rows << ", " << dim;
+      ASSERT_NEAR(outs[r][d], expected, kv.bits == 8 ? 1.5e-2 : 1e-3) << "row " << r << " of " << rows << ", " << dim;
     }
     float* single = alone.data();
     AttendArgs one = args;
