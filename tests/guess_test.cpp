@@ -8,6 +8,12 @@
 #include "prosa/chat.h"
 
 namespace prosa {
+
+/// By hand: the printer of tests would show the bytes, padding included.
+inline void PrintTo(const SamplingConfig& sampling, std::ostream* out) {
+  *out << "temperature " << *sampling.temperature << ", top_k " << *sampling.top_k << ", top_p " << *sampling.top_p;
+}
+
 namespace {
 
 using Messages = std::vector<Message>;
