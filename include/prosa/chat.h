@@ -32,6 +32,7 @@
 #include <string_view>
 #include <vector>
 
+#include "prosa/choice.h"
 #include "prosa/error.h"
 #include "prosa/model.h"
 #include "prosa/sampling.h"
@@ -237,6 +238,12 @@ class Chat {
                         const std::vector<Tool>& tools, const std::function<bool(const Piece&)>& on_piece);
   Reply generate_stream(const std::vector<Message>& messages, const SamplingConfig& sampling,
                         const std::function<bool(const Piece&)>& on_piece);
+
+  /// Which of `options` the model would rather reply, each scored as a whole reply without thoughts; see choice.h. The
+  /// conversation stands where it stood, unless ChooseConfig::keep. Errors: invalid_argument (options, slots; the field
+  /// is named), unsupported (a pattern of a slot), bad_template, context_exceeded, cancelled, not_loaded, busy.
+  Choice choose(const std::vector<Message>& messages, const std::vector<std::string>& options,
+                const ChooseConfig& config = {}, const std::vector<Tool>& tools = {});
 
   /// A user's turn as it is being spoken, after `history` (which may be empty).
   Turn begin_turn(std::vector<Message> history, const SamplingConfig& sampling = {}, std::vector<Tool> tools = {});

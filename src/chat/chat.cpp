@@ -4,6 +4,7 @@
 #include "base/boundary.h"
 #include "base/lock_beside.h"
 #include "chat/check_text.h"
+#include "chat/choice.h"
 #include "chat/engine.h"
 #include "chat/prompt_plan.h"
 #include "chat/reply_run.h"
@@ -205,6 +206,15 @@ Reply Chat::generate_stream(const std::vector<Message>& messages, const Sampling
 Reply Chat::generate(const std::vector<Message>& messages, const SamplingConfig& sampling,
                      const std::vector<Tool>& tools) {
   return generate_stream(messages, sampling, tools, nullptr);
+}
+
+Choice Chat::choose(const std::vector<Message>& messages, const std::vector<std::string>& options,
+                    const ChooseConfig& config, const std::vector<Tool>& tools) {
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    chat::check_request(messages, {}, tools);
+    return chat::choose(*impl_, messages, options, config, tools);
+  });
 }
 
 struct Turn::Impl {

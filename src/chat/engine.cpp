@@ -29,7 +29,7 @@ std::shared_ptr<const ModelText> text_of(const LoadedModel& model, Tokenizer tok
     throw Error(ErrorCode::bad_tokenizer, "no end token: neither <|im_end|> nor an eos_token_id", file,
                 "a chat needs an instruct model with its own tokenizer");
   }
-  return std::make_shared<ModelText>(ModelText{std::move(tokenizer), std::move(chat_template), std::move(tokens)});
+  return std::make_shared<ModelText>(std::move(tokenizer), std::move(chat_template), std::move(tokens));
 }
 
 std::shared_ptr<const ModelText> read_text(const LoadedModel& model) {

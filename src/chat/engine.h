@@ -22,6 +22,7 @@
 #include "chat/chat_template.h"
 #include "chat/prompt_plan.h"
 #include "chat/reply_text.h"
+#include "grammar/token_trie.h"
 #include "prosa/chat.h"
 #include "runtime/core.h"
 #include "runtime/disk_cache.h"
@@ -35,6 +36,20 @@ struct ModelText {
   Tokenizer tokenizer;
   ChatTemplate chat_template;
   ReplyTokens tokens;
+
+  /// The tokenizer's trie, made when it is first asked for.
+  [[nodiscard]] std::shared_ptr<const grammar::TokenTrie> trie(int64_t vocab_size) const {
+    const std::lock_guard lock(*making_trie_);
+    if (!trie_) trie_ = std::make_shared<const grammar::TokenTrie>(tokenizer, vocab_size);
+    return trie_;
+  }
+
+  ModelText(Tokenizer of_model, ChatTemplate of_prompts, ReplyTokens of_replies)
+      : tokenizer(std::move(of_model)), chat_template(std::move(of_prompts)), tokens(std::move(of_replies)) {}
+
+ private:
+  std::unique_ptr<std::mutex> making_trie_ = std::make_unique<std::mutex>();
+  mutable std::shared_ptr<const grammar::TokenTrie> trie_;
 };
 
 /// Everything that an engine lets go of when it unloads.
@@ -151,6 +166,9 @@ class Engine {
   void fetch_system(Loaded& loaded, const PromptPlan& plan);
   /// The reply has ended. Touches no error of its own: what fails is only kept less well.
   void end_reply(const ReplyStats& stats, const PromptPlan& plan, LastReply last, bool prefilled) noexcept;
+  /// A choice has been made. `said`: the reply that the conversation goes on from; empty: it stands where it stood.
+  void end_choice(const PromptPlan& plan, std::span<const Message> messages, std::span<const Tool> tools,
+                  const SamplingConfig& sampling, const std::string& said);
 
  private:
   // Under the lease:

@@ -153,6 +153,25 @@ std::string Engine::heard(size_t characters) {
   return said;
 }
 
+void Engine::end_choice(const PromptPlan& plan, std::span<const Message> messages, std::span<const Tool> tools,
+                        const SamplingConfig& sampling, const std::string& said) {
+  const auto now = loaded();
+  if (cache_) cache_->keep(now->session.store(), std::span(plan.tokens).first(static_cast<size_t>(plan.system_end)));
+  if (!said.empty()) {
+    last_ = {{messages.begin(), messages.end()}, {tools.begin(), tools.end()}, sampling, std::make_shared<SaidText>()};
+    last_.said->append(said);
+    std::vector<Message> history = last_.messages;
+    history.push_back({Role::assistant, said});
+    SyncReport report;
+    try {
+      read_ahead(*now, history, {}, tools, sampling, 0, report);
+    } catch (const Error& error) {  // the choice is right all the same
+      if (error.code() != ErrorCode::cancelled && error.code() != ErrorCode::context_exceeded) throw;
+    }
+  }
+  touch();
+}
+
 void Engine::save_session(const std::string& path, std::span<const Message> messages, const SamplingConfig& sampling,
                           std::span<const Tool> tools) {
   const std::string text = session_note(messages);  // first: what can't be loaded again touches nothing

@@ -2,6 +2,7 @@
 #include "runtime/scheduler.h"
 
 #include <algorithm>
+#include <deque>
 #include <new>
 #include <utility>
 
@@ -44,18 +45,36 @@ struct Scheduler::Item {
 
 Scheduler::~Scheduler() { PROSA_CHECK(waiting_.empty()); }
 
-bool Scheduler::run(const Work& work) {
-  PROSA_CHECK(work.state != nullptr && !work.tokens.empty());
-  PROSA_CHECK(work.rows != backend::Rows::all || static_cast<int64_t>(work.tokens.size()) <= backend_.step_rows());
-  Item item(work);
+bool Scheduler::run(std::span<const Work> works) {
+  std::deque<Item> items;  // they stay where they are
+  for (const Work& work : works) {
+    PROSA_CHECK(work.state != nullptr && !work.tokens.empty());
+    PROSA_CHECK(work.rows != backend::Rows::all || static_cast<int64_t>(work.tokens.size()) <= backend_.step_rows());
+    items.emplace_back(work);
+  }
   Lock lock(mutex_);
-  if (waiting_.size() >= kMaxWaiting) {
+  if (waiting_.size() + items.size() > kMaxWaiting) {
     throw Error(ErrorCode::busy, fmt::format("{} conversations wait for the model", waiting_.size()), "model",
                 "try again later");
   }
-  if (work.stream != nullptr && std::exchange(work.stream->expected_, false)) std::erase(expected_, work.stream);
-  waiting_.push_back(&item);
+  waiting_.reserve(waiting_.size() + items.size());
+  for (Item& item : items) {
+    Stream* const stream = item.work.stream;
+    if (stream != nullptr && std::exchange(stream->expected_, false)) std::erase(expected_, stream);
+    waiting_.push_back(&item);
+  }
   if (led_) arrived_.notify_one();
+  for (Item& item : items) wait_for(lock, item);
+  bool fed = true;
+  for (const Item& item : items) {
+    if (item.failure) std::rethrow_exception(item.failure);
+    fed = fed && !item.cancelled;
+  }
+  return fed;
+}
+
+/// Until the item is finished; leads when nobody else does.
+void Scheduler::wait_for(Lock& lock, Item& item) {
   while (!item.finished) {
     if (led_) {
       item.changed.wait(lock);
@@ -71,8 +90,6 @@ bool Scheduler::run(const Work& work) {
     led_ = false;
     if (!waiting_.empty()) waiting_.front()->changed.notify_one();
   }
-  if (item.failure) std::rethrow_exception(item.failure);
-  return !item.cancelled;
 }
 
 void Scheduler::leave(Stream& stream) {

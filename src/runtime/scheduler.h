@@ -64,7 +64,11 @@ class Scheduler {
 
   /// Feeds the tokens. False: cancelled; the state then stands anywhere or is no longer valid(), but the tokens of a
   /// work without slices before it are all fed or none. Errors: those of Backend::run(), and busy.
-  bool run(const Work& work);
+  bool run(const Work& work) { return run(std::span(&work, 1)); }
+  /// The same for works of one caller, of different states: they stand in the same steps where there is room. False:
+  /// one or more were cancelled. Returns or throws when none of them is under way any more; an error is the first
+  /// one's.
+  bool run(std::span<const Work> works);
   /// The stream goes on no more, for now: nobody waits for its next token.
   void leave(Stream& stream);
 
@@ -85,6 +89,7 @@ class Scheduler {
   };
   using Lock = std::unique_lock<std::mutex>;
 
+  void wait_for(Lock& lock, Item& item);
   void lead(Lock& lock, const Item& own);
   void gather(Lock& lock);
   [[nodiscard]] bool streams_live() const;

@@ -60,6 +60,8 @@ class Session {
   void pause() noexcept { core_->scheduler().leave(stream_); }
   /// Back to the first `position` of tokens(), by the nearest stored state and one prefill.
   SyncReport rewind(int64_t position, const Cancel& cancel = {});
+  /// The state here, for others to go on from. Needs usable(). Error(out_of_memory).
+  [[nodiscard]] std::shared_ptr<const backend::Snapshot> snapshot() const { return core_->backend().snapshot(*state_); }
   /// Keeps a state at the current position (no effect where one stands). Memory that runs out is no error: what is lost
   /// is only speed.
   void mark();
@@ -92,6 +94,9 @@ class Session {
   [[nodiscard]] uint64_t family() const noexcept { return family_; }
   [[nodiscard]] StateStore& store() const noexcept { return *core_->store(); }
   [[nodiscard]] backend::Backend& backend() const noexcept { return core_->backend(); }
+  [[nodiscard]] const std::shared_ptr<ModelCore>& core() const noexcept { return core_; }
+  /// Of the last row.
+  [[nodiscard]] const backend::State& state() const noexcept { return *state_; }
 
   /// kv and state of this session, its row as scratch, and of the stored states what this session does not have as its
   /// own kv; weights and the backend's scratch are not the session's.
