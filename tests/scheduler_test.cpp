@@ -131,6 +131,34 @@ TEST_F(SchedulerTest, ALoneWorkIsCutIntoStepsOnItsOwnThread) {
   EXPECT_EQ(lone.state->rows(), 1);
 }
 
+TEST_F(SchedulerTest, WorksOfOneCallerShareStepsAndEndTogether) {
+  open = true;
+  std::vector<Work> works;
+  for (const int64_t tokens : {5, 7, 1}) {
+    Caller& each = add(tokens, Priority::prefill, Rows::all);
+    each.work.tentative = true;
+    each.work.stream = nullptr;
+    works.push_back(each.work);
+  }
+  EXPECT_TRUE(scheduler.run(works));
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(steps[0].size(), 3U);
+  EXPECT_EQ(callers[1]->state->pending(), 7);
+  EXPECT_EQ(scheduler.counts().waiting, 0);
+
+  for (const auto& caller : callers) fake->discard(*caller->state);
+  std::atomic<bool> cancelled = true;
+  works[1].cancel = Cancel(&cancelled);
+  EXPECT_FALSE(scheduler.run(works)) << "one was cancelled";
+  EXPECT_EQ(callers[2]->state->pending(), 1) << "the others were fed";
+
+  const std::vector<int32_t> unknown = {99};
+  for (const auto& caller : callers) fake->discard(*caller->state);
+  works[0].tokens = unknown;
+  EXPECT_THROW(scheduler.run(works), Error);
+  EXPECT_EQ(scheduler.counts().waiting, 0);
+}
+
 TEST_F(SchedulerTest, StreamsThatWaitShareAStep) {
   add(1);
   for (int i = 0; i < 9; ++i) add(1);

@@ -36,6 +36,7 @@ class UsageError : public std::runtime_error {
 };
 
 void add_chat(CLI::App& app);
+void add_choose(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_cached(CLI::App& app);  // list, show, rm
 void add_voice(CLI::App& app);   // this and the next two only where the voice part is built

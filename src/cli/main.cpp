@@ -178,6 +178,7 @@ int run(int argc, char** argv) {
       "  prosa inspect MODEL               what a checkpoint holds\n"
       "  prosa bench MODEL --prompt 512    speed against this machine's limits");
   add_chat(app);
+  add_choose(app);
   add_pull(app);
   add_cached(app);
 #ifdef PROSA_WITH_VOICE

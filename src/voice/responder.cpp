@@ -54,7 +54,8 @@ void Responder::drop_draft(int64_t revision) { post({Task::Kind::drop_draft, rev
 void Responder::interrupt(int64_t revision, size_t bytes) { post({Task::Kind::interrupt, revision, {}, bytes}, true); }
 void Responder::replace(int64_t revision) { post({Task::Kind::replace, revision}, true); }
 void Responder::over(int64_t revision) { post({Task::Kind::over, revision}, false); }
-void Responder::say(int64_t revision, const std::string& text) { post({Task::Kind::say, revision, text}, true); }
+// Nothing is computed for it, so nothing has to end for it: least of all the system message that is being read.
+void Responder::say(int64_t revision, const std::string& text) { post({Task::Kind::say, revision, text}, false); }
 // A draft that holds goes on; one that does not was dropped before.
 void Responder::commit(int64_t revision, const std::string& text) { post({Task::Kind::commit, revision, text}, false); }
 
@@ -74,8 +75,8 @@ void Responder::post(Task task, bool cancels) {
 
 void Responder::work(const std::stop_token& stop) {
   try {
-    do_read_ahead({});      // the system message, before the first word
-  } catch (const Error&) {  // the first turn will say it
+    if (!stop.stop_requested()) do_read_ahead({});  // the system message and the tools, before the first word
+  } catch (const Error&) {                          // the first turn will say it
   }
   while (!stop.stop_requested()) {
     std::optional<Task> task;
