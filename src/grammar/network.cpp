@@ -71,6 +71,7 @@ class NetworkMaker {
       case Part::Kind::rule:
         PROSA_CHECK(part.rule < rules_.parts.size());
         return add({.kind = Kind::call, .next = next, .other = part.rule});
+      case Part::Kind::list: return list(part, next);
     }
     return next;
   }
@@ -96,6 +97,20 @@ class NetworkMaker {
       if (start == before) break;
     }
     return start;
+  }
+
+  /// Each part is made once: where it ends, those behind it follow with a separator, or nothing.
+  uint32_t list(const Part& part, uint32_t next) {
+    uint32_t after_some = next;  // the rest of the list, when something of it is there already
+    uint32_t after_none = next;
+    for (size_t i = part.parts.size(); i-- > 1;) {
+      const bool required = part.required[i - 1];
+      const uint32_t body = make(part.parts[i], after_some);
+      const uint32_t separated = make(part.parts[0], body);
+      after_some = required ? separated : add({.kind = Kind::split, .next = separated, .other = after_some});
+      after_none = required ? body : add({.kind = Kind::split, .next = body, .other = after_none});
+    }
+    return after_none;
   }
 
   /// From the ends backwards: who leads to a state that ends, and calls only rules that do, ends too.

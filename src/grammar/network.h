@@ -25,7 +25,7 @@ struct NetworkState {
 class Network {
  public:
   static constexpr size_t kMaxStates = 200'000;  // with repetitions written out
-  static constexpr size_t kMaxRules = 2000;
+  static constexpr size_t kMaxRules = 5000;
   static constexpr size_t kMaxCalls = 200;  // of rules inside each other before a byte is read
 
   /// Errors: invalid_argument (a rule that begins with itself, a language without any text), unsupported (too large).

@@ -27,6 +27,11 @@ Part repeat(Part part, int at_least, std::optional<int> at_most) {
 
 Part rule(uint32_t number) { return {.kind = Part::Kind::rule, .rule = number}; }
 
+Part list(Part separator, std::vector<Part> parts, std::vector<bool> required) {
+  parts.insert(parts.begin(), std::move(separator));
+  return {.kind = Part::Kind::list, .parts = std::move(parts), .required = std::move(required)};
+}
+
 // ---- characters
 
 namespace {

@@ -24,6 +24,7 @@ struct Part {
     choice,    // one of `parts`; of none: no text at all
     repeat,    // parts[0], at_least to at_most times
     rule,      // the rule with this number
+    list,      // of parts[1 ..] those that are required and any of the others, in order, parts[0] between them
   };
   Kind kind = Kind::sequence;
   ByteSet bytes = {};
@@ -32,6 +33,7 @@ struct Part {
   int at_least = 0;
   std::optional<int> at_most = {};  // unset: any number
   uint32_t rule = 0;
+  std::vector<bool> required = {};  // of a list: [parts - 1]
 };
 
 Part literal(std::string_view text);
@@ -40,6 +42,8 @@ Part choice(std::vector<Part> parts);
 Part repeat(Part part, int at_least, std::optional<int> at_most);
 inline Part maybe(Part part) { return repeat(std::move(part), 0, 1); }
 Part rule(uint32_t number);
+/// Some of `parts` in their order, `separator` between those that are there; those that are required always are.
+Part list(Part separator, std::vector<Part> parts, std::vector<bool> required);
 
 /// Characters as rising ranges that do not touch, both ends among them.
 struct CharRange {

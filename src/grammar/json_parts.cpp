@@ -1,0 +1,164 @@
+// JSON's tokens, and the formats that its schemas know.
+#include "grammar/json_parts.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/utf8.h"
+#include "grammar/regex.h"
+
+namespace prosa::grammar {
+namespace {
+
+constexpr int kMaxIndentation = 40;
+// Of a number: what every reader takes as a double, and no model goes on with for ever.
+constexpr int kMaxDigits = 20;
+constexpr int kMaxExponentDigits = 2;
+const CharSet kAll = {{0, kLastCharacter}};
+
+Part quoted(Part inside) { return sequence({literal("\""), std::move(inside), literal("\"")}); }
+
+Part digits(int least, std::optional<int> most) { return repeat(one_of({{'0', '9'}}), least, most); }
+
+/// A fraction of zeros, or none.
+Part no_fraction() { return maybe(sequence({literal("."), repeat(literal("0"), 1, kMaxDigits)})); }
+Part any_fraction() { return maybe(sequence({literal("."), digits(1, kMaxDigits)})); }
+/// Greater than zero.
+Part some_fraction() {
+  return sequence({literal("."), repeat(literal("0"), 0, kMaxDigits), one_of({{'1', '9'}}), digits(0, kMaxDigits)});
+}
+
+/// Numbers from 0 on: in [least, most].
+Part magnitude_between(std::optional<NumberBound> least, std::optional<NumberBound> most) {
+  std::vector<Part> choices;
+  const int64_t low = least ? least->value : 0;
+  const auto exactly = [](int64_t value) { return integer_between(value, value); };
+  if (most && most->value < low) return choice({});
+  if (!least || !least->open) {  // the lower end itself
+    if (!most || most->value > low || !most->open) choices.push_back(sequence({exactly(low), no_fraction()}));
+  }
+  if (!most || most->value > low) {
+    choices.push_back(sequence({exactly(low), some_fraction()}));
+    if (!most || most->value > low + 1)
+      choices.push_back(
+          sequence({integer_between(low + 1, most ? std::optional(most->value - 1) : std::nullopt), any_fraction()}));
+    if (most && !most->open) choices.push_back(sequence({exactly(most->value), no_fraction()}));
+  }
+  return choice(std::move(choices));
+}
+
+std::optional<NumberBound> negated(const std::optional<NumberBound>& bound) {
+  if (!bound) return std::nullopt;
+  return NumberBound{-bound->value, bound->open};
+}
+
+}  // namespace
+
+Part json_space() {
+  return maybe(choice(
+      {literal(" "), sequence({literal("\n"), repeat(one_of({{'\t', '\t'}, {' ', ' '}}), 0, kMaxIndentation)})}));
+}
+
+Part json_characters(std::string_view text) {
+  std::vector<Part> parts;
+  for (size_t at = 0; at < text.size();) {
+    const auto character = static_cast<uint32_t>(utf8::next(text, at));
+    parts.push_back(one_of_in_json({{character, character}}));
+  }
+  return sequence(std::move(parts));
+}
+
+Part json_string(int64_t least, std::optional<int64_t> most) {
+  return quoted(repeat(one_of_in_json(kAll), static_cast<int>(least),
+                       most ? std::optional(static_cast<int>(*most)) : std::nullopt));
+}
+
+Part json_number() {
+  const Part exponent = sequence(
+      {one_of({{'E', 'E'}, {'e', 'e'}}), maybe(one_of({{'+', '+'}, {'-', '-'}})), digits(1, kMaxExponentDigits)});
+  const Part whole = choice({literal("0"), sequence({one_of({{'1', '9'}}), digits(0, kMaxDigits - 1)})});
+  return sequence({maybe(literal("-")), whole, any_fraction(), maybe(exponent)});
+}
+
+Part json_number_between(std::optional<NumberBound> least, std::optional<NumberBound> most) {
+  std::vector<Part> choices;
+  const bool reaches_up = !most || most->value > 0 || (most->value == 0 && !most->open);
+  if (reaches_up) {
+    const bool from_below = !least || least->value < 0;
+    choices.push_back(magnitude_between(from_below ? std::nullopt : least, most));
+  }
+  if (!least || least->value < 0) {
+    // Below zero: magnitudes above zero, so that there is no "-0".
+    std::optional<NumberBound> nearest = NumberBound{0, true};
+    if (most && most->value < 0) nearest = negated(most);
+    choices.push_back(sequence({literal("-"), magnitude_between(nearest, negated(least))}));
+  }
+  return choice(std::move(choices));
+}
+
+namespace {
+
+/// What may follow where `texts` (all of which begin alike so far) have been read up to `at`.
+Part other_than(const std::vector<std::u32string>& texts, size_t at) {
+  std::map<char32_t, std::vector<std::u32string>> next;
+  bool ends = false;  // one of them ends here
+  for (const std::u32string& text : texts) {
+    if (text.size() == at) {
+      ends = true;
+    } else {
+      next[text[at]].push_back(text);
+    }
+  }
+  CharSet known;
+  std::vector<Part> choices;
+  for (const auto& [character, some] : next) {
+    const auto code = static_cast<uint32_t>(character);
+    known.push_back({code, code});
+    choices.push_back(sequence({one_of_in_json({{code, code}}), other_than(some, at + 1)}));
+  }
+  choices.push_back(
+      sequence({one_of_in_json(complement(normalized(known))), repeat(one_of_in_json(kAll), 0, {}), literal("\"")}));
+  if (!ends) choices.push_back(literal("\""));
+  return choice(std::move(choices));
+}
+
+}  // namespace
+
+Part json_string_except(const std::vector<std::string>& texts) {
+  std::vector<std::u32string> characters;
+  for (const std::string& text : texts) {
+    std::u32string& to = characters.emplace_back();
+    for (size_t at = 0; at < text.size();) to += utf8::next(text, at);
+  }
+  return sequence({literal("\""), other_than(characters, 0)});
+}
+
+std::optional<Part> json_format(std::string_view name) {
+  // The 29th of February is never allowed: which years have one, an expression does not know.
+  static constexpr std::string_view kDate =
+      "[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8])"
+      ")";
+  static constexpr std::string_view kTime =
+      "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
+  static constexpr std::string_view kByte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+  static constexpr std::string_view kLabel = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+  const auto expression = [&]() -> std::string {
+    if (name == "date") return std::string(kDate);
+    if (name == "time") return std::string(kTime);
+    if (name == "date-time") return "(" + std::string(kDate) + ")T" + std::string(kTime);
+    if (name == "duration")
+      return "P([0-9]{1,9}W|[0-9]{1,9}D|[0-9]{1,9}Y([0-9]{1,9}M([0-9]{1,9}D)?)?|[0-9]{1,9}M([0-9]{1,9}D)?|"
+             "([0-9]{1,9}D)?T([0-9]{1,9}H([0-9]{1,9}M([0-9]{1,9}S)?)?|[0-9]{1,9}M([0-9]{1,9}S)?|[0-9]{1,9}S))";
+    if (name == "uuid") return "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
+    if (name == "ipv4") return std::string(kByte) + "(\\." + std::string(kByte) + "){3}";
+    if (name == "hostname") return std::string(kLabel) + "(\\." + std::string(kLabel) + "){0,2}";
+    if (name == "email")
+      return "[A-Za-z0-9_+-]{1,30}(\\.[A-Za-z0-9_+-]{1,30}){0,1}@" + std::string(kLabel) + "(\\." +
+             std::string(kLabel) + "){1,2}";
+    return "";
+  }();
+  if (expression.empty()) return std::nullopt;
+  return read_regex(expression, {.in_json = true});
+}
+
+}  // namespace prosa::grammar

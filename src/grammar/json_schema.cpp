@@ -1,0 +1,279 @@
+// A schema becomes alternatives without $ref, anyOf, oneOf and allOf on their outermost level; each alternative becomes
+// one part for each type that it leaves. Schemas inside it are rules, one for each that is different.
+#include "grammar/json_schema.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "grammar/json_merge.h"
+#include "grammar/json_parts.h"
+#include "grammar/network.h"
+#include "grammar/regex.h"
+#include "prosa/error.h"
+
+namespace prosa::grammar {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kMaxSchemaBytes = size_t{1} << 20;
+constexpr int64_t kMaxCount = 100'000;  // of items and characters; what is written out is bounded by the network
+
+class SchemaReader {
+ public:
+  SchemaReader(const Json& root, std::string where) : schemas_(root, std::move(where)) {}
+
+  Rules read(const Json& root) {
+    rule_of(root, schemas_.where());
+    rules_.parts[0] = part_of(root, schemas_.where());
+    while (!waiting_.empty()) {
+      const Waiting next = std::move(waiting_.back());
+      waiting_.pop_back();
+      if (next.number != 0) rules_.parts[next.number] = part_of(next.schema, next.path);
+    }
+    return std::move(rules_);
+  }
+
+ private:
+  /// The rule of a schema, which is made later: schemas may be as deep inside each other as they like.
+  Part rule_of(const Json& schema, const std::string& path) {
+    const auto [found, fresh] = known_.try_emplace(schema.dump(), static_cast<uint32_t>(rules_.parts.size()));
+    if (!fresh) return rule(found->second);
+    if (rules_.parts.size() >= Network::kMaxRules)
+      refuse_keyword(path, fmt::format("more than {} different schemas", Network::kMaxRules));
+    rules_.parts.emplace_back();
+    rules_.names.push_back(path);
+    waiting_.push_back({schema, path, found->second});
+    return rule(found->second);
+  }
+
+  Part part_of(const Json& schema, const std::string& path) {
+    // A reference alone is the rule of what it refers to: this is where recursion is.
+    if (const Json* target = schemas_.pure_reference(schema, path)) return rule_of(*target, path + "/$ref");
+    std::vector<Part> choices;
+    for (const Json& simple : schemas_.alternatives(schema, path)) choices.push_back(simple_part(simple, path));
+    return choice(std::move(choices));
+  }
+
+  /// Of a schema without references and combinations.
+  Part simple_part(const Json& schema, const std::string& path) {
+    if (schema.is_boolean()) return schema.get<bool>() ? any_value() : choice({});
+    if (schema.contains("enum")) {  // as reading left it: only values that satisfy all the rest
+      std::vector<Part> values;
+      for (const Json& value : schema["enum"]) values.push_back(value_part(value));
+      return choice(std::move(values));
+    }
+    std::vector<Part> choices;
+    for (const std::string_view type : types_of(schema)) choices.push_back(typed_part(type, schema, path));
+    return choice(std::move(choices));
+  }
+
+  Part typed_part(std::string_view type, const Json& schema, const std::string& path) {
+    if (type == "null") return literal("null");
+    if (type == "boolean") return choice({literal("true"), literal("false")});
+    if (type == "string") return string_part(schema, path);
+    if (type == "array") return array_part(schema, path);
+    if (type == "object") return object_part(schema, path);
+    return number_part(type == "integer", schema, path);
+  }
+
+  static Part number_part(bool integer, const Json& schema, const std::string& path) {
+    std::optional<NumberBound> least;
+    std::optional<NumberBound> most;
+    for (const auto& [name, open] : {std::pair{"minimum", false}, {"exclusiveMinimum", true}}) {
+      const auto found = schema.find(name);
+      if (found == schema.end()) continue;
+      const NumberBound bound = bound_of(*found, open, integer, true, path + "/" + name);
+      if (!least || bound.value > least->value || (bound.value == least->value && bound.open)) least = bound;
+    }
+    for (const auto& [name, open] : {std::pair{"maximum", false}, {"exclusiveMaximum", true}}) {
+      const auto found = schema.find(name);
+      if (found == schema.end()) continue;
+      const NumberBound bound = bound_of(*found, open, integer, false, path + "/" + name);
+      if (!most || bound.value < most->value || (bound.value == most->value && bound.open)) most = bound;
+    }
+    if (!integer) return least || most ? json_number_between(least, most) : json_number();
+    constexpr int64_t kLargest = 999'999'999'999'999'999;  // 18 digits: what every reader takes as an integer
+    const int64_t from = least ? least->value + (least->open ? 1 : 0) : -kLargest;
+    const int64_t to = most ? most->value - (most->open ? 1 : 0) : kLargest;
+    return integer_between(from, to);
+  }
+
+  /// Of integers any bound, of other numbers whole ones.
+  static NumberBound bound_of(const Json& value, bool open, bool integer, bool lower, const std::string& path) {
+    constexpr double kLargest = 1e15;  // whole numbers up to here are exact, and so are sums with them
+    if (!value.is_number()) wrong_keyword(path, "is not a number");
+    const double number = value.get<double>();
+    if (!(number >= -kLargest && number <= kLargest)) refuse_keyword(path, "a bound beyond 1e15");
+    const double whole = std::floor(number);
+    if (whole == number) return {static_cast<int64_t>(number), open};
+    if (!integer) refuse_keyword(path, "a bound of numbers that is not whole");
+    return {static_cast<int64_t>(whole) + (lower ? 1 : 0), false};
+  }
+
+  static int64_t count_of(const Json& schema, const char* name, int64_t otherwise, const std::string& path) {
+    const auto found = schema.find(name);
+    if (found == schema.end()) return otherwise;
+    const bool whole = found->is_number_integer() ||
+                       (found->is_number_float() && std::floor(found->get<double>()) == found->get<double>());
+    if (!whole || found->get<double>() < 0) wrong_keyword(path + "/" + name, "is not a count");
+    if (found->get<double>() > static_cast<double>(kMaxCount))
+      refuse_keyword(path + "/" + name, fmt::format("a count above {}", kMaxCount));
+    return static_cast<int64_t>(found->get<double>());
+  }
+
+  static Part string_part(const Json& schema, const std::string& path) {
+    const bool sized = schema.contains("minLength") || schema.contains("maxLength");
+    const auto pattern = schema.find("pattern");
+    const auto format = schema.find("format");
+    if ((pattern != schema.end()) + (format != schema.end()) + static_cast<int>(sized) > 1)
+      refuse_keyword(path, "a string with more than one of pattern, format and a length");
+    if (pattern != schema.end()) {
+      if (!pattern->is_string()) wrong_keyword(path + "/pattern", "is not a string");
+      return sequence(
+          {literal("\""),
+           read_regex(pattern->get<std::string>(), {.whole = false, .in_json = true, .where = path + "/pattern"}),
+           literal("\"")});
+    }
+    if (format != schema.end()) {
+      if (!format->is_string()) wrong_keyword(path + "/format", "is not a string");
+      const std::optional<Part> known = json_format(format->get<std::string>());
+      if (!known) refuse_keyword(path + "/format", fmt::format("the format {}", format->dump()));
+      return sequence({literal("\""), *known, literal("\"")});
+    }
+    const int64_t least = count_of(schema, "minLength", 0, path);
+    if (!schema.contains("maxLength")) return json_string(least, std::nullopt);
+    const int64_t most = count_of(schema, "maxLength", 0, path);
+    return most < least ? choice({}) : json_string(least, most);
+  }
+
+  Part array_part(const Json& schema, const std::string& path) {
+    const int64_t least = count_of(schema, "minItems", 0, path);
+    const bool bounded = schema.contains("maxItems");
+    const int64_t most = bounded ? count_of(schema, "maxItems", 0, path) : kMaxCount;
+    std::vector<Part> first;
+    if (const auto prefix = schema.find("prefixItems"); prefix != schema.end()) {
+      if (!prefix->is_array()) wrong_keyword(path + "/prefixItems", "is not a list");
+      for (size_t i = 0; i < prefix->size(); ++i)
+        first.push_back(rule_of((*prefix)[i], fmt::format("{}/prefixItems/{}", path, i)));
+    }
+    const auto items = schema.find("items");
+    const Json rest = items == schema.end() ? Json(true) : *items;
+    if (most < least) return choice({});
+    // [first ..., rest ...]: how many there are decides, from the back.
+    const Part item = rule_of(rest, path + "/items");
+    const auto prefix = static_cast<int64_t>(first.size());
+    const Part comma = sequence({literal(","), json_space()});
+    Part inside;
+    if (most > prefix) {
+      const auto more_least = static_cast<int>(std::max<int64_t>(least - prefix, 0));
+      const std::optional<int> more_most = bounded ? std::optional(static_cast<int>(most - prefix)) : std::nullopt;
+      const Part next = sequence({comma, item});
+      if (prefix > 0) {
+        inside = repeat(next, more_least, more_most);
+      } else {
+        const std::optional<int> others = more_most ? std::optional(*more_most - 1) : std::nullopt;
+        inside = sequence({item, repeat(next, std::max(more_least - 1, 0), others)});
+        if (more_least == 0) inside = maybe(std::move(inside));
+      }
+    }
+    for (int64_t i = std::min(prefix, most); i-- > 0;) {
+      inside = sequence({i > 0 ? comma : Part{}, first[static_cast<size_t>(i)], std::move(inside)});
+      if (least <= i) inside = maybe(std::move(inside));
+    }
+    return sequence({literal("["), json_space(), std::move(inside), json_space(), literal("]")});
+  }
+
+  Part object_part(const Json& schema, const std::string& path) {
+    std::set<std::string> missing;  // required and not named
+    if (const auto required = schema.find("required"); required != schema.end()) {
+      if (!required->is_array()) wrong_keyword(path + "/required", "is not a list");
+      for (const Json& name : *required) {
+        if (!name.is_string()) wrong_keyword(path + "/required", "holds something else than names");
+        missing.insert(name.get<std::string>());
+      }
+    }
+    const auto more = schema.find("additionalProperties");
+    const Json others = more == schema.end() ? Json(true) : *more;
+    const std::string others_path = path + "/additionalProperties";
+    const Part colon = sequence({literal(":"), json_space()});
+    std::vector<Part> pairs;
+    std::vector<bool> required;
+    std::vector<std::string> names;
+    const auto add = [&](const std::string& name, const Json& value, const std::string& value_path, bool needed) {
+      names.push_back(name);
+      required.push_back(needed);
+      pairs.push_back(
+          sequence({literal("\""), json_characters(name), literal("\""), colon, rule_of(value, value_path)}));
+    };
+    if (const auto properties = schema.find("properties"); properties != schema.end()) {
+      if (!properties->is_object()) wrong_keyword(path + "/properties", "is not an object");
+      for (const auto& [name, value] : properties->items())
+        add(name, value, path + "/properties/" + name, missing.erase(name) > 0);
+    }
+    for (const std::string& name : missing) add(name, others, others_path, true);
+    const Part comma = sequence({literal(","), json_space()});
+    if (!(others.is_boolean() && !others.get<bool>())) {
+      const Part pair = sequence({json_string_except(names), colon, rule_of(others, others_path)});
+      pairs.push_back(sequence({pair, repeat(sequence({comma, pair}), 0, {})}));
+      required.push_back(false);
+    }
+    return sequence(
+        {literal("{"), json_space(), list(comma, std::move(pairs), std::move(required)), json_space(), literal("}")});
+  }
+
+  Part any_value() {
+    return rule_of(Json{{"type", {"null", "boolean", "number", "string", "array", "object"}}}, "value");
+  }
+
+  /// One value, with space where JSON may have some.
+  static Part value_part(const Json& value) {
+    if (value.is_string()) return sequence({literal("\""), json_characters(value.get<std::string>()), literal("\"")});
+    if (!value.is_structured()) return literal(value.dump());
+    const Part comma = sequence({literal(","), json_space()});
+    std::vector<Part> inside = {json_space()};
+    for (const auto& [name, each] : value.items()) {
+      if (inside.size() > 1) inside.push_back(comma);
+      if (value.is_object())
+        inside.push_back(sequence({literal("\""), json_characters(name), literal("\":"), json_space()}));
+      inside.push_back(value_part(each));
+    }
+    inside.push_back(json_space());
+    inside.insert(inside.begin(), literal(value.is_object() ? "{" : "["));
+    inside.push_back(literal(value.is_object() ? "}" : "]"));
+    return sequence(std::move(inside));
+  }
+
+  struct Waiting {
+    Json schema;
+    std::string path;
+    uint32_t number = 0;
+  };
+
+  Schemas schemas_;
+  Rules rules_;
+  std::map<std::string, uint32_t> known_;  // rules by their schemas
+  std::vector<Waiting> waiting_;           // rules that have no part yet
+};
+
+}  // namespace
+
+Rules read_json_schema(const Json& schema, const std::string& where) {
+  return SchemaReader(schema, where).read(schema);
+}
+
+Rules read_json_schema_text(std::string_view text, const std::string& where) {
+  Json schema = parse_ordered_json(text, {.where = where}, {.max_bytes = kMaxSchemaBytes});
+  const JsonGuard guard(schema);
+  return read_json_schema(schema, where);
+}
+
+Rules any_json(bool object) { return read_json_schema(object ? Json{{"type", "object"}} : Json(true), "json"); }
+
+}  // namespace prosa::grammar
