@@ -336,6 +336,38 @@ TEST(Mask, IsTheSameAfterWhatWasKeptIsForgotten) {
   EXPECT_EQ(first.text(), "abab");
 }
 
+TEST(Mask, WhatOneLanguageHasFoundAnotherUses) {
+  // More tokens than are kept as a list: two letters each, and a quote behind.
+  std::vector<std::string> texts = {"\""};
+  for (char a = 'a'; a <= 'z'; ++a) {
+    for (char b = 'a'; b <= 'z'; ++b) {
+      texts.push_back({a, b});
+      texts.push_back({a, b, '"'});
+      texts.push_back({a, b, '"', '!'});
+    }
+  }
+  std::vector<TokenTrie::Token> tokens;
+  for (size_t i = 0; i < texts.size(); ++i) tokens.push_back({texts[i], static_cast<int32_t>(i)});
+  const auto trie = std::make_shared<const TokenTrie>(tokens, std::ssize(texts));
+  const Part rest = sequence({read_regex("[a-z]*"), literal("\"")});
+  const auto masks = [&](const Rules& rules, const char* before) {
+    const auto kept = std::make_shared<Constraint>(rules, trie, std::vector<int32_t>{}, "kept");
+    const auto plain = std::make_shared<Constraint>(rules, trie, std::vector<int32_t>{}, "plain");
+    plain->set_plain(true);
+    Matcher one(kept);
+    Matcher other(plain);
+    EXPECT_TRUE(one.accept(before) && other.accept(before));
+    EXPECT_EQ(ids_of(one.mask()), ids_of(other.mask()));
+    return ids_of(one.mask()).size();
+  };
+  EXPECT_EQ(masks({{sequence({literal("x\""), rule(1), literal("!")}), rest}}, "x\""), texts.size());
+  EXPECT_EQ(masks({{sequence({literal("y"), rule(1), literal("?")}), rest}}, "y"), 1U + 2 * 26 * 26) << "another end";
+  EXPECT_EQ(
+      masks({{sequence({literal("z"), rule(1), literal("?")}), sequence({read_regex("[b-z]*"), literal("\"")})}}, "z"),
+      1U + 2 * 25 * 25)
+      << "another inside";
+}
+
 TEST(Mask, ThreadsShareAConstraint) {
   const auto trie = tiny_trie();
   const auto constraint = std::make_shared<Constraint>(lists(), trie, std::vector<int32_t>{}, "lists");

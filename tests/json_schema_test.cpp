@@ -257,6 +257,7 @@ TEST(JsonSchema, WhatCannotBeHonouredIsRefusedByItsPath) {
   refused(R"({"oneOf": [{"type": "object"}, {"type": "object", "required": ["a"]}]})", kNot, "schema/oneOf");
   refused(R"({"$ref": "other.json"})", kNot, "schema/$ref");
   refused(R"({"items": {"$id": "http://x"}})", kNot, "schema/items/$id");
+  refused((R"({"type": "object", "required": [")" + std::string(2000, 'a') + "\"]}").c_str(), kNot, "schema");
   refused(R"({"maxLength": 1000000})", kNot, "schema/maxLength");
   refused(R"({"type": "thing"})", kWrong, "schema/type");
   refused(R"({"type": []})", kWrong, "schema/type");

@@ -12,10 +12,13 @@ namespace {
 constexpr size_t kMaxMasks = 256;                          // kept: 8 MiB for a vocabulary of 248,320
 constexpr size_t kMaxInsideBytes = size_t{16} << 20;       // kept of what single rules decide
 constexpr size_t kFewTokens = 1024;                        // are kept as a list
+constexpr size_t kSharedStates = 120;                      // what has more is hardly the same in another language
 constexpr size_t kManyExits = 8192;                        // then one plain walk is shorter than one below each
 constexpr uint32_t kNearDepth = Automaton::kMaxDepth / 2;  // from here on the depth of all rules together decides
 
-void allow(Mask& mask, int32_t token) { mask[static_cast<size_t>(token) / 32] |= uint32_t{1} << (token % 32); }
+void allow_all(Mask& mask, std::span<const int32_t> tokens) {
+  for (const int32_t token : tokens) mask[static_cast<size_t>(token) / 32] |= uint32_t{1} << (token % 32);
+}
 
 }  // namespace
 
@@ -24,7 +27,8 @@ Constraint::Constraint(const Rules& rules, std::shared_ptr<const TokenTrie> trie
     : where_(where),
       trie_(std::move(trie)),
       end_tokens_(std::move(end_tokens)),
-      automaton_(std::make_shared<const Network>(rules, where), where),
+      network_(std::make_shared<const Network>(rules, where)),
+      automaton_(network_, where),
       trail_(trie_->max_depth() + 1) {
   for (const int32_t token : end_tokens_) PROSA_CHECK(token >= 0 && token < trie_->vocab_size());
 }
@@ -48,9 +52,10 @@ void Constraint::refresh(Place& place, std::string_view text) {
   place = {generation_, automaton_.replay(text)};
 }
 
-/// Allows the tokens of the trie's nodes [begin, end) whose bytes can follow `node`; those nodes are one token's
+/// Finds the tokens of the trie's nodes [begin, end) whose bytes can follow `node`; those nodes are one token's
 /// descendants, or all. `exits`: gets the nodes after which a rule on the unknown stack may have ended.
-void Constraint::walk(uint32_t begin, uint32_t end, uint32_t node, Mask& mask, std::vector<uint32_t>* exits) {
+void Constraint::walk(uint32_t begin, uint32_t end, uint32_t node, std::vector<int32_t>& found,
+                      std::vector<uint32_t>* exits) {
   if (begin == end) return;
   const std::span<const TrieNode> nodes = trie_->nodes();
   const size_t above = nodes[begin].depth;
@@ -63,29 +68,32 @@ void Constraint::walk(uint32_t begin, uint32_t end, uint32_t node, Mask& mask, s
       continue;
     }
     trail_[at.depth + 1U] = now;
-    if (at.token >= 0) allow(mask, at.token);
+    if (at.token >= 0) found.push_back(at.token);
     ++i;
     if (exits != nullptr && at.end > i && automaton_.leaves(now)) exits->push_back(i - 1);
   }
 }
 
-const Constraint::Inside& Constraint::inside_of(std::span<const Way> ways) {
+const Inside& Constraint::inside_of(std::span<const Way> ways) {
   const uint32_t node = automaton_.node_inside(ways);
   auto& kept = insides_[node];
   if (kept) return *kept;
-  auto inside = std::make_unique<Inside>();
-  inside->mask.assign(trie_->mask_words(), 0);
-  walk(0, static_cast<uint32_t>(trie_->nodes().size()), node, inside->mask, &inside->exits);
-  size_t count = 0;
-  for (const uint32_t word : inside->mask) count += static_cast<size_t>(__builtin_popcount(word));
-  if (count <= kFewTokens) {
-    for (int32_t token = 0; token < trie_->vocab_size(); ++token) {
-      if ((inside->mask[static_cast<size_t>(token) / 32] >> (token % 32) & 1U) != 0) inside->tokens.push_back(token);
-    }
-    inside->mask = {};
+  std::vector<uint32_t> states;
+  for (const Way& way : ways) states.push_back(way.state);
+  const std::string shape = network_->shape_of(states, kSharedStates);
+  if (!shape.empty()) kept = trie_->shared().find(shape);
+  if (kept) return *kept;
+  const auto inside = std::make_shared<Inside>();
+  walk(0, static_cast<uint32_t>(trie_->nodes().size()), node, inside->tokens, &inside->exits);
+  if (inside->tokens.size() > kFewTokens) {
+    inside->mask.assign(trie_->mask_words(), 0);
+    allow_all(inside->mask, inside->tokens);
+    inside->tokens = {};
   }
-  inside_bytes_ += (inside->mask.size() + inside->tokens.size() + inside->exits.size()) * sizeof(uint32_t);
-  kept = std::move(inside);
+  inside->tokens.shrink_to_fit();
+  if (!shape.empty() && !inside->mask.empty()) trie_->shared().add(shape, inside);
+  inside_bytes_ += inside->bytes();
+  kept = inside;
   return *kept;
 }
 
@@ -100,10 +108,12 @@ bool Constraint::combine(uint32_t node, Mask& mask) {
     const Inside& inside = inside_of(std::span(ways).subspan(begin, end - begin));
     if (inside.exits.size() > kManyExits && ways[begin].stack != Automaton::kWhole) return false;
     for (size_t i = 0; i < inside.mask.size(); ++i) mask[i] |= inside.mask[i];
-    for (const int32_t token : inside.tokens) allow(mask, token);
+    allow_all(mask, inside.tokens);
     if (ways[begin].stack != Automaton::kWhole && !inside.exits.empty()) {
       const uint32_t behind = automaton_.node_behind(ways[begin].stack);
-      for (const uint32_t exit : inside.exits) walk(exit + 1, trie_->nodes()[exit].end, behind, mask, nullptr);
+      found_.clear();
+      for (const uint32_t exit : inside.exits) walk(exit + 1, trie_->nodes()[exit].end, behind, found_, nullptr);
+      allow_all(mask, found_);
     }
     begin = end;
   }
@@ -119,11 +129,11 @@ std::shared_ptr<const Mask> Constraint::mask_at(uint32_t node) {
   auto mask = std::make_shared<Mask>(trie_->mask_words(), 0);
   if (plain_ || !combine(node, *mask)) {
     mask->assign(trie_->mask_words(), 0);
-    walk(0, static_cast<uint32_t>(trie_->nodes().size()), node, *mask, nullptr);
+    found_.clear();
+    walk(0, static_cast<uint32_t>(trie_->nodes().size()), node, found_, nullptr);
+    allow_all(*mask, found_);
   }
-  if (automaton_.accepts(node)) {
-    for (const int32_t token : end_tokens_) allow(*mask, token);
-  }
+  if (automaton_.accepts(node)) allow_all(*mask, end_tokens_);
   if (masks_.size() >= kMaxMasks) masks_.clear();
   masks_.emplace(node, mask);
   return mask;

@@ -21,13 +21,11 @@
 #include <vector>
 
 #include "grammar/automaton.h"
+#include "grammar/inside.h"
 #include "grammar/part.h"
 #include "grammar/token_trie.h"
 
 namespace prosa::grammar {
-
-/// [mask_words]: bit i % 32 of word i / 32: token i is allowed, as backend::Pick has it.
-using Mask = std::vector<uint32_t>;
 
 class Constraint {
  public:
@@ -48,31 +46,26 @@ class Constraint {
     uint64_t generation = 0;
     uint32_t node = 0;
   };
-  /// What one rule's states decide about tokens, whatever is open around it.
-  struct Inside {
-    Mask mask;                    // of tokens that the rule takes whole
-    std::vector<int32_t> tokens;  // the same, where they are few
-    std::vector<uint32_t> exits;  // trie nodes with others below them after which the rule may have ended
-  };
-
   // Under the lock:
   void refresh(Place& place, std::string_view text);
   std::shared_ptr<const Mask> mask_at(uint32_t node);
   const Inside& inside_of(std::span<const Way> ways);
   bool combine(uint32_t node, Mask& mask);
-  void walk(uint32_t begin, uint32_t end, uint32_t node, Mask& mask, std::vector<uint32_t>* exits);
+  void walk(uint32_t begin, uint32_t end, uint32_t node, std::vector<int32_t>& found, std::vector<uint32_t>* exits);
 
   const std::string where_;
   const std::shared_ptr<const TokenTrie> trie_;
   const std::vector<int32_t> end_tokens_;
+  const std::shared_ptr<const Network> network_;
   std::mutex mutex_;  // guards what follows
   Automaton automaton_;
   bool plain_ = false;
   uint64_t generation_ = 1;
   std::unordered_map<uint32_t, std::shared_ptr<const Mask>> masks_;      // by node
-  std::unordered_map<uint32_t, std::unique_ptr<const Inside>> insides_;  // by node on the unknown stack
+  std::unordered_map<uint32_t, std::shared_ptr<const Inside>> insides_;  // by node on the unknown stack
   size_t inside_bytes_ = 0;
   std::vector<uint32_t> trail_;  // of walk(): the node before each byte of the token
+  std::vector<int32_t> found_;   // a buffer
 };
 
 class Matcher {

@@ -99,7 +99,7 @@ Part json_number_between(std::optional<NumberBound> least, std::optional<NumberB
 namespace {
 
 /// What may follow where `texts` (all of which begin alike so far) have been read up to `at`.
-Part other_than(const std::vector<std::u32string>& texts, size_t at) {
+Part other_than(const std::vector<std::u32string>& texts, size_t at, const Part& rest) {
   std::map<char32_t, std::vector<std::u32string>> next;
   bool ends = false;  // one of them ends here
   for (const std::u32string& text : texts) {
@@ -114,23 +114,25 @@ Part other_than(const std::vector<std::u32string>& texts, size_t at) {
   for (const auto& [character, some] : next) {
     const auto code = static_cast<uint32_t>(character);
     known.push_back({code, code});
-    choices.push_back(sequence({one_of_in_json({{code, code}}), other_than(some, at + 1)}));
+    choices.push_back(sequence({one_of_in_json({{code, code}}), other_than(some, at + 1, rest)}));
   }
-  choices.push_back(
-      sequence({one_of_in_json(complement(normalized(known))), repeat(one_of_in_json(kAll), 0, {}), literal("\"")}));
+  choices.push_back(sequence({one_of_in_json(complement(normalized(known))), rest}));
   if (!ends) choices.push_back(literal("\""));
   return choice(std::move(choices));
 }
 
 }  // namespace
 
-Part json_string_except(const std::vector<std::string>& texts) {
+Part json_string_rest() { return sequence({repeat(one_of_in_json(kAll), 0, {}), literal("\"")}); }
+
+Part json_string_except(const std::vector<std::string>& texts, const Part& rest) {
+  if (texts.empty()) return sequence({literal("\""), rest});
   std::vector<std::u32string> characters;
   for (const std::string& text : texts) {
     std::u32string& to = characters.emplace_back();
     for (size_t at = 0; at < text.size();) to += utf8::next(text, at);
   }
-  return sequence({literal("\""), other_than(characters, 0)});
+  return sequence({literal("\""), other_than(characters, 0, rest)});
 }
 
 std::optional<Part> json_format(std::string_view name) {

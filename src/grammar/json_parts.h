@@ -24,8 +24,10 @@ struct NumberBound {
   bool open = false;
 };
 Part json_number_between(std::optional<NumberBound> least, std::optional<NumberBound> most);
-/// A string, quotes included, that is none of these.
-Part json_string_except(const std::vector<std::string>& texts);
+/// The rest of a string, its last quote included.
+Part json_string_rest();
+/// A string, quotes included, that is none of these. `rest`: json_string_rest(), or the rule of it.
+Part json_string_except(const std::vector<std::string>& texts, const Part& rest);
 /// What a string of this format holds, as it stands inside quotes; unset: the format is not known.
 std::optional<Part> json_format(std::string_view name);
 

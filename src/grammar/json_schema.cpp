@@ -23,6 +23,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxSchemaBytes = size_t{1} << 20;
+constexpr size_t kMaxNameBytes = 1000;  // of a property
 constexpr int64_t kMaxCount = 100'000;  // of items and characters; what is written out is bounded by the network
 
 class SchemaReader {
@@ -128,7 +129,7 @@ class SchemaReader {
     return static_cast<int64_t>(found->get<double>());
   }
 
-  static Part string_part(const Json& schema, const std::string& path) {
+  Part string_part(const Json& schema, const std::string& path) {
     const bool sized = schema.contains("minLength") || schema.contains("maxLength");
     const auto pattern = schema.find("pattern");
     const auto format = schema.find("format");
@@ -148,7 +149,8 @@ class SchemaReader {
       return sequence({literal("\""), *known, literal("\"")});
     }
     const int64_t least = count_of(schema, "minLength", 0, path);
-    if (!schema.contains("maxLength")) return json_string(least, std::nullopt);
+    if (!schema.contains("maxLength"))
+      return least == 0 ? json_string_except({}, rest_of_string()) : json_string(least, std::nullopt);
     const int64_t most = count_of(schema, "maxLength", 0, path);
     return most < least ? choice({}) : json_string(least, most);
   }
@@ -207,6 +209,7 @@ class SchemaReader {
     std::vector<bool> required;
     std::vector<std::string> names;
     const auto add = [&](const std::string& name, const Json& value, const std::string& value_path, bool needed) {
+      if (name.size() > kMaxNameBytes) refuse_keyword(path, fmt::format("a name of more than {} bytes", kMaxNameBytes));
       names.push_back(name);
       required.push_back(needed);
       pairs.push_back(
@@ -220,12 +223,22 @@ class SchemaReader {
     for (const std::string& name : missing) add(name, others, others_path, true);
     const Part comma = sequence({literal(","), json_space()});
     if (!(others.is_boolean() && !others.get<bool>())) {
-      const Part pair = sequence({json_string_except(names), colon, rule_of(others, others_path)});
+      const Part pair = sequence({json_string_except(names, rest_of_string()), colon, rule_of(others, others_path)});
       pairs.push_back(sequence({pair, repeat(sequence({comma, pair}), 0, {})}));
       required.push_back(false);
     }
     return sequence(
         {literal("{"), json_space(), list(comma, std::move(pairs), std::move(required)), json_space(), literal("}")});
+  }
+
+  /// One rule for all strings and keys, so that what it allows is found once.
+  Part rest_of_string() {
+    if (!rest_of_string_) {
+      rest_of_string_ = static_cast<uint32_t>(rules_.parts.size());
+      rules_.parts.push_back(json_string_rest());
+      rules_.names.emplace_back("string");
+    }
+    return rule(*rest_of_string_);
   }
 
   Part any_value() {
@@ -259,7 +272,8 @@ class SchemaReader {
   Schemas schemas_;
   Rules rules_;
   std::map<std::string, uint32_t> known_;  // rules by their schemas
-  std::vector<Waiting> waiting_;           // rules that have no part yet
+  std::optional<uint32_t> rest_of_string_;
+  std::vector<Waiting> waiting_;  // rules that have no part yet
 };
 
 }  // namespace

@@ -238,6 +238,39 @@ class NetworkMaker {
   std::unordered_map<ByteSet, uint32_t> set_numbers_;
 };
 
+std::string Network::shape_of(std::span<const uint32_t> states, size_t most) const {
+  std::unordered_map<uint32_t, uint32_t> numbers;  // in the order in which they are met
+  std::vector<uint32_t> met;
+  const auto number_of = [&](uint32_t index) {
+    const auto [found, fresh] = numbers.try_emplace(index, static_cast<uint32_t>(met.size()));
+    if (fresh) met.push_back(index);
+    return found->second;
+  };
+  for (const uint32_t index : states) number_of(index);
+  std::string shape;
+  const auto write = [&shape](uint32_t value) {
+    for (int shift = 0; shift < 32; shift += 8) shape += static_cast<char>(value >> shift);
+  };
+  write(static_cast<uint32_t>(states.size()));
+  for (size_t i = 0; i < met.size(); ++i) {
+    if (met.size() > most) return {};
+    const NetworkState& state = states_[met[i]];
+    write(static_cast<uint32_t>(state.kind) * 2 + (state.ends ? 1 : 0));
+    if (state.kind == Kind::end || !state.ends) continue;
+    write(number_of(state.next));
+    if (state.kind == Kind::split) write(number_of(state.other));
+    if (state.kind == Kind::call) write(number_of(starts_[state.other]));
+    if (state.kind == Kind::bytes) {
+      for (uint32_t byte = 0; byte < 256; byte += 32) {
+        uint32_t bits = 0;
+        for (uint32_t bit = 0; bit < 32; ++bit) bits |= sets_[state.other][byte + bit] ? uint32_t{1} << bit : 0U;
+        write(bits);
+      }
+    }
+  }
+  return shape;
+}
+
 Network::Network(const Rules& rules, const std::string& where) { NetworkMaker(*this, rules, where).make(); }
 
 }  // namespace prosa::grammar

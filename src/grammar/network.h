@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,9 @@ class Network {
   /// Bytes that no state tells apart have the same class.
   [[nodiscard]] uint32_t class_of(unsigned char byte) const { return classes_[byte]; }
   [[nodiscard]] size_t class_count() const noexcept { return class_count_; }
+  /// All that can be reached from these states, written down so that equal texts mean the same walks, in whatever
+  /// network. Empty: more than `most` states.
+  [[nodiscard]] std::string shape_of(std::span<const uint32_t> states, size_t most) const;
   [[nodiscard]] size_t state_count() const noexcept { return states_.size(); }
 
  private:

@@ -295,11 +295,20 @@ Part one_of_in_json(const CharSet& set) {
   if (!plain.empty()) choices.push_back(one_of(plain));
   constexpr std::string_view kNamed = "\"\\\b\f\n\r\t";
   constexpr std::string_view kNames = "\"\\bfnrt";
-  for (uint32_t character = 0; character <= '\\'; ++character) {
-    if ((character >= 0x20 && character != '"' && character != '\\') || !contains(set, character)) continue;
-    const size_t named = kNamed.find(static_cast<char>(character));
-    choices.push_back(literal(named != std::string_view::npos ? std::string{'\\', kNames[named]}
-                                                              : fmt::format("\\u{:04x}", character)));
+  const auto digit = [](uint32_t value) { return static_cast<unsigned char>("0123456789abcdef"[value]); };
+  Part names{.kind = Part::Kind::bytes};
+  for (size_t i = 0; i < kNamed.size(); ++i) {
+    if (contains(set, static_cast<unsigned char>(kNamed[i]))) names.bytes.set(static_cast<unsigned char>(kNames[i]));
+  }
+  if (names.bytes.any()) choices.push_back(sequence({literal("\\"), names}));
+  for (const uint32_t high : {0U, 1U}) {  // control characters without a name
+    Part last{.kind = Part::Kind::bytes};
+    for (uint32_t low = 0; low < 16; ++low) {
+      const uint32_t character = high * 16 + low;
+      if (contains(set, character) && kNamed.find(static_cast<char>(character)) == std::string_view::npos)
+        last.bytes.set(digit(low));
+    }
+    if (last.bytes.any()) choices.push_back(sequence({literal(fmt::format("\\u00{}", high)), last}));
   }
   return choice(std::move(choices));
 }

@@ -2,15 +2,17 @@
 //
 // What a grammar allows next is found by one walk along this tree: tokens that begin alike are looked at together, and
 // a byte that cannot follow skips all tokens below it. Control tokens are not in it (no text spells them), nor tokens
-// without bytes. Of several tokens with the same bytes only the lowest id is there. Immutable: made once a tokenizer,
-// shared by all threads.
+// without bytes. Of several tokens with the same bytes only the lowest id is there. Made once a tokenizer and shared by
+// all threads: immutable, but for what it keeps of earlier walks.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "grammar/inside.h"
 #include "tokenizer/tokenizer.h"
 
 namespace prosa::grammar {
@@ -39,6 +41,8 @@ class TokenTrie {
   [[nodiscard]] size_t max_depth() const noexcept { return max_depth_; }
   [[nodiscard]] int64_t vocab_size() const noexcept { return vocab_size_; }
   [[nodiscard]] size_t mask_words() const noexcept { return static_cast<size_t>((vocab_size_ + 31) / 32); }
+  /// What walks along it have found that other languages may ask for too.
+  [[nodiscard]] SharedInsides& shared() const noexcept { return *shared_; }
   /// Whether a token begins with `bytes` and goes on behind them.
   [[nodiscard]] bool goes_on(std::string_view bytes) const;
 
@@ -48,6 +52,7 @@ class TokenTrie {
   std::vector<TrieNode> nodes_;
   size_t max_depth_ = 0;
   int64_t vocab_size_ = 0;
+  std::unique_ptr<SharedInsides> shared_ = std::make_unique<SharedInsides>();
 };
 
 }  // namespace prosa::grammar
