@@ -14,9 +14,9 @@
 namespace prosa::grammar {
 namespace {
 
-constexpr int kMaxDepth = 50;         // of parentheses
-constexpr int kMaxRepetitions = 8;    // of one part, one after the other
-constexpr int kMaxRepeats = 100'000;  // in {n,m}; what is written out is bounded by the network
+constexpr int kMaxNesting = 50;        // of parentheses
+constexpr int kMaxRepetitions = 8;     // of one part, one after the other
+constexpr int kMaxRepeated = 100'000;  // in {n,m}; what is written out is bounded by the network
 
 bool is_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
@@ -129,7 +129,7 @@ class GbnfReader {
     if (skip("[")) return class_of();
     if (skip(".")) return one_of({{0, kLastCharacter}});
     if (skip("(")) {
-      if (depth >= kMaxDepth) fail("its parentheses are nested too deep");
+      if (depth >= kMaxNesting) fail("its parentheses are nested too deep");
       Part inside = choice_of(depth + 1);
       if (!skip(")")) fail("a '(' without its ')'");
       return inside;
@@ -199,8 +199,8 @@ class GbnfReader {
     int value = 0;
     const char* const begin = text_.data() + at_;
     const auto read = std::from_chars(begin, text_.data() + text_.size(), value);
-    if (read.ec != std::errc() || value < 0 || value > kMaxRepeats)
-      fail(fmt::format("a repetition is a number from 0 to {}", kMaxRepeats));
+    if (read.ec != std::errc() || value < 0 || value > kMaxRepeated)
+      fail(fmt::format("a repetition is a number from 0 to {}", kMaxRepeated));
     at_ += static_cast<size_t>(read.ptr - begin);
     return value;
   }

@@ -25,8 +25,8 @@ void wrong_keyword(const std::string& path, const std::string& what) {
 namespace {
 
 constexpr size_t kMaxAlternatives = 1000;
-constexpr int kMaxDepth = 24;  // of combinations and references inside each other
-constexpr int kMaxLook = 4;    // into properties, for oneOf
+constexpr int kMaxCombined = 24;  // of combinations and references inside each other
+constexpr int kMaxLook = 4;       // into properties, for oneOf
 
 constexpr std::array<std::string_view, 6> kTypes = {"null", "boolean", "number", "string", "array", "object"};
 constexpr std::array<std::string_view, 12> kAnnotations = {"title",     "description", "default",     "examples",
@@ -307,7 +307,7 @@ std::vector<Json> Schemas::alternatives(const Json& schema, const std::string& p
 std::vector<Json> Schemas::expand(const Json& schema, const std::string& path, int depth) const {
   if (schema.is_boolean()) return {schema};
   if (!schema.is_object()) wrong_keyword(path, "is neither an object nor true or false");
-  if (depth > kMaxDepth) refuse_keyword(path, "combinations this deep, or one that is a part of itself,");
+  if (depth > kMaxCombined) refuse_keyword(path, "combinations this deep, or one that is a part of itself,");
   std::vector<Json> all = {own_keywords(schema, path, &schema == &root_)};
   const auto multiply = [&](const std::vector<std::vector<Json>>& branches, const std::string& where, bool exclusive) {
     std::vector<std::vector<Json>> merged(branches.size());
@@ -357,7 +357,7 @@ std::vector<Json> Schemas::expand(const Json& schema, const std::string& path, i
 /// Whether no value satisfies both; false where that cannot be told.
 bool Schemas::disjoint(const Json& a, const Json& b, const std::string& path, int depth) const {
   if (a == Json(false) || b == Json(false)) return true;
-  if (!a.is_object() || !b.is_object() || depth > kMaxDepth + kMaxLook) return false;
+  if (!a.is_object() || !b.is_object() || depth > kMaxCombined + kMaxLook) return false;
   const std::vector<std::string_view> a_types = types_of(a);
   const std::vector<std::string_view> b_types = types_of(b);
   const auto in = [](const std::vector<std::string_view>& types) {
@@ -384,11 +384,11 @@ bool Schemas::disjoint(const Json& a, const Json& b, const std::string& path, in
   if (!a.contains("properties") || !b.contains("properties")) return false;
   for (const auto& [name, value] : a["properties"].items()) {
     if (!has_required(a, name) || !has_required(b, name) || !b["properties"].contains(name)) continue;
-    const std::vector<Json> mine = expand(value, path, depth + kMaxDepth / kMaxLook);
-    const std::vector<Json> theirs = expand(b["properties"][name], path, depth + kMaxDepth / kMaxLook);
+    const std::vector<Json> mine = expand(value, path, depth + kMaxCombined / kMaxLook);
+    const std::vector<Json> theirs = expand(b["properties"][name], path, depth + kMaxCombined / kMaxLook);
     const auto apart = [&](const Json& x) {
       return std::ranges::all_of(theirs,
-                                 [&](const Json& y) { return disjoint(x, y, path, depth + kMaxDepth / kMaxLook); });
+                                 [&](const Json& y) { return disjoint(x, y, path, depth + kMaxCombined / kMaxLook); });
     };
     if (std::ranges::all_of(mine, apart)) return true;
   }

@@ -14,18 +14,18 @@ constexpr int kMaxIndentation = 40;
 // Of a number: what every reader takes as a double, and no model goes on with for ever.
 constexpr int kMaxDigits = 20;
 constexpr int kMaxExponentDigits = 2;
-const CharSet kAll = {{0, kLastCharacter}};
+const CharSet kAnyCharacter = {{0, kLastCharacter}};
 
 Part quoted(Part inside) { return sequence({literal("\""), std::move(inside), literal("\"")}); }
 
-Part digits(int least, std::optional<int> most) { return repeat(one_of({{'0', '9'}}), least, most); }
+Part digit_run(int least, std::optional<int> most) { return repeat(one_of({{'0', '9'}}), least, most); }
 
 /// A fraction of zeros, or none.
 Part no_fraction() { return maybe(sequence({literal("."), repeat(literal("0"), 1, kMaxDigits)})); }
-Part any_fraction() { return maybe(sequence({literal("."), digits(1, kMaxDigits)})); }
+Part any_fraction() { return maybe(sequence({literal("."), digit_run(1, kMaxDigits)})); }
 /// Greater than zero.
 Part some_fraction() {
-  return sequence({literal("."), repeat(literal("0"), 0, kMaxDigits), one_of({{'1', '9'}}), digits(0, kMaxDigits)});
+  return sequence({literal("."), repeat(literal("0"), 0, kMaxDigits), one_of({{'1', '9'}}), digit_run(0, kMaxDigits)});
 }
 
 /// Numbers from 0 on: in [least, most].
@@ -69,14 +69,14 @@ Part json_characters(std::string_view text) {
 }
 
 Part json_string(int64_t least, std::optional<int64_t> most) {
-  return quoted(repeat(one_of_in_json(kAll), static_cast<int>(least),
+  return quoted(repeat(one_of_in_json(kAnyCharacter), static_cast<int>(least),
                        most ? std::optional(static_cast<int>(*most)) : std::nullopt));
 }
 
 Part json_number() {
   const Part exponent = sequence(
-      {one_of({{'E', 'E'}, {'e', 'e'}}), maybe(one_of({{'+', '+'}, {'-', '-'}})), digits(1, kMaxExponentDigits)});
-  const Part whole = choice({literal("0"), sequence({one_of({{'1', '9'}}), digits(0, kMaxDigits - 1)})});
+      {one_of({{'E', 'E'}, {'e', 'e'}}), maybe(one_of({{'+', '+'}, {'-', '-'}})), digit_run(1, kMaxExponentDigits)});
+  const Part whole = choice({literal("0"), sequence({one_of({{'1', '9'}}), digit_run(0, kMaxDigits - 1)})});
   return sequence({maybe(literal("-")), whole, any_fraction(), maybe(exponent)});
 }
 
@@ -123,7 +123,7 @@ Part other_than(const std::vector<std::u32string>& texts, size_t at, const Part&
 
 }  // namespace
 
-Part json_string_rest() { return sequence({repeat(one_of_in_json(kAll), 0, {}), literal("\"")}); }
+Part json_string_rest() { return sequence({repeat(one_of_in_json(kAnyCharacter), 0, {}), literal("\"")}); }
 
 Part json_string_except(const std::vector<std::string>& texts, const Part& rest) {
   if (texts.empty()) return sequence({literal("\""), rest});

@@ -15,14 +15,14 @@
 namespace prosa::grammar {
 namespace {
 
-constexpr int kMaxDepth = 50;         // of parentheses
-constexpr int kMaxRepeats = 100'000;  // in {n,m}; what is written out is bounded by the network
+constexpr int kMaxGroups = 50;      // of parentheses
+constexpr int kMaxTimes = 100'000;  // in {n,m}; what is written out is bounded by the network
 
 const CharSet kDigits = {{'0', '9'}};
 const CharSet kWord = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 const CharSet kSpace = {{'\t', '\r'}, {' ', ' '}};
 const CharSet kLineEnds = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
-const CharSet kAll = {{0, kLastCharacter}};
+const CharSet kEveryCharacter = {{0, kLastCharacter}};
 
 bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
@@ -62,7 +62,7 @@ class RegexReader {
   [[nodiscard]] Part characters(const CharSet& set) const {
     return options_.in_json ? one_of_in_json(set) : one_of(set);
   }
-  [[nodiscard]] Part anything() const { return repeat(characters(kAll), 0, {}); }
+  [[nodiscard]] Part anything() const { return repeat(characters(kEveryCharacter), 0, {}); }
 
   Part outer_sequence() {
     const bool begins = skip("^") || options_.whole;
@@ -115,7 +115,7 @@ class RegexReader {
 
   Part group(int depth) {
     ++at_;
-    if (depth >= kMaxDepth) fail("its parentheses are nested too deep");
+    if (depth >= kMaxGroups) fail("its parentheses are nested too deep");
     if (skip("?")) {
       if (skip("<")) {
         if (front() == '=' || front() == '!') refuse("looking behind");
@@ -145,8 +145,8 @@ class RegexReader {
     const auto number = [this](int& value) {
       const char* const first = text_.data() + at_;
       const auto read = std::from_chars(first, text_.data() + text_.size(), value);
-      if (read.ec == std::errc::result_out_of_range || (read.ec == std::errc() && value > kMaxRepeats))
-        fail(fmt::format("a repetition is a number from 0 to {}", kMaxRepeats));
+      if (read.ec == std::errc::result_out_of_range || (read.ec == std::errc() && value > kMaxTimes))
+        fail(fmt::format("a repetition is a number from 0 to {}", kMaxTimes));
       if (read.ec != std::errc() || *first == '-') return false;
       at_ += static_cast<size_t>(read.ptr - first);
       return true;
