@@ -61,8 +61,10 @@ Choice choose(Engine& engine, std::span<const Message> messages, std::span<const
         session.sync({.tokens = plan.tokens, .cuts = plan.cuts, .cancel = cancel, .priority = runtime::Priority::turn});
     choice.prompt_tokens = std::ssize(plan.tokens);
     choice.cached_tokens = report.reused;
-    OptionScorer scorer(session, loaded->text->tokenizer, loaded->text->trie(loaded->core->config().vocab_size),
-                        end_token(*loaded->text), texts, cancel);
+    std::shared_ptr<const grammar::TokenTrie> trie;  // only slots need it
+    if (std::ranges::any_of(texts, &OptionText::has_slots))
+      trie = loaded->text->trie(loaded->core->config().vocab_size);
+    OptionScorer scorer(session, loaded->text->tokenizer, trie, end_token(*loaded->text), texts, cancel);
     const std::vector<OptionScorer::Score> scores = scorer.run();
     for (size_t i = 0; i < scores.size(); ++i) {
       ScoredOption option;

@@ -27,7 +27,8 @@ class OptionScorer {
     bool ended = false;          // false: its slots came to no end
   };
 
-  /// `session` stands at the end of the prompt, with its row. `end`: the token that ends a reply. Errors:
+  /// `session` stands at the end of the prompt, with its row. `trie`: may be null where no option has slots. `end`: the
+  /// token that ends a reply. Errors:
   /// invalid_argument (an option of too many tokens, or one that no token can write).
   OptionScorer(const runtime::Session& session, const Tokenizer& tokenizer,
                std::shared_ptr<const grammar::TokenTrie> trie, int32_t end, std::span<const OptionText> options,
