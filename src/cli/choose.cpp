@@ -85,7 +85,7 @@ void add_options_of(const std::string& path, std::vector<std::string>& options) 
   const std::unique_ptr<std::FILE, Closer> file(std::fopen(path.c_str(), "re"), closer);
   if (!file) throw Error(errno == ENOENT ? ErrorCode::not_found : ErrorCode::io, "cannot read the options", path);
   size_t bytes = 0;
-  while (auto line = read_input_line(file.get(), kMaxTextBytes)) {
+  while (auto line = read_input_line(file.get(), kMaxTextBytes, path)) {
     bytes += line->size() + 1;
     if (bytes > kMaxOptionFile) throw Error(ErrorCode::invalid_argument, "has more than 1 MiB", path);
     while (!line->empty() && (line->back() == '\r' || line->back() == ' ')) line->pop_back();
@@ -141,7 +141,7 @@ void run(ChooseArguments arguments) {
   if (!arguments.chat.system.empty()) check_prompt(arguments.chat.system, "--system");
   Chat chat = load_chat(arguments.chat);
   if (!words.empty()) return choose(chat, arguments, words[0]);
-  while (const auto line = read_input_line(stdin, kMaxTextBytes)) {
+  while (const auto line = read_input_line(stdin, kMaxTextBytes, "standard input")) {
     if (!line->empty()) choose(chat, arguments, *line);
   }
 }
