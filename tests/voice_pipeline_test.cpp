@@ -152,20 +152,19 @@ TEST(VoicePipeline, GreetingAndPromptAreReadyBeforeAnybodyConnects) {
   for (int i = 0; i < 40; ++i) options.system += " Say as little as you can, and never shout at anybody.";
   options.tools = {{R"({"type": "function", "function": {"name": "light", "description": "Switches the light"}})"}};
   Script script;
-  std::atomic<int> dies = -1;
   VoicePipeline pipeline(
       Chat(model),
-      {std::make_unique<Loudness>(), std::make_unique<ScriptedEars>(script), std::make_unique<ToneMouth>(dies)},
+      {std::make_unique<Loudness>(), std::make_unique<ScriptedEars>(script), std::make_unique<ToneMouth>(script)},
       options);
   // No push() so far: nobody has connected.
   std::vector<int16_t> frame(kFrameSamples, 0);
   for (int waited = 0; waited < 10'000 && frame[0] == 0; ++waited) {
-    std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
     pipeline.pull(frame);
   }
   EXPECT_NE(frame[0], 0) << "the greeting can be heard";
   for (int waited = 0; waited < 20'000 && model.memory_footprint().stored_states == 0; ++waited)
-    std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   Chat other(model);
   SamplingConfig sampling{.max_tokens = 1, .disable_thinking = true};
   const Reply reply = other.generate({{Role::system, options.system}, {Role::user, "Hello"}}, sampling, options.tools);

@@ -131,7 +131,8 @@ void run(ChooseArguments arguments) {
   std::vector<std::string> words = arguments.positionals;
   if (words.size() > 2 || (words.size() == 2 && !arguments.chat.model.empty()))
     throw UsageError("choose takes a model and the user's words; quote several words (see prosa choose --help)");
-  if (words.size() == 2 || (words.size() == 1 && arguments.chat.model.empty() && looks_like_model(words[0]))) {
+  if (words.size() == 2 ||
+      (words.size() == 1 && arguments.chat.model.empty() && meaning_of(words[0]) != Meant::prompt)) {
     arguments.chat.model = words[0];
     words.erase(words.begin());
   }
