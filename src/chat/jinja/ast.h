@@ -47,6 +47,7 @@ struct Expression {
   std::vector<std::string> names;
 };
 using ExpressionPtr = std::unique_ptr<Expression>;
+using ExpressionKind = Expression::Kind;
 
 struct Statement;
 using Block = std::vector<std::unique_ptr<Statement>>;
@@ -80,5 +81,6 @@ struct Statement {
   bool takes_more_names = false;   // … for `kwargs`
   bool takes_caller = false;       // … for `caller`
 };
+using StatementKind = Statement::Kind;
 
 }  // namespace prosa::chat::jinja

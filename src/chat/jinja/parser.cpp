@@ -10,7 +10,6 @@
 namespace prosa::chat::jinja {
 namespace {
 
-using StatementKind = Statement::Kind;
 using StatementPtr = std::unique_ptr<Statement>;
 
 class Parser {

@@ -9,8 +9,6 @@
 namespace prosa::chat::jinja {
 namespace {
 
-using ExpressionKind = Expression::Kind;
-
 constexpr std::array<std::string_view, 6> kComparisons = {"==", "!=", "<", "<=", ">", ">="};
 
 std::vector<ExpressionPtr> parts_of(ExpressionPtr first, ExpressionPtr second = nullptr) {

@@ -12,8 +12,6 @@
 
 namespace prosa::chat::jinja {
 
-using StatementKind = Statement::Kind;
-
 Renderer::Renderer(Runtime& runtime, const Variables& variables)
     : runtime_(runtime), variables_(variables), scope_(std::make_shared<Scope>()) {}
 

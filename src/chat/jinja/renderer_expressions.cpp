@@ -7,8 +7,6 @@
 
 namespace prosa::chat::jinja {
 
-using ExpressionKind = Expression::Kind;
-
 Value Renderer::evaluate(const Expression& expression) {
   const Runtime::Level level(runtime_);
   runtime_.charge(1);
