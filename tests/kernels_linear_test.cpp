@@ -212,7 +212,7 @@ TEST_P(LinearTest, OutliersCostTheOthersNothing) {
       for (int planes : {1, 2}) {
         const auto error = [&](OutlierCase outliers) {
           constexpr int64_t kTokens = 20;
-          InputRows input(kTokens, kCols, kCols, kInputForms);
+          InputRows input(kTokens, kCols, kCols, kInputForms, true);
           std::vector<std::vector<float>> x;
           for (int64_t t = 0; t < kTokens; ++t) {
             const int64_t first = t % 3 == 2 ? 128 : 24;  // mostly the same channels, as in models
@@ -255,7 +255,7 @@ TEST_P(LinearTest, OutliersChangeNoNeighbour) {
   for (int planes : {1, 2}) {
     const InputForm form{64, planes};
     constexpr int64_t kTokens = 150;  // more than are added together
-    InputRows input(kTokens, 256, 256, kInputForms);
+    InputRows input(kTokens, 256, 256, kInputForms, true);
     for (int64_t t = 0; t < kTokens; ++t) {
       std::ranges::copy(with_outliers(256, static_cast<int>(t % 4), t % 240, 500, static_cast<uint32_t>(t)),
                         input.row(t));
@@ -275,7 +275,7 @@ TEST_P(LinearTest, OutliersChangeNoNeighbour) {
 // What is an outlier: not the largest of usual numbers, nor of long tails; each of some large ones.
 TEST_P(LinearTest, OutliersAreToldFromTails) {
   const auto taken = [&](const std::vector<float>& x, int64_t group) {
-    InputRows input(1, 128, 128, kInputForms);
+    InputRows input(1, 128, 128, kInputForms, true);
     std::ranges::copy(x, input.row(0));
     const InputForm form{group, 1};
     input.quantize(kernels, 0, 128, form);

@@ -12,6 +12,7 @@
 namespace prosa::backend::cpu {
 namespace {
 
+constexpr int kDefaultBits = 15;
 constexpr int kMaxOnePlaneBits = 6;  // of weights whose activations have 8 bits where nothing else is asked for
 
 class Packer {
@@ -88,7 +89,7 @@ class Packer {
  private:
   /// One plane's rounding drowns in that of weights of a few bits.
   [[nodiscard]] int planes_for(int weight_bits) const {
-    const int bits = activation_bits_ != 0 ? activation_bits_ : weight_bits <= kMaxOnePlaneBits ? 8 : 15;
+    const int bits = activation_bits_ != 0 ? activation_bits_ : weight_bits <= kMaxOnePlaneBits ? kDefaultBits : 15;
     return bits == 15 ? 2 : 1;
   }
 

@@ -30,7 +30,7 @@ class InputRows {
  public:
   InputRows() = default;
   /// Of up to `width` columns. row() has `floats` columns, which may be none.
-  InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms);
+  InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms, bool takes_outliers = false);
   [[nodiscard]] float* row(int64_t index) { return x_.data() + index * x_pitch_; }
   /// The first n columns of row(index).
   void quantize(const Kernels& kernels, int64_t index, int64_t n, InputForm form) {
@@ -61,7 +61,7 @@ class InputRows {
 };
 
 struct Workspace {
-  Workspace(const PackedModel& model, int64_t max_rows, int workers);
+  Workspace(const PackedModel& model, int64_t max_rows, int workers, bool takes_outliers);
 
   int64_t max_rows;
   int64_t hidden_width;        // pitch(hidden_size)
