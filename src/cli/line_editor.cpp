@@ -42,10 +42,12 @@ const char* prompt_of(EditLine* editor) {
   return prompt;
 }
 
+}  // namespace
+
 /// libedit's list of lines.
-class Lines {
+class HistoryLines {
  public:
-  Lines() : history_(history_init()) {
+  HistoryLines() : history_(history_init()) {
     if (!history_) throw std::bad_alloc();
     HistEvent event = {};
     ::history(get(), &event, H_SETSIZE, kMaxHistoryLines);
@@ -87,8 +89,6 @@ class Lines {
   std::unique_ptr<History, End> history_;
 };
 
-}  // namespace
-
 std::filesystem::path history_file() {
   const char* state = std::getenv("XDG_STATE_HOME");
   if (state != nullptr && *state == '/') return std::filesystem::path(state) / "prosa" / "history";
@@ -103,7 +103,7 @@ struct LineEditor::Impl {
   void save(const std::string& line) {
     try {
       const LockBeside lock(file, LockFor::writing);
-      Lines kept;
+      HistoryLines kept;
       if (!kept.load(file)) return;  // it has become a file of somebody else's
       kept.add(line);
       if (const auto text = kept.text()) replace_file(file, *text, FileMode::owner_only);
@@ -113,7 +113,7 @@ struct LineEditor::Impl {
 
   std::string prompt;
   std::string file;  // "": no file
-  Lines lines;
+  HistoryLines lines;
   EditLine* editor = nullptr;
 };
 
