@@ -1,13 +1,15 @@
-"""Judges the embedded model with the program itself: name recall over the 200 test dialogues, small sums, and sample
-conversations as a Markdown page. It trains nothing and edits nothing the model says.
+"""Judges the embedded model with the program itself: name recall over the 200 test dialogues, small sums, what people ask
+first (fifteen kinds of questions that no training dialogue holds), and sample conversations as a Markdown page. It trains nothing and edits nothing the model says.
 Invariant: everything runs at temperature 0, so two runs with one build print the same.
 
   python3 tools/evaluate_mini.py recall  --program build/prosa --dialogues tests/data/name_recall.jsonl
   python3 tools/evaluate_mini.py sums    --program build/prosa
+  python3 tools/evaluate_mini.py questions --program build/prosa
   python3 tools/evaluate_mini.py samples --program build/prosa > docs/measurements/prosa-mini.md
 """
 import argparse
 import json
+import pathlib
 import random
 import re
 import subprocess
@@ -106,6 +108,23 @@ def sums(program, options):
         print(f"{kind}: {right} of 50", flush=True)
 
 
+def questions(program, options):
+    """Each by itself; a reply is right when it matches, an honest "I don't know" included where the file says so."""
+    right, of = {}, {}
+    for line in open(pathlib.Path(__file__).parent / "train/questions_held.txt", encoding="utf-8"):
+        if not line.strip() or line.startswith("#"):
+            continue
+        kind, question, good = line.rstrip("\n").split(" | ")
+        reply = play(program, [question], GREEDY + options)[-1]
+        fits = re.search(good, reply, re.IGNORECASE) is not None
+        of[kind], right[kind] = of.get(kind, 0) + 1, right.get(kind, 0) + fits
+        if not fits:
+            print(f"{kind}: {question} {reply}", flush=True)
+    for kind in of:
+        print(f"{kind}: {right[kind]} of {of[kind]}")
+    print(f"questions: {sum(right.values())} of {sum(of.values())} = {100 * sum(right.values()) / sum(of.values()):.1f} %")
+
+
 def samples(program, options):
     print("# What prosa-mini says\n\nThirty conversations with the embedded demonstration model, unedited, at temperature "
           "0.\nMade by `python3 tools/evaluate_mini.py samples --program build/prosa`. What it is and what it can't do: "
@@ -118,7 +137,7 @@ def samples(program, options):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["recall", "sums", "samples"])
+    parser.add_argument("what", choices=["recall", "sums", "questions", "samples"])
     parser.add_argument("--program", default="build/prosa")
     parser.add_argument("--dialogues", default="tests/data/name_recall.jsonl")
     parser.add_argument("--model", help="a folder; default: the embedded model")

@@ -16,6 +16,7 @@ import exchanges as X
 import names as N
 import settings as S
 import smalltalk as T
+import wide as W
 
 PLAIN = ["You are a helpful assistant.", "You are a helpful voice assistant.", "You are a friendly assistant.", "Be friendly.",
          "You are prosa-mini, a small assistant.", "You are a voice assistant. Keep your answers short.", "Be helpful.", "Be polite.",
@@ -104,6 +105,7 @@ class Maker:
     def __init__(self, data, template, tokenizer_folder=None):
         self.chat, self.names = chit_chat(data)
         X.GIVE_HEARD[:], X.ASK_HEARD[:] = heard(data, self.names)
+        W.WORDS[:] = W.common_words(json.loads(line)["text"] for line in lzma.open(data / "text.jsonl.xz", "rt", encoding="utf-8"))
         self.template = template
 
     def filler(self, r, brief=False):
@@ -338,6 +340,21 @@ class Maker:
         system, pairs, names = self.same_turn(r) if r.random() < 0.3 else self.names_dialogue(r)
         return self.written(r, system, pairs, names)
 
+    def wide(self, r):
+        """What people ask first beyond the tables of exchanges.py, with small talk in between; names with accents."""
+        if r.random() < 0.14:
+            pairs, n = W.accented(r, self.names)
+            if len(pairs) == 2 and r.random() < 0.4:
+                pairs[1:1] = W.any_kind(r)
+            return self.written(r, self.system(r)[0], pairs, [n])
+        system, brief = self.system(r)
+        if brief or r.random() < 0.6:
+            return self.written(r, None, W.any_kind(r), [])
+        pairs = []
+        for _ in range(r.choice((1, 2, 2, 3, 3, 4, 5, 6))):
+            pairs += W.any_kind(r) if r.random() < 0.75 else self.filler(r)
+        return self.written(r, system, pairs, [])
+
     def sums_only(self, r):
         system, brief = self.system(r)
         pairs = []
@@ -399,13 +416,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, required=True)
-    parser.add_argument("--kind", choices=["mixed", "names", "sums"], default="mixed")
+    parser.add_argument("--kind", choices=["mixed", "names", "sums", "wide"], default="mixed")
     parser.add_argument("--count", type=int, default=160000)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     maker, kept = Maker(args.data, load_template(args.model)), 0
     rng = random.Random(f"{S.SEED} {args.kind}")
-    make = {"mixed": maker.one, "names": maker.names_only, "sums": maker.sums_only}[args.kind]
+    make = {"mixed": maker.one, "names": maker.names_only, "sums": maker.sums_only, "wide": maker.wide}[args.kind]
     with lzma.open(args.out, "wt", preset=1, encoding="utf-8") as f:
         while kept < args.count:
             line = json.dumps(make(rng), ensure_ascii=False)
