@@ -32,6 +32,8 @@ class Conversation {
   void partial(std::string_view text) { take(taker.partial(now, utterance, text)); }
   void ending(std::string_view text, double probability) { take(taker.ending(now, text, probability)); }
   void final(std::string_view text) { take(taker.final(now, utterance, text)); }
+  void interrupt() { take(taker.interrupt(now)); }
+  void type(std::string_view text) { take(taker.type(now, text)); }
   /// A whole turn of one utterance.
   void say(std::string_view text) {
     speech(500);

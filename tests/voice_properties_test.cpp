@@ -197,6 +197,37 @@ TEST(VoiceProperties, NoToolRunsBeforeTheTurnIsOver) {
   EXPECT_EQ(history[4].content, "it is on");
 }
 
+/// Between the soft end and the end of the turn: what the user said was answered aloud, and is the turn.
+TEST(VoiceProperties, AnInterruptionAtTheSoftEndLosesNoWordAndCallsNoTool) {
+  ScriptedModel scripted([](std::string_view) { return std::string("one moment please\n\n") + kCall; });
+  std::atomic<int> calls = 0;
+  VoiceOptions options = plain();
+  options.turns.end_ms = 600;
+  options.speakable.patience_seconds = 0.01;
+  options.tools = {{kLight}};
+  options.on_tool = [&](const ToolCall&) {
+    ++calls;
+    return std::string("done");
+  };
+  Talk talk(scripted.model, options);
+  talk.speak("turn on the light.");
+  talk.silence(400);
+  ASSERT_EQ(talk.count(Kind::soft_commit), 1);
+  ASSERT_EQ(talk.count(Kind::commit), 0);
+  talk.pipeline->interrupt();
+  talk.sound(50, 0);
+  EXPECT_THAT(talk.last_played, testing::Each(0));
+  talk.listen();
+  EXPECT_EQ(calls, 0);
+  const auto history = talk.pipeline->history();
+  ASSERT_GE(history.size(), 2U);
+  EXPECT_EQ(history[1].content, "turn on the light.");
+  EXPECT_EQ(talk.count(Kind::interrupted), 1);
+  ASSERT_EQ(talk.pipeline->turns().size(), 1U);
+  EXPECT_TRUE(talk.pipeline->turns()[0].interrupted);
+  expect_nothing_superseded(talk.events());
+}
+
 TEST(VoiceProperties, EarlyWorkIsCountedAndLimited) {
   ScriptedModel scripted([](std::string_view) { return "the sea is wide and deep and it moves all day"; });
   Talk talk(scripted.model, plain());

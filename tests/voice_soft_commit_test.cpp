@@ -88,6 +88,40 @@ TEST(SoftCommit, GoesOnAfterANoiseThatWasNoWord) {
   EXPECT_THAT(talk.done(), ElementsAre("begin_utterance", "end_utterance", "resume")) << "as with any reply";
 }
 
+TEST(SoftCommit, AnInterruptionBeforeTheTurnIsOverKeepsItsWords) {
+  Conversation talk = softly_answered();
+  talk.silence(50);
+  talk.interrupt();
+  EXPECT_THAT(talk.done(), ElementsAre("drop_utterance", "commit: turn on the light", "interrupt"));
+  EXPECT_EQ(talk.taker.phase(), Phase::quiet);
+  talk.final("turn on the light");
+  EXPECT_THAT(talk.done(), IsEmpty()) << "nobody waits for it";
+  talk.say("and the radio");
+  EXPECT_THAT(talk.done(), testing::Contains("commit: and the radio"));
+
+  Conversation closing = softly_answered();
+  closing.silence(130);
+  closing.interrupt();
+  EXPECT_THAT(closing.done(), ElementsAre("end_utterance", "commit: turn on the light", "interrupt"));
+
+  Conversation typed = softly_answered();
+  typed.type("never mind");
+  EXPECT_THAT(typed.done(),
+              ElementsAre("drop_utterance", "commit: turn on the light", "interrupt", "commit: never mind"));
+}
+
+TEST(SoftCommit, AnInterruptionByOneWhoGoesOnLeavesTheTurnToHim) {
+  Conversation talk = softly_answered();
+  talk.speech(40);
+  talk.interrupt();
+  EXPECT_THAT(talk.done(), ElementsAre("pause", "replace"));
+  talk.speech(200);
+  talk.partial("turn on the light in the kitchen");
+  talk.silence(210);
+  talk.final("turn on the light in the kitchen");
+  EXPECT_THAT(talk.done(), testing::Contains("commit: turn on the light in the kitchen"));
+}
+
 TEST(SoftCommit, NeedsWordsThatStandAndASignAndCanBeSwitchedOff) {
   const auto soft = [](const TurnRules& rules, const std::string& words, std::optional<double> probability) {
     Conversation talk{rules};

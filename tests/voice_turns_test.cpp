@@ -149,6 +149,45 @@ TEST(TurnTaker, AStopWordEndsTheReplyAndAsksForNone) {
   EXPECT_THAT(talk.done(), testing::Not(testing::Contains(testing::StartsWith("commit"))));
 }
 
+TEST(TurnTaker, AnInterruptionLosesNothingThatTheUserSays) {
+  Conversation talk;
+  talk.interrupt();
+  talk.speech(500);
+  talk.partial("what is");
+  talk.interrupt();
+  talk.partial("what is your name");
+  talk.silence(200);
+  talk.interrupt();
+  talk.final("what is your name");
+  const std::vector<std::string> turn = talk.done();
+  EXPECT_THAT(turn, testing::Not(testing::Contains("interrupt")));
+  EXPECT_EQ(turn.back(), "commit: what is your name");
+  talk.interrupt();
+  EXPECT_THAT(talk.done(), ElementsAre("interrupt"));
+  talk.interrupt();
+  EXPECT_THAT(talk.done(), IsEmpty());
+
+  // Of one who speaks over the reply already: the reply ends, and his words are a turn of their own.
+  talk.say("tell me a story");
+  talk.done();
+  talk.silence(100);
+  talk.speech(300);
+  talk.interrupt();
+  EXPECT_THAT(talk.done(), ElementsAre("pause", "begin_utterance", "interrupt"));
+  talk.partial("thank you");
+  talk.silence(200);
+  talk.final("thank you");
+  EXPECT_EQ(talk.done().back(), "commit: thank you");
+  talk.silence(100);
+  talk.speech(300);
+  talk.interrupt();
+  talk.done();
+  talk.silence(200);
+  talk.final("");
+  EXPECT_THAT(talk.done(), ElementsAre("end_utterance")) << "a cough";
+  EXPECT_EQ(talk.taker.phase(), Phase::quiet);
+}
+
 TEST(TurnTaker, ATurnThatGoesOnReplacesItsReply) {
   Conversation talk;
   talk.say("fly me to austin");
@@ -233,7 +272,7 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
     std::string text;
     std::string asked;
     for (int step = 0; step < 400; ++step) {
-      switch (upto(7)) {
+      switch (upto(8)) {
         case 0: talk.speech(10 * upto(60)); break;
         case 1: talk.silence(10 * upto(40)); break;
         case 2: talk.partial(text = join(text, words[static_cast<size_t>(upto(8))])); break;
@@ -242,6 +281,9 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
           if (upto(3) == 0) talk.played();
           break;
         case 5: talk.ending(asked, upto(3) * 0.4); break;
+        case 6:
+          if (upto(3) == 0) talk.interrupt();
+          break;
         default: talk.taker.tool_open(upto(8) == 0); break;
       }
       for (const Action& action : std::exchange(talk.actions, {})) {
@@ -304,7 +346,8 @@ TEST(TurnTaker, AnyConversationKeepsOneOwner) {
           case Kind::replace:
           case Kind::interrupt:
           case Kind::resume:
-            ASSERT_TRUE(paused || (soft && action.kind == Kind::replace)) << to_string(action.kind);
+            ASSERT_TRUE(paused || action.kind == Kind::interrupt || (soft && action.kind == Kind::replace))
+                << to_string(action.kind);
             ASSERT_EQ(action.number, reply);
             paused = false;
             if (action.kind == Kind::replace && soft) {

@@ -165,7 +165,8 @@ class VoicePipeline {
 
   /// A turn of the user that was typed: ends what is said, and is answered aloud.
   void type(std::string_view text);
-  /// Ends the reply where it was heard, as an interruption would.
+  /// Ends the reply where it was heard, as an interruption would. Without effect on what the user has said: while no
+  /// reply is heard, on nothing.
   void interrupt();
 
   /// Nobody speaks, nothing is computed, nothing is left to be played.

@@ -412,7 +412,7 @@ void VoicePipeline::type(std::string_view text) {
 
 void VoicePipeline::interrupt() {
   const std::lock_guard lock(impl_->mutex);
-  impl_->act(impl_->taker.stop(impl_->audio_time));
+  impl_->act(impl_->taker.interrupt(impl_->audio_time));
 }
 
 bool VoicePipeline::idle() const {

@@ -342,7 +342,8 @@ void Responder::lose(int64_t tokens) {
 /// The newest generation of a committed turn has ended: tools, then the next, or the reply is made.
 void Responder::end_generation(ReplyUnderWay& reply) {
   count_useful(reply);
-  if (reply.calls.empty() || !options_.on_tool || reply.rounds >= options_.max_tool_rounds) return finish(reply);
+  const bool calls = !reply.calls.empty() && options_.on_tool && reply.rounds < options_.max_tool_rounds;
+  if (!calls || is_to_end(reply.revision)) return finish(reply);
   ++reply.rounds;
   run_tools(reply);
   // What was asked for meanwhile is looked at before the first token.
@@ -451,6 +452,14 @@ std::vector<Message> Responder::messages_with(const std::vector<Message>& turn) 
 void Responder::activate(Chat* chat) {
   const std::lock_guard lock(mutex_);
   active_ = chat;
+}
+
+/// Whether the end of this reply is asked for already. No tool runs for it then.
+bool Responder::is_to_end(int64_t revision) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(tasks_.begin(), tasks_.end(), [&](const Task& task) {
+    return (task.kind == Task::Kind::interrupt || task.kind == Task::Kind::replace) && task.revision == revision;
+  });
 }
 
 bool Responder::idle() const {

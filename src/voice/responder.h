@@ -143,6 +143,7 @@ class Responder {
   void count_lost(ReplyUnderWay& reply);
   void lose(int64_t tokens);
   [[nodiscard]] bool computes() const;
+  [[nodiscard]] bool is_to_end(int64_t revision) const;
   void do_commit(int64_t revision, const std::string& text);
   void do_interrupt(size_t bytes);
   void remember(std::vector<Message> messages);

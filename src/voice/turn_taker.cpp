@@ -254,25 +254,50 @@ void TurnTaker::commit(Time now, std::string_view text, Actions& out) {
   out.push_back({Kind::commit, revision_, answered_});
 }
 
-Actions TurnTaker::stop(Time now) {
-  Actions out;
-  now_ = std::max(now_, now);
-  if (utterance_open_) out.push_back({Kind::drop_utterance, utterance_});
-  utterance_open_ = false;
+/// Its words are the turn: they were answered aloud.
+void TurnTaker::end_heard_draft(Time now, Actions& out) {
+  if (std::exchange(utterance_open_, false)) out.push_back({Kind::drop_utterance, utterance_});
   ++utterance_;  // a final that is on its way is not waited for
-  drop_draft(out);
-  if (phase_ == Phase::replying || phase_ == Phase::doubt) {
-    out.push_back({Kind::interrupt, revision_});
-    ++revision_;
-  }
+  partial_.clear();
+  commit(now, std::string(*drafted_), out);
+  end_reply(out);
+  phase_ = Phase::quiet;
+}
+
+void TurnTaker::end_reply(Actions& out) {
+  out.push_back({Kind::interrupt, revision_});
+  ++revision_;
   silent_ = false;
   over_ = true;
-  phase_ = Phase::quiet;
+}
+
+Actions TurnTaker::interrupt(Time now) {
+  Actions out;
+  now_ = std::max(now_, now);
+  if (soft_ && silent_ && utterance_open_) {  // the user goes on: what has been said is not all of the turn
+    drop_draft(out);
+  } else if (soft_) {
+    end_heard_draft(now, out);
+  } else if (phase_ == Phase::replying) {
+    end_reply(out);
+    phase_ = Phase::quiet;
+  } else if (phase_ == Phase::doubt &&
+             (!over_ || silent_)) {  // whoever speaks does not go on with the turn that was answered
+    end_reply(out);
+    reopens_ = false;
+  }
   return out;
 }
 
 Actions TurnTaker::type(Time now, std::string_view text) {
-  Actions out = stop(now);
+  Actions out;
+  now_ = std::max(now_, now);
+  if (soft_) end_heard_draft(now, out);
+  if (std::exchange(utterance_open_, false)) out.push_back({Kind::drop_utterance, utterance_});
+  ++utterance_;
+  drop_draft(out);
+  if (phase_ == Phase::replying || (phase_ == Phase::doubt && (!over_ || silent_))) end_reply(out);
+  phase_ = Phase::quiet;
   if (words_of(text).empty()) return out;
   unfinished_ = false;
   last_speech_ = now;
@@ -293,11 +318,15 @@ int64_t TurnTaker::greet(Time now) {
 /// The user does take the turn.
 void TurnTaker::confirm(Actions& out) {
   said_ = reopens_ ? answered_ : std::string();
-  out.push_back({reopens_ ? Kind::replace : Kind::interrupt, revision_});
-  ++revision_;
-  silent_ = false;
-  over_ = true;
   drafts_ = 0;
+  if (reopens_) {
+    out.push_back({Kind::replace, revision_});
+    ++revision_;
+    silent_ = false;
+    over_ = true;
+  } else if (!over_ || silent_) {  // else it was ended before
+    end_reply(out);
+  }
 }
 
 /// The user did not take the turn.

@@ -72,8 +72,8 @@ class TurnTaker {
   void early_work(int64_t lost, int64_t useful);
   /// The user's turn was typed: `text` is all of it.
   Actions type(Time now, std::string_view text);
-  /// The reply under way ends; nothing is asked for.
-  Actions stop(Time now);
+  /// What is heard of a reply ends there. Whatever the user has said of a turn that is not over stays.
+  Actions interrupt(Time now);
   /// The pipeline speaks without being asked; returns the revision of what it says.
   int64_t greet(Time now);
   /// All of the reply has been played (or it failed). Of another revision: no effect.
@@ -97,6 +97,8 @@ class TurnTaker {
   void confirm(Actions& out);
   void go_on(Actions& out);
   void commit(Time now, std::string_view text, Actions& out);
+  void end_reply(Actions& out);
+  void end_heard_draft(Time now, Actions& out);
   void work_early(Time now, Actions& out);
   void ask_ending(std::string_view text, Actions& out);
   void draft(std::string_view text, Actions& out);
