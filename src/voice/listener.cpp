@@ -11,6 +11,7 @@ namespace {
 
 /// More than anybody says in a turn; an engine that goes on for ever is cut off there.
 constexpr size_t kMaxTranscript = size_t{16} << 10;  // bytes
+constexpr std::chrono::milliseconds kCancelAgain{5};
 
 std::string bounded(std::string text) {
   text = utf8::replace_invalid(text);
@@ -26,11 +27,15 @@ std::string bounded(std::string text) {
 Listener::Listener(std::unique_ptr<SpeechToText> engine, ListenerEvents& events)
     : engine_(std::move(engine)), events_(events), thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
+/// A call that was about to begin does not see a cancel() that came just before it: the next one reaches it.
 Listener::~Listener() {
   thread_.request_stop();
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   items_.clear();
-  if (busy_) engine_->cancel();
+  while (!ended_) {
+    if (busy_) engine_->cancel();
+    wake_.wait_for(lock, kCancelAgain);
+  }
 }
 
 void Listener::begin(int64_t utterance) { post({Item::Kind::begin, utterance}, false); }
@@ -78,6 +83,9 @@ void Listener::work(const std::stop_token& stop) {
       if (item->kind == Item::Kind::end && wanted(item->utterance)) events_.final(item->utterance, {});
     }
   }
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  wake_.notify_all();
 }
 
 void Listener::obey(const Item& item) {

@@ -11,6 +11,8 @@
 namespace prosa::voice {
 namespace {
 
+constexpr std::chrono::milliseconds kCancelAgain{5};
+
 size_t code_points(std::string_view text) {
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
@@ -39,10 +41,14 @@ Responder::Responder(Chat chat, ResponderOptions options, ResponderEvents& event
       history_(options_.history),
       thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
+/// A call that was about to begin does not see a cancel() that came just before it: the next one reaches it.
 Responder::~Responder() {
   thread_.request_stop();
-  const std::lock_guard lock(mutex_);
-  if (active_ != nullptr) active_->cancel();
+  std::unique_lock lock(mutex_);
+  while (!ended_) {
+    if (active_ != nullptr) active_->cancel();
+    wake_.wait_for(lock, kCancelAgain);
+  }
 }
 
 void Responder::read_ahead(const std::string& text) { post({Task::Kind::read_ahead, 0, text}, false); }
@@ -100,6 +106,10 @@ void Responder::work(const std::stop_token& stop) {
       fail(error.what());
     }
   }
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  active_ = nullptr;
+  wake_.notify_all();
 }
 
 /// Whether a reply is under way that does not wait for its turn to be over.

@@ -169,7 +169,8 @@ class Responder {
   std::condition_variable_any wake_;
   std::deque<Task> tasks_;
   Chat* active_ = nullptr;
-  bool busy_ = false;  // something is computed
+  bool busy_ = false;   // something is computed
+  bool ended_ = false;  // the thread
   std::vector<Message> history_;
   std::jthread thread_;  // last: it uses all of the above
 };

@@ -12,6 +12,7 @@ namespace {
 
 /// How often a reply that has not said enough for a unit is looked at again.
 constexpr std::chrono::milliseconds kPoll{20};
+constexpr std::chrono::milliseconds kCancelAgain{5};
 
 double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -26,9 +27,15 @@ Speaker::Speaker(std::unique_ptr<TextToSpeech> engine, const SpeakableOptions& s
       speakable_(speakable),
       thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
+/// A call that was about to begin does not see a cancel() that came just before it: the next one reaches it.
 Speaker::~Speaker() {
-  drop();
   thread_.request_stop();
+  drop();
+  std::unique_lock lock(mutex_);
+  while (!ended_) {
+    if (busy_) engine_->cancel();
+    wake_.wait_for(lock, kCancelAgain);
+  }
 }
 
 void Speaker::begin(int64_t revision) {
@@ -96,6 +103,9 @@ void Speaker::work(const std::stop_token& stop) {
       if (!current()) open_ = false;
     }
   }
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  wake_.notify_all();
 }
 
 void Speaker::obey(Item& item) {

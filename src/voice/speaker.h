@@ -85,6 +85,7 @@ class Speaker {
   std::deque<Item> items_;
   int64_t newest_ = 0;
   bool busy_ = false;
+  bool ended_ = false;  // the thread
   std::jthread thread_;  // last: it uses all of the above
 };
 
