@@ -202,5 +202,17 @@ TEST(CliVoice, NoAudioDeviceIsAnError) {
   EXPECT_EQ(run_prosa(talk({folder().path("a.wav")}, "asr", {"--microphone", "x"})).exit_code, 2);
 }
 
+/// PortAudio itself would end the process.
+TEST(CliVoice, AnEmptyConfigurationOfAlsaIsAnError) {
+  const std::vector<std::string> built = voice_engines();
+  if (std::ranges::find(built, "portaudio") == built.end()) GTEST_SKIP() << "built without audio devices";
+  setenv("ALSA_CONFIG_PATH", "/dev/null", 1);
+  const Outcome outcome = run_prosa({"voice", folder().path("model"), "--threads", "1", "--activity", "energy",
+                                     "--hear", engine("asr"), "--speak", engine("tts")});
+  unsetenv("ALSA_CONFIG_PATH");
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+}
+
 }  // namespace
 }  // namespace prosa::test

@@ -30,6 +30,14 @@ using JackLog = void (*)(const char*);
 extern "C" void ignore_jack(const char*) {}
 #ifdef PROSA_ALSA_LOG
 extern "C" void ignore(const char*, int, const char*, int, const char*, ...) {}
+
+/// PortAudio ends the process where ALSA's configuration has neither of the two devices that it looks at last.
+bool alsa_has_its_devices() {
+  ::snd_config_update();  // what it could not read is not there
+  snd_config_t* found = nullptr;
+  return ::snd_config != nullptr && (::snd_config_search(::snd_config, "pcm.default", &found) >= 0 ||
+                                     ::snd_config_search(::snd_config, "pcm.dmix", &found) >= 0);
+}
 #endif
 
 /// PortAudio while it is needed.
@@ -40,6 +48,9 @@ class Library {
     // own dependency, where it has one.
 #ifdef PROSA_ALSA_LOG
     ::snd_lib_error_set_handler(ignore);
+    if (!alsa_has_its_devices())
+      throw Error(ErrorCode::not_found, "has no audio device, not even a default one", "ALSA's configuration",
+                  "install libasound2-data, or mend what ALSA_CONFIG_PATH, /etc/asound.conf and ~/.asoundrc say");
 #endif
     for (const char* log : {"jack_set_error_function", "jack_set_info_function"}) {
       if (auto* set = reinterpret_cast<void (*)(JackLog)>(::dlsym(RTLD_DEFAULT, log))) set(ignore_jack);
