@@ -214,5 +214,17 @@ TEST(CliVoice, AnEmptyConfigurationOfAlsaIsAnError) {
   EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
 }
 
+TEST(CliVoice, APictureShowsWhatWasDone) {
+  const std::string picture = folder().path("talk.svg");
+  const std::string recording = folder().recording("drawn.wav", {});
+  const Outcome outcome = run_prosa(talk({recording}, "asr says 'hi you'", {"--picture", picture}));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::string svg = read_file(picture);
+  for (const std::string style : {"user", "reply", "wait", "mark", "token", "sentence"}) {
+    const std::string drawn = "class=\"" + style + "\"";
+    EXPECT_NE(svg.find(drawn, svg.find(drawn) + 1), std::string::npos) << style << " is in the legend alone";
+  }
+}
+
 }  // namespace
 }  // namespace prosa::test

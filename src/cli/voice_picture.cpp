@@ -19,24 +19,31 @@ using Kind = VoiceEvent::Kind;
 constexpr std::string_view kVoiceStyle = R"(.user { fill: #1f77c9; }
 .reply { fill: #2f9e6e; }
 .mark { stroke: #1f2933; stroke-width: 1.2; }
+.soft { stroke: #1f2933; stroke-width: 1.2; stroke-dasharray: 3 2; }
 .wait { fill: #f6d9a8; }
 .draft { fill: #b07aa1; }
 .read { fill: #76b7b2; }
+.partial { fill: #9aa5b1; }
+.token { fill: #c98a1b; }
+.sentence { fill: #2f6f9e; }
 .stop { stroke: #d1383d; stroke-width: 2; }
 .small { font-size: 11px; fill: #5b6773; }
 @media (prefers-color-scheme: dark) {
 .user { fill: #3d8fdd; }
 .reply { fill: #43b884; }
-.mark { stroke: #e3e8ed; }
+.mark, .soft { stroke: #e3e8ed; }
 .wait { fill: #5a4824; }
 .draft { fill: #b98bb0; }
 .read { fill: #6aa8a3; }
+.partial { fill: #6b7683; }
+.token { fill: #e0a53a; }
+.sentence { fill: #62a8dc; }
 .stop { stroke: #ef6a6e; }
 .small { fill: #98a4b0; }
 }
 )";
 
-constexpr double kRow = 118;
+constexpr double kRow = 126;
 constexpr Time kBefore = std::chrono::milliseconds(1500);  // of the user's speech
 constexpr Time kLeast = std::chrono::milliseconds(3000);
 constexpr Time kMost = std::chrono::milliseconds(12'000);
@@ -73,7 +80,7 @@ class Picture : private SvgPicture {
     text(24, 36, "title", "prosa voice");
     text(24, 58, "pale", voice_summary(turns_));
     legend();
-    y_ = 104;
+    y_ = 122;
     for (const TurnRecord& turn : turns_) strip(turn);
     axis();
     return file("prosa voice", kVoiceStyle);
@@ -87,16 +94,32 @@ class Picture : private SvgPicture {
 
   void legend() {
     double at = 24;
-    const auto entry = [&](std::string_view style, std::string_view name) {
-      box(at, 72, 10, 10, style);
-      text(at + 15, 81, "pale", name);
-      at += 32 + 7.0 * static_cast<double>(name.size());
+    double y = 72;
+    const auto name = [&](std::string_view words) {
+      text(at + 15, y + 9, "pale", words);
+      at += 32 + 7.0 * static_cast<double>(words.size());
     };
-    entry("user", "user");
-    entry("reply", "reply");
-    entry("read", "read ahead");
-    entry("draft", "draft");
-    entry("wait", "silence until the reply is heard");
+    const auto area = [&](std::string_view style, std::string_view words) {
+      box(at, y, 10, 10, style);
+      name(words);
+    };
+    const auto upright = [&](std::string_view style, std::string_view words) {
+      line({at + 5, y}, {at + 5, y + 10}, style);
+      name(words);
+    };
+    area("user", "user");
+    area("reply", "reply");
+    area("partial", "transcript");
+    area("read", "read ahead");
+    area("draft", "draft");
+    area("wait", "silence until the reply is heard");
+    at = 24;
+    y = 90;
+    upright("soft", "sounds over: the draft is heard");
+    upright("mark", "the turn is over");
+    area("token", "first token");
+    area("sentence", "sentence to synthesis");
+    upright("stop", "interrupted");
   }
 
   void strip(const TurnRecord& turn) {
@@ -110,8 +133,9 @@ class Picture : private SvgPicture {
     wave(sound_.heard, kHeardRate, turn, middle, "user");
     wave(sound_.played, sound_.play_rate, turn, middle, "reply");
     early(turn);
+    late(turn);
     marks(turn);
-    text(left, y_ + 100, "small", shortened(turn.interrupted ? turn.heard + " —" : turn.reply, 110));
+    text(left, y_ + 108, "small", shortened(turn.interrupted ? turn.heard + " —" : turn.reply, 110));
     y_ += kRow;
   }
 
@@ -130,12 +154,16 @@ class Picture : private SvgPicture {
 
   /// What was done before the turn was over.
   void early(const TurnRecord& turn) {
-    for (const VoiceEvent& event : events_) {
-      const Time since = event.time - turn.end_of_speech;
-      if (since < -kBefore || event.time > turn.committed) continue;
-      if (event.kind == Kind::read_ahead) box(x(since) - 2, y_ + 78, 4, 6, "read");
-      if (event.kind == Kind::draft) box(x(since) - 2, y_ + 78, 4, 6, "draft");
-    }
+    const auto all = [&](Kind kind, double width, std::string_view style) {
+      for (const VoiceEvent& event : events_) {
+        const Time since = event.time - turn.end_of_speech;
+        if (event.kind != kind || since < -kBefore || event.time > turn.committed) continue;
+        box(x(since) - width / 2, y_ + 78, width, 6, style);
+      }
+    };
+    all(Kind::partial, 2, "partial");
+    all(Kind::read_ahead, 4, "read");
+    all(Kind::draft, 4, "draft");
     if (turn.draft_held) {
       for (auto event = events_.rbegin(); event != events_.rend(); ++event) {
         if (event->kind != Kind::draft || event->revision != turn.revision) continue;
@@ -146,7 +174,22 @@ class Picture : private SvgPicture {
     }
   }
 
+  /// What the reply did: its first token, and what was handed to synthesis.
+  void late(const TurnRecord& turn) {
+    if (turn.first_token) box(x(*turn.first_token - turn.end_of_speech) - 2, y_ + 88, 4, 6, "token");
+    for (const VoiceEvent& event : events_) {
+      if (event.revision != turn.revision || event.time - turn.end_of_speech > span_) continue;
+      if (event.kind == Kind::first_sentence || event.kind == Kind::sentence)
+        box(x(event.time - turn.end_of_speech) - 2, y_ + 88, 4, 6, "sentence");
+    }
+  }
+
   void marks(const TurnRecord& turn) {
+    for (const VoiceEvent& event : events_) {
+      if (event.kind != Kind::soft_commit || event.revision != turn.revision) continue;
+      const double soft = x(event.time - turn.end_of_speech);
+      line({soft, y_ + 20}, {soft, y_ + 76}, "soft");
+    }
     const double commit = x(turn.committed - turn.end_of_speech);
     line({commit, y_ + 20}, {commit, y_ + 76}, "mark");
     if (turn.first_audio)
