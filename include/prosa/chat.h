@@ -159,7 +159,7 @@ class ReplyStream {
 struct TurnEnding {
   /// Of the model ending the user's message here, 0 to 1: large after whole sentences, small within one. How large
   /// depends on the model, and on how transcripts are written; one signal beside silence, never the only one. Nothing:
-  /// no word was heard yet (of a conversation's very first message: no three), or the call was cancelled.
+  /// no word was heard yet, or the call was cancelled.
   std::optional<double> probability;
   int64_t computed_tokens = 0;  // for the answer
 };

@@ -124,8 +124,10 @@ HearingPlan plan_hearing(const Tokenizer& tokenizer, const ChatTemplate& chat_te
   size_t end = words_end > kUnsure ? words_end - kUnsure : 0;
   const auto starts_word = [&](size_t at) { return tokenizer.token_bytes(whole.tokens[at]).starts_with(' '); };
   for (int i = 0; i < kMaxWordTokens && end > begin && !starts_word(end); ++i) --end;
-  if (transcript.empty()) end = begin;
-  end = std::max(end, begin);
+  // The turn's header holds from the first word on, and stands before it where nothing else does.
+  const bool has_header = !header.empty() && stands_at(whole.tokens, begin, header);
+  const size_t least = has_header && begin + header.size() < words_end ? begin + header.size() : begin;
+  end = transcript.empty() ? begin : std::max(end, least);
   HearingPlan plan;
   plan.begin = static_cast<int64_t>(begin);
   plan.tokens.assign(whole.tokens.begin(), whole.tokens.begin() + static_cast<std::ptrdiff_t>(end));
