@@ -160,6 +160,17 @@ struct Client {
   std::unique_ptr<Connection> connection;
 };
 
+/// A socket that says what it wants.
+int reach(const WyomingListener& listener) {
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(listener.port());
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  return socket;
+}
+
 TEST(WyomingService, AClientThatTakesNothingEndsItsReply) {
   std::atomic<bool> ended{false};
   WyomingService service;
@@ -181,6 +192,24 @@ TEST(WyomingService, AClientThatTakesNothingEndsItsReply) {
   EXPECT_TRUE(ended);
 }
 
+/// One that begins an event and leaves it so keeps no place for others, whether its line or its payload is missing.
+TEST(WyomingService, AnEventThatIsNotSentWholeEndsItsConnection) {
+  WyomingListener listener("tcp://127.0.0.1:0", {}, {.connections = 1, .answer = 200ms});
+  for (const std::string& bytes :
+       {std::string("{\"type\":\"tran"), std::string("{\"type\":\"x\",\"payload_length\":9}\n"),
+        std::string("{\"type\":\"x\",\"payload_length\":9}\nabc")}) {
+    const int socket = reach(listener);
+    ASSERT_EQ(::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL), std::ssize(bytes));
+    char byte = 0;
+    EXPECT_LE(::recv(socket, &byte, 1, 0), 0) << bytes;
+    ::close(socket);
+  }
+  const Client good(listener);
+  std::this_thread::sleep_for(500ms);
+  good.connection->send({.type = "describe"}, Clock::now() + 5s);
+  EXPECT_EQ(good.connection->receive(Clock::now() + 20s).value_or(Event{}).type, "info") << "silence is no event";
+}
+
 TEST(WyomingService, AClientThatLiesOrFloodsIsClosed) {
   std::atomic<int> handled{0};
   WyomingService service;
@@ -190,12 +219,7 @@ TEST(WyomingService, AClientThatLiesOrFloodsIsClosed) {
                                 "{\"type\":\"transcript\",\"data_length\":-1}\n", std::string(2 << 20, ' '),
                                 "not JSON\n", "{\"type\":\"transcript\",\"data\":" + std::string(5000, '[')};
   for (const std::string& bytes : floods) {
-    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(listener.port());
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ASSERT_EQ(::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+    const int socket = reach(listener);
     for (size_t at = 0; at < bytes.size();) {
       const ssize_t sent = ::send(socket, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
       if (sent <= 0) break;  // closed already

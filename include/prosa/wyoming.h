@@ -83,7 +83,7 @@ class WyomingListener {
   struct Limits {
     int connections = 16;                      // at a time; others are told that there is no room
     std::chrono::milliseconds idle{300'000};   // without a request, then the connection is closed
-    std::chrono::milliseconds answer{15'000};  // that a client takes nothing, then as well
+    std::chrono::milliseconds answer{15'000};  // that a client takes nothing, or for an event begun, then as well
   };
   /// `address`: tcp://HOST:PORT (port 0: any), unix:///PATH (readable by its owner alone), or stdio://: one client, at
   /// standard input and output, which nothing else may use. Listens from here on, each connection on a thread of its

@@ -238,11 +238,13 @@ bool Connection::gone() {
   return ::poll(&watched, 1, 0) > 0;  // only an error or a closed end is told unasked
 }
 
-std::optional<Event> Connection::receive(Clock::time_point deadline) {
+std::optional<Event> Connection::receive(Clock::time_point deadline, Clock::duration whole) {
+  bool begun = false;
   while (true) {
     if (auto event = poll()) return event;
-    if (closed_ && reader_.pending() == 0) return std::nullopt;
+    if (closed_ && !reader_.begun()) return std::nullopt;
     if (closed_) fail_ended();  // in the middle of an event
+    if (reader_.begun() && !std::exchange(begun, true)) deadline = std::min(deadline, Clock::now() + whole);
     wait_readable(deadline);
   }
 }

@@ -55,9 +55,9 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   void send(const Event& event, Clock::time_point deadline);
-  /// The next event; nothing when the peer closed the connection between two events. Running into the deadline is
-  /// Error(io).
-  std::optional<Event> receive(Clock::time_point deadline);
+  /// The next event; nothing when the peer closed the connection between two events. `whole`: how long an event may
+  /// take that has begun. Running into either is Error(io).
+  std::optional<Event> receive(Clock::time_point deadline, Clock::duration whole = std::chrono::hours(1));
   /// The next event where it is there already. Never waits.
   std::optional<Event> poll();
   /// Whether the peer closed its end. What it sent before may still be received.

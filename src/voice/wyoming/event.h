@@ -43,6 +43,8 @@ class EventReader {
   void push(std::string_view bytes) { buffer_ += bytes; }
   /// The next event, if all of it is there. Error(io): what is there can't be one; the reader is of no use any more.
   std::optional<Event> next();
+  /// Whether an event has begun and not ended.
+  [[nodiscard]] bool begun() const noexcept { return head_ || pending() > 0; }
   /// Bytes that no event was made of yet.
   [[nodiscard]] size_t pending() const noexcept { return buffer_.size() - begin_; }
 

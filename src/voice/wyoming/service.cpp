@@ -42,10 +42,13 @@ class Conversation {
       : connection_(connection), shared_(shared), number_(number) {}
 
   void run() {
-    while (auto event = connection_.receive(Clock::now() + shared_.limits.idle)) answer(*event);
+    while (auto event = receive()) answer(*event);
   }
 
  private:
+  std::optional<Event> receive() {
+    return connection_.receive(Clock::now() + shared_.limits.idle, shared_.limits.answer);
+  }
   void send(const Event& event) { connection_.send(event, Clock::now() + shared_.limits.answer); }
 
   void answer(const Event& event) {
@@ -154,7 +157,7 @@ class Conversation {
     int64_t heard = 0;
     engine->begin();
     while (true) {
-      const auto event = on_connection([&] { return connection_.receive(Clock::now() + shared_.limits.idle); });
+      const auto event = on_connection([&] { return receive(); });
       if (!event || event->type == "audio-stop") break;
       if (event->type == "audio-start" || (event->type == "audio-chunk" && decoder.rate() == 0)) {
         decoder.start(*event, connection_.peer());
