@@ -64,7 +64,9 @@ struct LateMouth final : TextToSpeech {
 struct Nobody final : ListenerEvents, SpeakerEvents {
   void partial(int64_t, const std::string&) override {}
   void final(int64_t, const std::string&) override {}
-  void hearing_failed(int64_t, const std::string&) override {}
+  void hearing_failed(int64_t, const std::string& what) override {
+    ADD_FAILURE() << "nobody asked any longer: " << what;
+  }
   void sentence(int64_t, const SpokenUnit&, bool) override {}
   void speaking_failed(int64_t, const std::string&) override {}
 };

@@ -79,6 +79,7 @@ void Listener::work(const std::stop_token& stop) {
     } catch (const std::exception& error) {
       open_ = false;
       failed_ = true;
+      if (stop.stop_requested()) break;  // it was cancelled, and nobody waits for it
       if (wanted(item->utterance)) events_.hearing_failed(item->utterance, error.what());
       if (item->kind == Item::Kind::end && wanted(item->utterance)) events_.final(item->utterance, {});
     }
