@@ -178,7 +178,9 @@ TEST(CliVoice, WhatCantBeUsedIsSaid) {
   const Outcome dead = run_prosa(talk({folder().path("a.wav")}, "asr describe-die"));
   EXPECT_EQ(dead.exit_code, 3) << dead.err;
   EXPECT_THAT(dead.err, HasSubstr("exit code 3"));
-  for (const Outcome& outcome : {damaged, missing, other, dead}) {
+  const Outcome nowhere = run_prosa(talk({folder().path("a.wav")}, "asr", {"--out", folder().path("none/out.wav")}));
+  EXPECT_EQ(nowhere.exit_code, 3) << nowhere.err;
+  for (const Outcome& outcome : {damaged, missing, other, dead, nowhere}) {
     EXPECT_EQ(outcome.out, "");
     EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
   }

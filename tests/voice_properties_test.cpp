@@ -309,6 +309,7 @@ TEST(VoiceProperties, ARecogniserThatNeverEndsIsLeftBehind) {
   talk.speak("tell me of the sea");
   talk.silence(700);
   EXPECT_EQ(talk.count(Kind::commit), 1) << "with the words that were there";
+  EXPECT_EQ(talk.count(Kind::error), 1);
   talk.script.ears = Mood::well;
   talk.listen();
   talk.say("and of the moon");

@@ -1,7 +1,12 @@
 // prosa voice: talk with a model, by microphone or with recordings.
 #include "cli/voice.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
@@ -23,10 +28,22 @@ std::string joined(const std::vector<std::string>& names) {
   return list.empty() ? "none" : list;
 }
 
+/// No conversation is held for a file that nobody could write. A device or a pipe needs no folder.
+void require_folder(const std::string& output) {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  if (fs::exists(output, none) && !fs::is_regular_file(output, none)) return;
+  const std::string folder = fs::path(output).parent_path().string();
+  if (::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0) return;
+  throw Error(ErrorCode::io, std::string("can't create: ") + std::strerror(errno), output);
+}
+
 /// No file that is read is written over.
 void check_outputs(const VoiceArguments& arguments, const std::vector<std::string>& inputs) {
   for (const std::string& output : {arguments.out, arguments.timeline, arguments.picture}) {
-    if (!output.empty()) require_no_input(output, inputs);
+    if (output.empty()) continue;
+    require_no_input(output, inputs);
+    require_folder(output);
   }
 }
 
@@ -49,8 +66,10 @@ void run(VoiceArguments& arguments) {
   VoiceLog log;
   std::unique_ptr<VoiceView> view;
   arguments.options.speakable.language = arguments.language;
+  // A live conversation may last for days.
+  const bool keeps = !arguments.in.empty() || !arguments.timeline.empty() || !arguments.picture.empty();
   arguments.options.on_event = [&](const VoiceEvent& event) {
-    log.add(event);
+    if (keeps) log.add(event);
     view->show(event);
   };
   // The engines first: what is missing is said before a model is loaded.

@@ -199,7 +199,11 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
         timeline.note(Event::speech_ended, taker.revision());
         break;
       case Kind::drop_utterance:
-        utterance_open = false;
+        if (!std::exchange(utterance_open, false)) {  // it was ended, and is not waited for any longer
+          timeline.note(Event::error, 0,
+                        fmt::format("the recogniser took longer than {} ms for the last word of an utterance",
+                                    options.turns.final_ms));
+        }
         listener.drop(action.number);
         break;
       case Kind::read_ahead: responder.read_ahead(action.text); break;
