@@ -71,7 +71,7 @@ void linear_groups(const PackedMatrix& w, Range tiles, const Activations& x, int
 template <int Bits>
 void linear_bits(const PackedMatrix& w, Range tiles, const Activations& x, int64_t tokens, float* y, int64_t ldy,
                  bool add_to) {
-  if (takes_few(w, x, tokens)) return few_linear<Bits>(tiles, {w, x, tokens, y, ldy, add_to});
+  if (takes_few(w, tokens)) return few_linear<Bits>(tiles, {w, x, tokens, y, ldy, add_to});
   switch (w.group_size) {
     case 32: linear_groups<Bits, 32>(w, tiles, x, tokens, y, ldy, add_to); break;
     case 64: linear_groups<Bits, 64>(w, tiles, x, tokens, y, ldy, add_to); break;

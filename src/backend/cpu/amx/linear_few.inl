@@ -1,5 +1,5 @@
 // Products of 9 to 24 tokens with quantized weights on the tile unit: the turn of a talk, which waits for its prompt.
-// Groups of 64 columns, scales of 16 bits and two planes only, as models come; all else is linear.inl's.
+// Groups of 64 columns and scales of 16 bits only, as models come; all else is linear.inl's.
 //
 // Included inside the ISA's namespace, after linear.inl. There the codes of a chunk are unpacked and then many tokens
 // take them; with few, unpacking would be half of the work and stand between the products. Here half a tile's groups
@@ -19,7 +19,7 @@ struct alignas(64) FewScratch {
 // The products of half a tile in units: a group of columns times the tokens of a task, one or two of `Tokens` each.
 // A unit's sums are in the tiles of its parity, then in the scratch, then in the tokens' registers; three units are on
 // that way at a time, so that none waits for another.
-template <int Bits, int Tokens, int Tasks>
+template <int Bits, int Planes, int Tokens, int Tasks>
 class FewUnits {
  public:
   // PackedMatrix's header_bytes(), half_bytes() and group_bytes(), known to the compiler.
@@ -78,20 +78,20 @@ class FewUnits {
   PROSA_INLINE void products(int64_t group) {
     const uint8_t* codes = scratch_.codes[group % kCodeSlots];
     const int64_t from = Task * Tokens * ldq_ + group * kTileColumns;
-    zero_tile<2 * Parity>();
-    zero_tile<2 * Parity + 1>();
+    each<Planes>([&]<int p>() PROSA_INLINE { zero_tile<2 * Parity + p>(); });
     if constexpr (Task == 0) load_tile<6>(codes, kVector);
     load_tile<4>(high_ + from, ldq_);
     multiply_su<2 * Parity, 4, 6>();
-    load_tile<5>(low_ + from, ldq_);
-    multiply_su<2 * Parity + 1, 5, 6>();
+    if constexpr (Planes == 2) {
+      load_tile<5>(low_ + from, ldq_);
+      multiply_su<2 * Parity + 1, 5, 6>();
+    }
   }
 
   template <int Parity>
   PROSA_INLINE void save() {
     constexpr int64_t kSums = offsetof(FewScratch, sums) + Parity * sizeof(scratch_.sums[0]);
-    store_tile<2 * Parity, kSums>(&scratch_, kVector);
-    store_tile<2 * Parity + 1, kSums + kTileBytes>(&scratch_, kVector);
+    each<Planes>([&]<int p>() PROSA_INLINE { store_tile<2 * Parity + p, kSums + p * kTileBytes>(&scratch_, kVector); });
   }
 
   template <int Parity>
@@ -100,7 +100,7 @@ class FewUnits {
     const F bias = load_scale<false>(scales_, 2);
     constexpr int kFirst = kTask<Parity> * Tokens;
     each<Tokens>([&]<int t>() PROSA_INLINE {
-      kept_[kFirst + t] = add_group<4>(kept_[kFirst + t], load_sums<2>(scratch_.sums[Parity], t), scale, bias,
+      kept_[kFirst + t] = add_group<4>(kept_[kFirst + t], load_sums<Planes>(scratch_.sums[Parity], t), scale, bias,
                                        x_scales_[kFirst + t], x_sums_[kFirst + t]);
     });
     if constexpr (kTask<Parity> == Tasks - 1) {
@@ -142,7 +142,7 @@ class FewUnits {
   const int64_t ldq_;
   const int64_t ldg_;
   const int8_t* const high_;  // [tokens, ldq]
-  const int8_t* const low_;   // [tokens, ldq]
+  const int8_t* const low_;   // [tokens, ldq], or null
   const float* x_scales_;     // [groups, ldg], from the group on that is added next
   const float* x_sums_;       // [groups, ldg], the same
   const uint8_t* scales_;     // of that group: [32 rows] scales, [32 rows] biases, from this half's on
@@ -153,31 +153,36 @@ class FewUnits {
 };
 
 // A function of its own: its registers are full.
-template <int Bits, int Tokens, int Tasks>
+template <int Bits, int Planes, int Tokens, int Tasks>
 __attribute__((noinline)) void few_half(const TileProducts& p, int64_t tile, int64_t half, FewScratch& scratch) {
-  FewUnits<Bits, Tokens, Tasks> units(p, tile, half, scratch);
+  FewUnits<Bits, Planes, Tokens, Tasks> units(p, tile, half, scratch);
   units.compute();
   units.leave(p, tile * kTileRows + half * kHalfRows);
 }
 
-template <int Bits, int Tokens, int Tasks>
+template <int Bits, int Planes, int Tokens, int Tasks>
 inline void few_tiles(Range tiles, const TileProducts& p) {
   FewScratch scratch;
   configure_tiles(product_shapes(kTileColumns, Tokens));
   for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    for (int64_t half = 0; half < kHalves; ++half) few_half<Bits, Tokens, Tasks>(p, tile, half, scratch);
+    for (int64_t half = 0; half < kHalves; ++half) few_half<Bits, Planes, Tokens, Tasks>(p, tile, half, scratch);
   }
   release_tiles();
 }
 
-inline bool takes_few(const PackedMatrix& w, const Activations& x, int64_t tokens) {
-  return tokens <= kFewTokens && w.group_size == kTileColumns && w.scale_dtype == DType::bf16 && x.low != nullptr;
+inline bool takes_few(const PackedMatrix& w, int64_t tokens) {
+  return tokens <= kFewTokens && w.group_size == kTileColumns && w.scale_dtype == DType::bf16;
+}
+
+template <int Bits, int Planes>
+inline void few_planes(Range tiles, const TileProducts& p) {
+  if (p.tokens <= 12) return few_tiles<Bits, Planes, 12, 1>(tiles, p);
+  if (p.tokens <= 16) return few_tiles<Bits, Planes, 16, 1>(tiles, p);
+  if (p.tokens <= 20) return few_tiles<Bits, Planes, 10, 2>(tiles, p);
+  return few_tiles<Bits, Planes, 12, 2>(tiles, p);
 }
 
 template <int Bits>
 inline void few_linear(Range tiles, const TileProducts& p) {
-  if (p.tokens <= 12) return few_tiles<Bits, 12, 1>(tiles, p);
-  if (p.tokens <= 16) return few_tiles<Bits, 16, 1>(tiles, p);
-  if (p.tokens <= 20) return few_tiles<Bits, 10, 2>(tiles, p);
-  return few_tiles<Bits, 12, 2>(tiles, p);
+  p.x.low != nullptr ? few_planes<Bits, 2>(tiles, p) : few_planes<Bits, 1>(tiles, p);
 }
