@@ -86,6 +86,15 @@ template <int N>
 inline I scale_down(I a) {
   return {_mm256_srai_epi32(a.lo, N), _mm256_srai_epi32(a.hi, N)};
 }
+// 16 words of bytes, each moved right by `shift` bits; the bits of `keep` remain.
+inline I words(const uint8_t* p, int shift, int32_t keep) {
+  const __m128i count = _mm_cvtsi32_si128(shift);
+  const __m256i kept = _mm256_set1_epi32(keep);
+  const auto eight = [&](const uint8_t* from) {
+    return _mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), count), kept);
+  };
+  return {eight(p), eight(p + 32)};
+}
 inline I bits_of(F a) { return {_mm256_castps_si256(a.lo), _mm256_castps_si256(a.hi)}; }
 inline F to_float(I a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 inline I round(F a) { return {_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)}; }

@@ -67,6 +67,11 @@ template <int N>
 inline I scale_down(I a) {
   return {_mm512_srai_epi32(a.v, N)};  // floor(a / 2^N)
 }
+// 16 words of bytes, each moved right by `shift` bits; the bits of `keep` remain.
+inline I words(const uint8_t* p, int shift, int32_t keep) {
+  const __m512i moved = _mm512_srl_epi32(_mm512_loadu_si512(p), _mm_cvtsi32_si128(shift));
+  return {_mm512_and_si512(moved, _mm512_set1_epi32(keep))};
+}
 inline I bits_of(F a) { return {_mm512_castps_si512(a.v)}; }
 inline F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline I round(F a) { return {_mm512_cvtps_epi32(a.v)}; }  // to nearest, ties to even

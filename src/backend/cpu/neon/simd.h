@@ -70,6 +70,12 @@ template <int N>
 inline I scale_down(I a) {
   PROSA_EACH(I, vshrq_n_s32(a.v[j], N));
 }
+// 16 words of bytes, each moved right by `shift` bits; the bits of `keep` remain.
+inline I words(const uint8_t* p, int shift, int32_t keep) {
+  const int32x4_t right = vdupq_n_s32(-shift);
+  PROSA_EACH(I, vandq_s32(vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_u8(vld1q_u8(p + 16 * j)), right)),
+                          vdupq_n_s32(keep)));
+}
 inline I bits_of(F a) { PROSA_EACH(I, vreinterpretq_s32_f32(a.v[j])); }
 inline F to_float(I a) { PROSA_EACH(F, vcvtq_f32_s32(a.v[j])); }
 inline I round(F a) { PROSA_EACH(I, vcvtnq_s32_f32(a.v[j])); }

@@ -72,6 +72,12 @@ template <int N>
 inline I scale_down(I a) {
   PROSA_EACH(I, a.v[j] >> N);
 }
+// 16 words of bytes, each moved right by `shift` bits; the bits of `keep` remain.
+inline I words(const uint8_t* p, int shift, int32_t keep) {
+  uint32_t from[16];
+  std::memcpy(from, p, sizeof from);
+  PROSA_EACH(I, static_cast<int32_t>(from[j] >> shift) & keep);
+}
 inline I bits_of(F a) { PROSA_EACH(I, std::bit_cast<int32_t>(a.v[j])); }
 inline F to_float(I a) { PROSA_EACH(F, static_cast<float>(a.v[j])); }
 // Adding and taking away 1.5 * 2^23 rounds to nearest even for |x| < 2^22, which is all the kernels ask. What lies
