@@ -211,7 +211,7 @@ class BackendTest : public testing::TestWithParam<Subject> {
     agreement.add(expected, actual, static_cast<size_t>(backend.config().vocab_size));
     EXPECT_TRUE(within_bounds(agreement)) << agreement;
   }
-  /// 8-bit activations are outside of the bounds that all else keeps: less than this would be a mistake.
+  /// 8-bit activations have bounds of their own.
   static bool within_bounds(const Agreement& agreement) {
     if (GetParam().activation_bits == 8) return within_int8_bounds(agreement);
     return within_synthetic_bounds(agreement);

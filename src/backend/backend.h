@@ -204,9 +204,7 @@ class Backend {
 struct CpuOptions {
   int threads = 0;          // 0: the cores that this process may use
   std::string isa = {};     // "": the best this machine has; else a name of available_isas()
-  int activation_bits = 0;  // 15 or 8, of what quantized weights are multiplied with; 0: 8 for weights of up to 6
-  bool takes_outliers =
-      false;                // activations far outside of their group in float32: exact, and slow where there are many
+  int activation_bits = 0;  // of inputs of quantized products: 15, or 8 but behind gates; 0: 8 for weights of up to 6
   int kv_bits = 8;          // 8 or 16, of keys and values
   int64_t pass_rows = 128;  // token rows of a pass: bounds the scratch memory
 };

@@ -52,7 +52,8 @@ std::vector<Pass> form_passes(std::span<const Segment> segments, int64_t max_row
   return passes;
 }
 
-// What states say of how they were made; they are continued in no other way.
+// What states say of how they were made; they are continued in no other way. What stands behind gates has 15 bits
+// wherever it has integers (pack_model()).
 std::string activation_text(const PackedModel& model) {
   if (model.planes[1] && model.planes[2]) return "8- and 15-bit activations";
   return model.planes[1] ? "8-bit activations" : model.planes[2] ? "15-bit activations" : "float32 activations";
@@ -64,8 +65,7 @@ class CpuBackend final : public Backend {
       : kernels_(choose_kernels(options.isa)),
         pool_(options.threads > 0 ? options.threads : physical_cores()),
         model_(pack_model(weights, pool_, options.activation_bits, progress)),
-        forward_(model_, kernels_, pool_, padded(std::max<int64_t>(options.pass_rows, 1), kDeltaChunk),
-                 options.takes_outliers),
+        forward_(model_, kernels_, pool_, padded(std::max<int64_t>(options.pass_rows, 1), kDeltaChunk)),
         kv_bits_(options.kv_bits),
         description_{"cpu", std::string(kernels_.isa), pool_.size(),
                      fmt::format("{}-bit KV, {}", options.kv_bits, activation_text(model_))},

@@ -41,13 +41,12 @@ std::vector<StageTime> StageClock::take() {
   return times;
 }
 
-Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows,
-                 bool takes_outliers)
+Forward::Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows)
     : model_(model),
       config_(model.config),
       kernels_(kernels),
       pool_(pool),
-      work_(model, max_rows, pool.size(), takes_outliers),
+      work_(model, max_rows, pool.size()),
       items_(pool.size()),
       stages_(static_cast<size_t>(pool.size()) * kStageSpacing) {
   // A bundle has a row at least.

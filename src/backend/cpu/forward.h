@@ -97,7 +97,7 @@ class Pass {
 
 class Forward {
  public:
-  Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows, bool takes_outliers);
+  Forward(const PackedModel& model, const Kernels& kernels, ThreadPool& pool, int64_t max_rows);
 
   /// Takes what the pass needs beyond the workspace, before the run() that it is in. Error(out_of_memory).
   void reserve(const Pass& pass);

@@ -12,8 +12,12 @@
 namespace prosa::backend::cpu {
 namespace {
 
-constexpr int kDefaultBits = 15;
 constexpr int kMaxOnePlaneBits = 6;  // of weights whose activations have 8 bits where nothing else is asked for
+
+/// What a matrix is multiplied with: rows of the stream behind a norm, or what has passed a gate, one channel at a
+/// time, and so has long tails: the inputs of out_proj, o_proj and down_proj. In one plane those tails cost more than
+/// all the rest (docs/reference/numerics.md).
+enum class Inputs { normed, gated };
 
 class Packer {
  public:
@@ -28,10 +32,10 @@ class Packer {
 
   std::array<bool, 3> planes{};  // PackedModel
 
-  PackedMatrix matrix(const Matrix& source) {
+  PackedMatrix matrix(const Matrix& source, Inputs inputs = Inputs::normed) {
     PackedMatrix packed = pack_in_parts(source);
-    packed.planes = planes_for(packed.bits);
-    planes[static_cast<size_t>(packed.input().planes)] = true;
+    packed.planes = planes_for(packed.bits, inputs);
+    if (inputs == Inputs::normed) planes[static_cast<size_t>(packed.input().planes)] = true;
     done_ += packed.byte_size();
     if (progress_) progress_(static_cast<double>(done_) / static_cast<double>(total_));
     return packed;
@@ -49,7 +53,7 @@ class Packer {
     packed.z = matrix(source.in_proj_z);
     packed.b = matrix(source.in_proj_b);
     packed.a = matrix(source.in_proj_a);
-    packed.out = matrix(source.out_proj);
+    packed.out = matrix(source.out_proj, Inputs::gated);
     const int64_t taps = config.linear_conv_kernel_dim;
     packed.conv = AlignedBuffer<float>(taps * config.conv_dim(), "conv1d");
     for (int64_t channel = 0; channel < config.conv_dim(); ++channel) {
@@ -68,7 +72,7 @@ class Packer {
     packed.q = matrix(source.q_proj);
     packed.k = matrix(source.k_proj);
     packed.v = matrix(source.v_proj);
-    packed.out = matrix(source.o_proj);
+    packed.out = matrix(source.o_proj, Inputs::gated);
     packed.q_norm = vector(source.q_norm);
     packed.k_norm = vector(source.k_norm);
     return packed;
@@ -82,15 +86,15 @@ class Packer {
     packed.post_attention_norm = vector(source.post_attention_norm);
     packed.gate = matrix(source.mlp.gate_proj);
     packed.up = matrix(source.mlp.up_proj);
-    packed.down = matrix(source.mlp.down_proj);
+    packed.down = matrix(source.mlp.down_proj, Inputs::gated);
     return packed;
   }
 
  private:
   /// One plane's rounding drowns in that of weights of a few bits.
-  [[nodiscard]] int planes_for(int weight_bits) const {
-    const int bits = activation_bits_ != 0 ? activation_bits_ : weight_bits <= kMaxOnePlaneBits ? kDefaultBits : 15;
-    return bits == 15 ? 2 : 1;
+  [[nodiscard]] int planes_for(int weight_bits, Inputs inputs) const {
+    const int bits = activation_bits_ != 0 ? activation_bits_ : weight_bits <= kMaxOnePlaneBits ? 8 : 15;
+    return bits == 15 || inputs == Inputs::gated ? 2 : 1;
   }
 
   /// The process need not hold the matrix twice: part by part the packed one takes the place of the file's.

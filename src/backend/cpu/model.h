@@ -55,7 +55,7 @@ struct PackedModel {
   std::vector<PackedLayer> layers;      // [num_layers]
   AlignedBuffer<float> norm;            // [hidden]
   std::optional<PackedMatrix> lm_head;  // [vocab, hidden]; unset when tied to embed
-  std::array<bool, 3> planes{};         // [n]: some matrix asks for activations in n planes (InputForm)
+  std::array<bool, 3> planes{};         // [n]: some matrix asks for normalised rows in n planes (InputForm)
 
   [[nodiscard]] const PackedMatrix& head() const { return lm_head ? *lm_head : embed; }
   [[nodiscard]] int64_t byte_size() const { return matrices.byte_size(); }

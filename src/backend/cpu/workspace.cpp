@@ -44,7 +44,7 @@ int64_t served_dim(const ModelConfig& config) {
 
 }  // namespace
 
-InputRows::InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms, bool takes_outliers)
+InputRows::InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms)
     : rows_(rows > kLooseRows ? padded(rows, 16) : rows),
       width_(padded(width, 128)),
       pitch_((width_ / 64 | 1) * 64),
@@ -57,7 +57,6 @@ InputRows::InputRows(int64_t rows, int64_t width, int64_t floats, std::span<cons
     if (form.planes == 2) to.low = AlignedBuffer<int8_t>(rows_ * pitch_, "activations");
     to.scale = AlignedBuffer<float>(groups, "activations");
     to.sum = AlignedBuffer<float>(groups, "activations");
-    if (!takes_outliers) continue;
     to.outliers = AlignedBuffer<uint8_t>(groups, "activations");
     to.outlier = AlignedBuffer<Outlier>(groups * kMaxOutliers, "activations");
   }
@@ -68,10 +67,10 @@ void InputRows::quantize(const Kernels& kernels, int64_t index, int64_t first, s
   Quantized& to = quantized_[form_index(form)];
   const int64_t at = index * pitch_ + first;
   const int64_t group = first / form.group_size * rows_ + index;
-  kernels.quantize(x.data(), static_cast<int64_t>(x.size()), form.group_size,
-                   {to.high.data() + at, to.low.size() == 0 ? nullptr : to.low.data() + at, to.scale.data() + group,
-                    to.sum.data() + group, to.outliers.size() == 0 ? nullptr : to.outliers.data() + group,
-                    to.outliers.size() == 0 ? nullptr : to.outlier.data() + group * kMaxOutliers, rows_});
+  kernels.quantize(
+      x.data(), static_cast<int64_t>(x.size()), form.group_size,
+      {to.high.data() + at, to.low.size() == 0 ? nullptr : to.low.data() + at, to.scale.data() + group,
+       to.sum.data() + group, to.outliers.data() + group, to.outlier.data() + group * kMaxOutliers, rows_});
 }
 
 Activations InputRows::view(InputForm form, int64_t first) const {
@@ -85,10 +84,8 @@ Activations InputRows::view(InputForm form, int64_t first) const {
   view.ldq = pitch_;
   view.scale = from.scale.data() + first;
   view.sum = from.sum.data() + first;
-  if (from.outliers.size() > 0) {
-    view.outliers = from.outliers.data() + first;
-    view.outlier = from.outlier.data() + first * kMaxOutliers;
-  }
+  view.outliers = from.outliers.data() + first;
+  view.outlier = from.outlier.data() + first * kMaxOutliers;
   view.ldg = rows_;
   return view;
 }
@@ -102,7 +99,7 @@ int64_t InputRows::byte_size() const {
   return total;
 }
 
-Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, bool takes_outliers)
+Workspace::Workspace(const PackedModel& model, int64_t rows, int workers)
     : max_rows(rows),
       hidden_width(pitch(model.config.hidden_size)),
       intermediate_width(pitch(model.config.intermediate_size)),
@@ -145,13 +142,13 @@ Workspace::Workspace(const PackedModel& model, int64_t rows, int workers, bool t
   const int64_t width = std::max(narrow, config.intermediate_size);
   const AskedForms forms(model);
   const int64_t floats = forms.dense_down ? width : forms.dense_out ? narrow : config.hidden_size;
-  shared = InputRows(rows, forms.dense_down ? width : narrow, floats, forms.others, takes_outliers);
-  if (!forms.down.empty()) inner = InputRows(rows, config.intermediate_size, 0, forms.down, takes_outliers);
+  shared = InputRows(rows, forms.dense_down ? width : narrow, floats, forms.others);
+  if (!forms.down.empty()) inner = InputRows(rows, config.intermediate_size, 0, forms.down);
   const int64_t of_worker = std::max({delta_scratch_floats(config.linear_key_head_dim),
                                       attend_scratch_floats(config.head_dim), 2 * rows * pitch(kInnerColumns)});
   const int64_t of_head = std::max(rows * channels_width, kAttendRows * config.head_dim);
   for (int worker = 0; worker < workers; ++worker) {
-    own.emplace_back(kOwnRows, width, width, kInputForms, takes_outliers);
+    own.emplace_back(kOwnRows, width, width, kInputForms);
     scratch.emplace_back(of_worker, "a worker's scratch");
     channels.emplace_back(of_head, "a worker's scratch");
   }

@@ -30,7 +30,7 @@ class InputRows {
  public:
   InputRows() = default;
   /// Of up to `width` columns. row() has `floats` columns, which may be none.
-  InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms, bool takes_outliers = false);
+  InputRows(int64_t rows, int64_t width, int64_t floats, std::span<const InputForm> forms);
   [[nodiscard]] float* row(int64_t index) { return x_.data() + index * x_pitch_; }
   /// The first n columns of row(index).
   void quantize(const Kernels& kernels, int64_t index, int64_t n, InputForm form) {
@@ -49,8 +49,8 @@ class InputRows {
     AlignedBuffer<float> scale;       // [width / group, rows]
     AlignedBuffer<float> sum;         // [width / group, rows]
     AlignedBuffer<uint8_t> outliers;  // [width / group, rows]
-    AlignedBuffer<Outlier>
-        outlier;  // [width / group, rows, kMaxOutliers]: pages that nothing is written to cost nothing
+    // [width / group, rows, kMaxOutliers]: pages that nothing is written to cost nothing
+    AlignedBuffer<Outlier> outlier;
   };
   int64_t rows_ = 0;        // a multiple of 16, or few
   int64_t width_ = 0;       // a multiple of every group
@@ -61,7 +61,7 @@ class InputRows {
 };
 
 struct Workspace {
-  Workspace(const PackedModel& model, int64_t max_rows, int workers, bool takes_outliers);
+  Workspace(const PackedModel& model, int64_t max_rows, int workers);
 
   int64_t max_rows;
   int64_t hidden_width;        // pitch(hidden_size)

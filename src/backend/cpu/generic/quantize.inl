@@ -6,10 +6,16 @@
 // group's peak.
 
 inline constexpr float kCore = 5;  // times the typical magnitude: what no group does without
-inline constexpr float kSuspicious =
-    9;                                 // the same: a peak below is no outlier (of normal numbers it is 4.8 deviations)
-inline constexpr float kOutlying = 8;  // deviations of the others
 inline constexpr int kMaxGroup = 128;
+
+/// What is an outlier. A deviation of normal numbers has about 50 steps of one plane; beside the largest number that is
+/// none it keeps 16 of them, or 500 steps of two planes, where long tails can therefore stay in the group.
+struct Outlying {
+  float suspicious;  // times the typical magnitude: a peak below is no outlier
+  float deviations;  // of the others
+};
+template <bool Both>
+inline constexpr Outlying kOutlying = Both ? Outlying{36, 32} : Outlying{9, 8};
 
 /// 2 to the mean logarithm of the magnitudes, nearly: exponents are read off the bits. Large ones move it little,
 /// however large they are, and sums of integers are the same in any order. Magnitudes far below the peak count as at
@@ -23,15 +29,15 @@ inline float typical_magnitude(const float* x, int64_t group, float peak) {
 
 /// Magnitudes above are outliers. The deviation is that of the numbers below the limit, which grows with it from the
 /// core outwards, so that tails that are long but whole belong to the group.
-inline float outlier_limit(const float* x, int64_t group, float typical) {
+inline float outlier_limit(const float* x, int64_t group, float typical, float deviations) {
   float limit = kCore * typical;
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < 2; ++round) {
     F squares = zero();
     for (int64_t i = 0; i < group; i += 16) {
       const F magnitude = below(abs(load(x + i)), set1(limit));
       squares = fma(magnitude, magnitude, squares);
     }
-    const float next = kOutlying * std::sqrt(sum(squares) / static_cast<float>(group));
+    const float next = deviations * std::sqrt(sum(squares) / static_cast<float>(group));
     if (next <= limit) return next;
     limit = next;
   }
@@ -73,8 +79,8 @@ inline void quantize_groups(const float* x, int64_t n, int64_t group, const Quan
     if (out.outliers != nullptr) {
       out.outliers[at] = 0;
       const float typical = typical_magnitude(in, group, top);
-      if (top > kSuspicious * typical) {
-        const float limit = outlier_limit(in, group, typical);
+      if (top > kOutlying<Both>.suspicious * typical) {
+        const float limit = outlier_limit(in, group, typical, kOutlying<Both>.deviations);
         // Where one channel is large, others may be that have small numbers just here.
         Outlier* const list = out.outlier + at * kMaxOutliers;
         int count = top > limit ? take_outliers(in, group, limit / 2, list, kept) : 0;
