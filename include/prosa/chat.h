@@ -94,6 +94,7 @@ struct ReplyStats {
   int64_t generated_tokens = 0;  // sampled or forced, thinking and end token included
   int64_t thinking_tokens = 0;   // of these: in the think block
   int64_t guessed_tokens = 0;    // of these: taken from a guess (Turn::commit), many in one pass
+  int64_t forced_tokens = 0;     // of these: nothing else could follow in a format or a call: they cost no step
   double prefill_ms = 0;         // computing prompt_tokens - cached_tokens
   double first_token_ms = 0;     // from the call to the first token
   double decode_ms = 0;
@@ -101,6 +102,8 @@ struct ReplyStats {
   uint64_t seed = 0;        // the one used; after load_session() that of the last reply before
   FinishReason finish = FinishReason::stop;
   std::vector<std::string> tool_call_errors = {};  // calls the model wrote that can't be read: why; never spoken
+  /// What tools that are not strict say of their arguments and the reply was not held to: by its path, and why.
+  std::vector<std::string> left_free = {};
   /// Why turns that were read before were read again though the conversation only went on: the model's template writes
   /// them differently now. Empty: they were not.
   std::string reread = {};

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "prosa/reply_format.h"
+
 namespace prosa {
 
 /// What is not set comes from the model's generation_config.json, where its authors say how it is to be sampled, and
@@ -35,6 +37,9 @@ struct SamplingConfig {
   /// as text. They mean what that template does with them, such as {"preserve_thinking", "true"}.
   std::map<std::string, std::string> template_variables = {};
   bool continue_final_message = false;  // the last message is the beginning of the reply, which goes on from there
+  ReplyFormat format = {};              // of the answer; a reply that calls tools instead is none
+  ToolChoice tool_choice = {};
+  bool parallel_tool_calls = true;  // false: at most one call a reply
 };
 
 /// All of them set: what is asked for, then `of_model` (ModelInfo::sampling), then prosa's defaults. Greedy decoding

@@ -50,8 +50,8 @@ Channel first_channel(std::string_view prompt) {
 
 std::string_view thinking_end_text() noexcept { return "\n</think>\n\n"; }
 
-ChannelSplitter::ChannelSplitter(ChannelTokens tokens, Channel first, ToolCallParser calls)
-    : rules_(std::make_shared<const Rules>(Rules{std::move(tokens), std::move(calls)})), channel_(first) {
+ChannelSplitter::ChannelSplitter(ChannelTokens tokens, Channel first, ToolCallParser calls, bool exact)
+    : rules_(std::make_shared<const Rules>(Rules{std::move(tokens), std::move(calls), exact})), channel_(first) {
   PROSA_CHECK(first != Channel::tool_call);
 }
 
@@ -66,6 +66,7 @@ ChannelSplitter::Tag ChannelSplitter::tag_of(int32_t id) const noexcept {
 
 /// Whether the tag is looked for in the text of the present channel. A thought may talk about calls.
 bool ChannelSplitter::matches_text(Tag tag) const noexcept {
+  if (rules_->exact && channel_ == Channel::speech) return false;
   switch (tag) {
     case think_open: return !rules_->tokens.think_open && channel_ != Channel::tool_call;
     case think_close: return !rules_->tokens.think_close && channel_ != Channel::tool_call;
@@ -133,6 +134,7 @@ void ChannelSplitter::emit(std::string_view text, std::vector<Piece>& out) {
       call_text_ += text;
     return;
   }
+  if (rules_->exact && channel_ == Channel::speech) return emit_exactly(text, out);
   Margin& margin = margins_[channel_ == Channel::thought ? 0 : 1];
   if (margin.drop_space || (!margin.started && margin.held.empty())) {
     const size_t first = text.find_first_not_of(margin.drop_space ? white_space : "\r\n");
@@ -150,7 +152,18 @@ void ChannelSplitter::emit(std::string_view text, std::vector<Piece>& out) {
   margin.drop_space = false;
 }
 
+void ChannelSplitter::emit_exactly(std::string_view text, std::vector<Piece>& out) {
+  while (template_breaks_ > 0 && text.starts_with('\n')) {
+    text.remove_prefix(1);
+    --template_breaks_;
+  }
+  if (text.empty()) return;
+  template_breaks_ = 0;
+  out.push_back({Channel::speech, std::string(text)});
+}
+
 void ChannelSplitter::enter(Channel channel) {
+  if (channel_ == Channel::thought && channel == Channel::speech) template_breaks_ = 2;
   channel_ = channel;
   if (channel == Channel::tool_call) return;
   Margin& margin = margins_[channel == Channel::thought ? 0 : 1];

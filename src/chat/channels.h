@@ -51,7 +51,9 @@ std::string_view thinking_end_text() noexcept;
 
 class ChannelSplitter {
  public:
-  ChannelSplitter(ChannelTokens tokens, Channel first, ToolCallParser calls = {});
+  /// `exact`: speech is given out as it is: its margins, too, but for two line breaks behind a thought, and what only
+  /// looks like a tag.
+  ChannelSplitter(ChannelTokens tokens, Channel first, ToolCallParser calls = {}, bool exact = false);
 
   /// One token, sampled or forced: its id and the text StreamDecoder gave for it (whole characters, maybe empty; for a
   /// tag with or without the tag's own text). Appends to `out`.
@@ -76,6 +78,7 @@ class ChannelSplitter {
   struct Rules {
     ChannelTokens tokens;
     ToolCallParser parser;
+    bool exact = false;
   };
   struct Margin {             // the white space around one channel's text
     bool started = false;     // some text was given out; before that, line breaks are dropped
@@ -88,6 +91,7 @@ class ChannelSplitter {
   [[nodiscard]] Tag tag_in_front(std::string_view text) const noexcept;
   void push_text(std::string_view text, std::vector<Piece>& out);
   void emit(std::string_view text, std::vector<Piece>& out);
+  void emit_exactly(std::string_view text, std::vector<Piece>& out);
   void apply(Tag tag, std::vector<Piece>& out);
   void enter(Channel channel);
   void close_call(bool cut_off, std::vector<Piece>& out);
@@ -95,6 +99,7 @@ class ChannelSplitter {
   std::shared_ptr<const Rules> rules_;
   Channel channel_;
   Channel before_call_ = Channel::speech;  // where </tool_call> leads back to
+  size_t template_breaks_ = 0;             // line breaks behind a thought that belong to the template
   std::array<Margin, 2> margins_;          // of thought and speech
   std::string partial_tag_;                // text that may begin a tag without an id
   std::string call_text_;

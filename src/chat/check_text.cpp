@@ -47,6 +47,8 @@ void check_text(std::span<const Tool> tools) {
 void check_request(std::span<const Message> messages, const SamplingConfig& sampling, std::span<const Tool> tools) {
   validate(sampling);
   validate_stop_strings(sampling.stop);
+  check(sampling.format.source, [] { return std::string("SamplingConfig.format"); });
+  check(sampling.tool_choice.name, [] { return std::string("SamplingConfig.tool_choice"); });
   for (const auto& [name, value] : sampling.template_variables) {
     check(name, [] { return std::string("template_variables"); });
     check(value, [&, &variable = name] { return fmt::format("template_variables[\"{}\"]", variable); });

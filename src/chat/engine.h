@@ -21,6 +21,7 @@
 #include "chat/cancellation.h"
 #include "chat/chat_template.h"
 #include "chat/prompt_plan.h"
+#include "chat/reply_rules.h"
 #include "chat/reply_text.h"
 #include "grammar/token_trie.h"
 #include "prosa/chat.h"
@@ -36,6 +37,7 @@ struct ModelText {
   Tokenizer tokenizer;
   ChatTemplate chat_template;
   ReplyTokens tokens;
+  mutable RuleCache rules;
 
   /// The tokenizer's trie, made when it is first asked for.
   [[nodiscard]] std::shared_ptr<const grammar::TokenTrie> trie(int64_t vocab_size) const {

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "chat/python_text.h"
 #include "prosa/error.h"
 
 namespace prosa::chat {
@@ -56,6 +57,25 @@ std::string reread_reason(const LastReply& before, const LastReply& now, const P
       before.messages.size(), reuse.common, before.settled - reuse.reused);
 }
 
+std::shared_ptr<const ReplyRules> rules_of(const Loaded& loaded, const SamplingConfig& sampling,
+                                           std::span<const Tool> tools, std::string_view prompt) {
+  const ModelText& text = *loaded.text;
+  const int64_t vocab_size = loaded.core->config().vocab_size;
+  return make_reply_rules({text.tokenizer, text.tokens, text.rules, [&] { return text.trie(vocab_size); }, vocab_size},
+                          sampling, tools, prompt);
+}
+
+/// The part of the answer that stands in the prompt already.
+std::string_view begun_answer(std::span<const Message> messages, const SamplingConfig& sampling,
+                              std::string_view prompt) {
+  if (!sampling.continue_final_message || messages.empty()) return {};
+  const std::string_view text = messages.back().content;
+  const std::string_view stripped = python_strip(text);
+  // Templates take away blanks in front; some keep those at the end.
+  const std::string_view with_end = text.substr(static_cast<size_t>(stripped.data() - text.data()));
+  return prompt.ends_with(with_end) ? with_end : stripped;
+}
+
 }  // namespace
 
 ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> messages, const SamplingConfig& sampling,
@@ -68,10 +88,13 @@ ReplyRun::ReplyRun(std::shared_ptr<Engine> engine, std::span<const Message> mess
       plan_(engine_->plan(*loaded_, messages, tools, sampling_)),
       sampler_(sampling_, *sampling_.seed, plan_.tokens),
       text_(loaded_->text->tokenizer, loaded_->text->tokens, first_channel(plan_.text), sampling_, tools),
+      guide_(rules_of(*loaded_, sampling_, tools, plan_.text), loaded_->text->tokenizer, loaded_->text->tokens,
+             first_channel(plan_.text), begun_answer(messages, sampling_, plan_.text)),
       last_{{messages.begin(), messages.end()}, {tools.begin(), tools.end()}, sampling, text_.said()} {
   stats_.prompt_tokens = static_cast<int64_t>(plan_.tokens.size());
   stats_.dropped_messages = plan_.dropped_messages;
   stats_.seed = *sampling_.seed;
+  stats_.left_free = guide_.left_free();
   if (!plan_.cuts.empty()) last_.settled = plan_.cuts.back();
   if (!guess.empty()) guess_ = loaded_->text->tokenizer.encode_given(guess);
 }
@@ -121,6 +144,7 @@ void ReplyRun::advance() {
     sample_one();
   }
   text_.report(stats_);
+  stats_.forced_tokens = forced_tokens_;
 }
 
 void ReplyRun::prefill() {
@@ -142,9 +166,9 @@ void ReplyRun::prefill() {
 /// As if the model had sampled them, in one prefill.
 void ReplyRun::feed_forced() {
   const std::vector<int32_t> forced(text_.forced().begin(), text_.forced().end());
-  if (room() < static_cast<int64_t>(forced.size()) + (unfed_ ? 1 : 0)) return text_.finish(FinishReason::context_full);
+  if (room() < std::ssize(forced) + std::ssize(unfed_)) return text_.finish(FinishReason::context_full);
   std::vector<int32_t> tokens(loaded_->session.tokens().begin(), loaded_->session.tokens().end());
-  if (unfed_) tokens.push_back(*unfed_);
+  tokens.insert(tokens.end(), unfed_.begin(), unfed_.end());
   tokens.insert(tokens.end(), forced.begin(), forced.end());
   const Clock::time_point start = Clock::now();
   runtime::SyncRequest request;
@@ -154,35 +178,47 @@ void ReplyRun::feed_forced() {
   loaded_->session.sync(request);
   stats_.decode_ms += milliseconds(Clock::now() - start);
   ++decode_steps_;
-  unfed_.reset();
+  unfed_.clear();
   for (const int32_t token : forced) {
     sampler_.accept(token);
     text_.push(token);
   }
+  guide_.follow(text_.channel());
 }
 
 void ReplyRun::sample_one() {
   const Clock::time_point start = Clock::now();
+  take_settled();
+  if (text_.finished()) return;
   if (guesses()) {
     verify_guess();
     stats_.decode_ms += milliseconds(Clock::now() - start);
     return;
   }
-  if (unfed_) {
-    if (room() < 1) return text_.finish(FinishReason::context_full);
-    loaded_->session.decode(*unfed_);
-    unfed_.reset();
+  if (!unfed_.empty()) {
+    if (room() < std::ssize(unfed_)) return text_.finish(FinishReason::context_full);
+    if (!loaded_->session.decode(unfed_, cancel_)) return text_.finish(cancel_reason());
+    unfed_.clear();
     ++decode_steps_;
   }
   const int32_t token = choose();
   if (decode_steps_ > 0) stats_.decode_ms += milliseconds(Clock::now() - start);
-  if (stats_.first_token_ms == 0) stats_.first_token_ms = milliseconds(Clock::now() - begin_);
   take(token);
 }
 
-/// Whether the token that is fed next is the guess's, and more of it follows.
+/// Tokens that have to follow are fed together with the next one that is chosen.
+void ReplyRun::take_settled() {
+  while (!text_.finished() && text_.forced().empty() && !guide_.settled().empty() && std::ssize(unfed_) <= room()) {
+    ++forced_tokens_;
+    take(guide_.settled().front());
+  }
+}
+
+/// Whether the tokens that are fed next are the guess's, and more of it follows.
 bool ReplyRun::guesses() const {
-  return unfed_ && guess_.size() > 1 && guess_.front() == *unfed_ && room() >= std::ssize(guess_) + 1;
+  const size_t decided = unfed_.size();
+  return decided > 0 && decided < backend::kMaxTentative && guess_.size() > decided &&
+         std::equal(unfed_.begin(), unfed_.end(), guess_.begin()) && room() >= std::ssize(guess_) + 1;
 }
 
 /// Feeds the guess in one pass. The tokens that would have been chosen all the same are kept, with the bits of single
@@ -192,16 +228,23 @@ void ReplyRun::verify_guess() {
   const std::vector<int32_t> ahead(guess_.begin(), guess_.begin() + static_cast<std::ptrdiff_t>(count));
   if (!loaded_->session.attempt(ahead, cancel_)) return text_.finish(cancel_reason());
   ++decode_steps_;
-  size_t kept = 0;
+  size_t kept = std::exchange(unfed_, {}).size();  // of those fed, the reply's
   try {
-    bool agrees = true;
-    while (agrees && kept < count) {
-      take(choose(static_cast<int64_t>(kept)));
+    for (bool agrees = true; agrees;) {
+      const std::span<const int32_t> settled = guide_.settled();
+      const int32_t token = settled.empty() ? choose(static_cast<int64_t>(kept) - 1) : settled.front();
+      take(token);
+      agrees = !text_.finished() && text_.forced().empty() && kept < guess_.size() && guess_[kept] == token;
+      if (!agrees) {
+        guess_.clear();
+        break;
+      }
+      ++stats_.guessed_tokens;
+      if (kept == count) break;
+      unfed_.clear();
       ++kept;
-      agrees = !text_.finished() && text_.forced().empty() && kept < guess_.size() && guess_[kept] == *unfed_;
-      if (agrees) ++stats_.guessed_tokens;
     }
-    guess_.erase(guess_.begin(), agrees ? guess_.begin() + static_cast<std::ptrdiff_t>(kept) : guess_.end());
+    if (!guess_.empty()) guess_.erase(guess_.begin(), guess_.begin() + static_cast<std::ptrdiff_t>(kept));
   } catch (...) {
     loaded_->session.settle(static_cast<int64_t>(kept));
     throw;
@@ -209,25 +252,34 @@ void ReplyRun::verify_guess() {
   loaded_->session.settle(static_cast<int64_t>(kept));
 }
 
-/// A token was chosen: it is fed when the next one is asked for.
+/// A token was chosen, or has to follow: it is fed when the next one is asked for.
 void ReplyRun::take(int32_t token) {
   sampler_.accept(token);
   text_.push(token);
-  unfed_ = token;
-  if (stats_.generated_tokens == 0 && !guess_.empty() && guess_.front() != token) guess_.clear();
+  unfed_.push_back(token);
+  if (stats_.first_token_ms == 0) stats_.first_token_ms = milliseconds(Clock::now() - begin_);
+  if (text_.generated_tokens() == 1 && !guess_.empty() && guess_.front() != token) guess_.clear();
+  if (text_.finished() && text_.finished() != FinishReason::length) return;
+  guide_.push(token, text_.channel());
+  if (guide_.is_over()) text_.complete();
 }
 
 int32_t ReplyRun::choose(std::optional<int64_t> row) {
   const runtime::Session& session = loaded_->session;
-  if (!sampler_.needs_row())
-    return sampler_.choose(row ? session.candidates(sampler_.pick(), *row) : session.candidates(sampler_.pick()));
+  if (!sampler_.needs_row()) {
+    const backend::Pick pick = sampler_.pick(guide_.mask());
+    const backend::Candidates answer = row ? session.candidates(pick, *row) : session.candidates(pick);
+    if (answer.best.empty()) guide_.require_way_on();
+    return sampler_.choose(answer);
+  }
   row_.resize(static_cast<size_t>(session.backend().config().vocab_size));
   if (row) {
     session.copy_logits(row_, *row);
   } else {
     session.copy_logits(row_);
   }
-  return sampler_.sample(row_);
+  guide_.require_way_on();
+  return sampler_.sample(row_, guide_.mask());
 }
 
 /// Frees the session for others and records the costs.
@@ -236,6 +288,7 @@ void ReplyRun::end() noexcept {
   ended_ = true;
   try {
     text_.report(stats_);
+    stats_.forced_tokens = forced_tokens_;
   } catch (const std::bad_alloc&) {  // the counts are there; of what could not be read something is missing
   }
   if (failed_) stats_.finish = FinishReason::error;

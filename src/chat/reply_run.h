@@ -15,6 +15,7 @@
 #include "base/cancel.h"
 #include "chat/engine.h"
 #include "chat/prompt_plan.h"
+#include "chat/reply_guide.h"
 #include "chat/reply_text.h"
 #include "prosa/chat.h"
 #include "sampling/sampler.h"
@@ -45,6 +46,7 @@ class ReplyRun {
   void prefill();
   void feed_forced();
   void sample_one();
+  void take_settled();
   [[nodiscard]] bool guesses() const;
   void verify_guess();
   void take(int32_t token);
@@ -64,14 +66,16 @@ class ReplyRun {
   PromptPlan plan_;
   sampling::Sampler sampler_;
   ReplyText text_;
+  ReplyGuide guide_;
   LastReply last_;  // for the engine to remember
 
   bool prefilled_ = false;
   bool failed_ = false;
   bool ended_ = false;
-  std::optional<int32_t> unfed_;  // the last token of the reply, not in the state yet
-  std::vector<int32_t> guess_;    // what may follow; its first token is unfed_, or nothing is decided yet
+  std::vector<int32_t> unfed_;  // the last tokens of the reply, not in the state yet
+  std::vector<int32_t> guess_;  // what may follow; it begins with unfed_, or nothing is decided yet
   int64_t decode_steps_ = 0;
+  int64_t forced_tokens_ = 0;
   std::vector<float> row_;  // [vocab], where candidates are not enough
   ReplyStats stats_;
 };

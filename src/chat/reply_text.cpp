@@ -25,7 +25,7 @@ ReplyText::ReplyText(const Tokenizer& tokenizer, const ReplyTokens& tokens, Chan
       max_tokens_(sampling.max_tokens),
       max_thinking_tokens_(sampling.disable_thinking ? 0 : sampling.max_thinking_tokens),
       decoder_(tokenizer),
-      splitter_(tokens.channels, first, ToolCallParser(tools)),
+      splitter_(tokens.channels, first, ToolCallParser(tools), sampling.format.holds()),
       stop_(sampling.stop) {
   if (splitter_.must_close_thinking(max_thinking_tokens_)) forced_left_ = tokens.thinking_end.size();
 }
@@ -110,6 +110,11 @@ void ReplyText::finish(FinishReason reason) {
   }
   give(stop_.flush());
   finished_ = reason == FinishReason::stop && splitter_.calls() > 0 ? FinishReason::tool_calls : reason;
+}
+
+void ReplyText::complete() {
+  if (finished_ != FinishReason::length) return finish(FinishReason::stop);
+  finished_ = splitter_.calls() > 0 ? FinishReason::tool_calls : FinishReason::stop;
 }
 
 void ReplyText::abandon() noexcept {

@@ -48,6 +48,8 @@ class ReplyText {
 
   /// Why the reply is over; nothing while it goes on.
   [[nodiscard]] std::optional<FinishReason> finished() const noexcept { return finished_; }
+  /// Of the next token.
+  [[nodiscard]] Channel channel() const noexcept { return splitter_.channel(); }
   /// Tokens to feed and push before any other, in this order: they close a think block that has used up its budget.
   /// Usually empty. Valid until the next push().
   [[nodiscard]] std::span<const int32_t> forced() const noexcept;
@@ -60,6 +62,8 @@ class ReplyText {
   /// The reply ends here for a reason from outside (cancelled, deadline, context_full): what was held back becomes
   /// pieces. It finishes with stop_string when a stop string turns out to be complete. Without effect after finished().
   void finish(FinishReason reason);
+  /// The reply is whole: it has ended by itself, even where its last token was the last one allowed.
+  void complete();
   /// The reply ends here, and what was not taken is dropped. Cancelled, unless it had finished.
   void abandon() noexcept;
 

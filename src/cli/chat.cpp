@@ -8,6 +8,7 @@
 
 #include "cli/chat_session.h"
 #include "cli/commands.h"
+#include "cli/format_options.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 
@@ -20,6 +21,7 @@ struct ChatArguments {
   ChatOptions options;
   std::vector<std::string> positionals;  // [MODEL] [PROMPT]
   std::string script;
+  FormatArguments format;
   bool json = false;
   bool verbose = false;
 };
@@ -65,6 +67,7 @@ void run(ChatArguments arguments) {
   bool has_prompt = false;
   read_positionals(arguments, options.model, prompt, has_prompt);
   check_sampling(options.sampling);
+  options.sampling.format = read_format(arguments.format);
   if (!options.system.empty()) check_prompt(options.system, "--system");
   if (!options.session.empty() && !arguments.script.empty()) {
     throw UsageError("--session and --script exclude each other");
@@ -122,6 +125,7 @@ void add_chat(CLI::App& app) {
   chat->add_flag("--json", arguments->json,
                  "the answer and what it cost as a JSON line; with --script one for each turn");
   chat->add_flag("--verbose", arguments->verbose, "with a prompt: what the answer cost, on standard error");
+  add_format_options(*chat, arguments->format);
   add_sampling_options(*chat, arguments->options.sampling);
   add_load_options(*chat, arguments->options.load, true);
   chat->footer(
@@ -133,6 +137,7 @@ void add_chat(CLI::App& app) {
       "  prosa chat \"What is Swift?\" --temperature 0\n"
       "  prosa chat qwen3.5-0.8b \"Tell me a joke\" --system \"Be funny.\"\n"
       "  prosa chat \"What does this program do?\" < program.c\n"
+      "  prosa chat \"Anna is 31 and lives in Oslo.\" --json-schema person.json\n"
       "  prosa chat --session ~/talk.session --cache-dir ~/.cache/prosa/prompts\n"
       "  prosa chat MODEL --script turns.txt --json --seed 1");
   chat->callback([arguments] { run(*arguments); });

@@ -56,6 +56,8 @@ class Automaton {
   [[nodiscard]] std::span<const Way> ways(uint32_t node) const { return nodes_[node].ways; }
   /// Open rules of the deepest way.
   [[nodiscard]] uint32_t depth(uint32_t node) const { return nodes_[node].depth; }
+  /// Nothing may follow: the text can only end here.
+  [[nodiscard]] bool is_over(uint32_t node) const { return nodes_[node].accepts && nodes_[node].ways.empty(); }
   /// The only byte that may follow; -1 when there are others, or the text may end.
   [[nodiscard]] int only_byte(uint32_t node) const;
 
@@ -64,6 +66,7 @@ class Automaton {
   /// The node after the rule on top of this stack has ended. Not of kWhole and kUnknown.
   uint32_t node_behind(uint32_t stack);
 
+  [[nodiscard]] size_t byte_size() const noexcept { return bytes_; }
   /// Whether so much has been made that it is better forgotten.
   [[nodiscard]] bool wants_reset() const noexcept { return bytes_ > kGoodBytes; }
   /// Forgets all nodes and stacks: their numbers are no longer good.

@@ -39,6 +39,12 @@ void Constraint::set_plain(bool plain) {
   masks_.clear();
 }
 
+size_t Constraint::byte_size() {
+  const std::lock_guard lock(mutex_);
+  return automaton_.byte_size() + inside_bytes_ + masks_.size() * trie_->mask_words() * sizeof(uint32_t) +
+         network_->state_count() * sizeof(NetworkState);
+}
+
 /// Makes `place` good again where what it points to was forgotten.
 void Constraint::refresh(Place& place, std::string_view text) {
   if (automaton_.wants_reset()) {
@@ -154,6 +160,12 @@ bool Matcher::may_end() {
   return constraint_->automaton_.accepts(place_.node);
 }
 
+bool Matcher::is_over() {
+  const std::lock_guard lock(constraint_->mutex_);
+  constraint_->refresh(place_, text_);
+  return constraint_->automaton_.is_over(place_.node);
+}
+
 bool Matcher::accept(std::string_view bytes) {
   const std::lock_guard lock(constraint_->mutex_);
   constraint_->refresh(place_, text_);
@@ -165,7 +177,7 @@ bool Matcher::accept(std::string_view bytes) {
   return true;
 }
 
-std::string Matcher::forced() {
+std::string Matcher::forced(bool* over) {
   const std::lock_guard lock(constraint_->mutex_);
   constraint_->refresh(place_, text_);
   std::string bytes;
@@ -175,6 +187,7 @@ std::string Matcher::forced() {
     if (only < 0) break;
     node = constraint_->automaton_.step(node, static_cast<unsigned char>(only));
   }
+  if (over != nullptr) *over = constraint_->automaton_.is_over(node);
   return bytes;
 }
 
@@ -183,12 +196,13 @@ bool matches(const Rules& rules, std::string_view text, const std::string& where
   return automaton.accepts(automaton.replay(text));
 }
 
-std::vector<int32_t> settled_tokens(const Tokenizer& tokenizer, const TokenTrie& trie, std::string_view bytes) {
+std::vector<int32_t> settled_tokens(const Tokenizer& tokenizer, const TokenTrie& trie, std::string_view bytes,
+                                    bool over) {
   std::vector<int32_t> tokens = tokenizer.encode_given(bytes);
   size_t end = 0;
   for (const int32_t token : tokens) end += tokenizer.token_bytes(token).size();
   if (end != bytes.size()) return {};  // the tokenizer would write it in another way
-  while (!tokens.empty()) {
+  while (!over && !tokens.empty()) {
     const size_t begin = end - tokenizer.token_bytes(tokens.back()).size();
     if (!trie.goes_on(bytes.substr(begin))) break;
     tokens.pop_back();

@@ -35,6 +35,9 @@ class Constraint {
 
   [[nodiscard]] const TokenTrie& trie() const noexcept { return *trie_; }
 
+  /// Of what has been found out so far.
+  [[nodiscard]] size_t byte_size();
+
   /// For tests and measurements: masks without what was kept, by the plain walk.
   void set_plain(bool plain);
 
@@ -76,11 +79,15 @@ class Matcher {
   std::span<const uint32_t> mask();
   /// Whether the text may end here.
   [[nodiscard]] bool may_end();
+  /// Whether the text is whole and nothing may follow.
+  [[nodiscard]] bool is_over();
   /// Appends to the text. False where it cannot follow: nothing has changed. Error(unsupported) as mask().
   bool accept(std::string_view bytes);
-  /// What has to follow, whatever is chosen: at most kMaxForced bytes, often none.
-  [[nodiscard]] std::string forced();
+  /// What has to follow, whatever is chosen: at most kMaxForced bytes, often none. `over`: gets whether nothing may
+  /// follow behind them.
+  [[nodiscard]] std::string forced(bool* over = nullptr);
   static constexpr size_t kMaxForced = 512;
+  [[nodiscard]] const TokenTrie& trie() const noexcept { return constraint_->trie(); }
   /// The text so far.
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
 
@@ -95,7 +102,8 @@ class Matcher {
 bool matches(const Rules& rules, std::string_view text, const std::string& where);
 
 /// The first tokens of `bytes`, which has to be written next, that are right whatever follows: a last one that might
-/// come out longer is left for later.
-std::vector<int32_t> settled_tokens(const Tokenizer& tokenizer, const TokenTrie& trie, std::string_view bytes);
+/// come out longer is left for later, unless nothing follows.
+std::vector<int32_t> settled_tokens(const Tokenizer& tokenizer, const TokenTrie& trie, std::string_view bytes,
+                                    bool over = false);
 
 }  // namespace prosa::grammar

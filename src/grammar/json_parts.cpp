@@ -2,6 +2,7 @@
 #include "grammar/json_parts.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 
 #include "base/utf8.h"
@@ -16,35 +17,56 @@ constexpr int kMaxDigits = 20;
 constexpr int kMaxExponentDigits = 2;
 const CharSet kAnyCharacter = {{0, kLastCharacter}};
 
-Part quoted(Part inside) { return sequence({literal("\""), std::move(inside), literal("\"")}); }
-
 Part digit_run(int least, std::optional<int> most) { return repeat(one_of({{'0', '9'}}), least, most); }
 
-/// A fraction of zeros, or none.
-Part no_fraction() { return maybe(sequence({literal("."), repeat(literal("0"), 1, kMaxDigits)})); }
+// Of a number with bounds: a text of so many digits says the same on both sides of a bound when it is read as a double.
+constexpr int kMaxSureDigits = 15;
+constexpr int kMaxSureFraction = 9;
+constexpr int64_t kLargestWhole = 999'999'999'999'999;
+
 Part any_fraction() { return maybe(sequence({literal("."), digit_run(1, kMaxDigits)})); }
-/// Greater than zero.
-Part some_fraction() {
-  return sequence({literal("."), repeat(literal("0"), 0, kMaxDigits), one_of({{'1', '9'}}), digit_run(0, kMaxDigits)});
-}
 
 /// Numbers from 0 on: in [least, most].
-Part magnitude_between(std::optional<NumberBound> least, std::optional<NumberBound> most) {
-  std::vector<Part> choices;
-  const int64_t low = least ? least->value : 0;
-  const auto exactly = [](int64_t value) { return integer_between(value, value); };
-  if (most && most->value < low) return choice({});
-  if (!least || !least->open) {  // the lower end itself
-    if (!most || most->value > low || !most->open) choices.push_back(sequence({exactly(low), no_fraction()}));
+class Magnitudes {
+ public:
+  /// `fraction`: digits behind the point.
+  explicit Magnitudes(int fraction) : fraction_(fraction) {}
+
+  [[nodiscard]] Part between(std::optional<NumberBound> least, std::optional<NumberBound> most) const {
+    std::vector<Part> choices;
+    const int64_t low = least ? least->value : 0;
+    const auto exactly = [](int64_t value) { return integer_between(value, value); };
+    if (most && most->value < low) return choice({});
+    if (!least || !least->open) {  // the lower end itself
+      if (!most || most->value > low || !most->open) choices.push_back(sequence({exactly(low), zeros()}));
+    }
+    if (!most || most->value > low) {
+      choices.push_back(sequence({exactly(low), some()}));
+      if (!most || most->value > low + 1)
+        choices.push_back(sequence({integer_between(low + 1, most ? most->value - 1 : kLargestWhole), any()}));
+      if (most && !most->open) choices.push_back(sequence({exactly(most->value), zeros()}));
+    }
+    return choice(std::move(choices));
   }
-  if (!most || most->value > low) {
-    choices.push_back(sequence({exactly(low), some_fraction()}));
-    if (!most || most->value > low + 1)
-      choices.push_back(
-          sequence({integer_between(low + 1, most ? std::optional(most->value - 1) : std::nullopt), any_fraction()}));
-    if (most && !most->open) choices.push_back(sequence({exactly(most->value), no_fraction()}));
+
+ private:
+  /// A fraction of zeros, or none.
+  [[nodiscard]] Part zeros() const { return maybe(sequence({literal("."), repeat(literal("0"), 1, fraction_)})); }
+  [[nodiscard]] Part any() const { return maybe(sequence({literal("."), digit_run(1, fraction_)})); }
+  /// Greater than zero.
+  [[nodiscard]] Part some() const {
+    std::vector<Part> choices;
+    for (int before = 0; before < fraction_; ++before)
+      choices.push_back(sequence({literal("." + std::string(static_cast<size_t>(before), '0')), one_of({{'1', '9'}}),
+                                  digit_run(0, fraction_ - 1 - before)}));
+    return choice(std::move(choices));
   }
-  return choice(std::move(choices));
+
+  int fraction_;
+};
+
+int digits_of(const std::optional<NumberBound>& bound) {
+  return bound ? static_cast<int>(std::to_string(std::abs(bound->value)).size()) : 1;
 }
 
 std::optional<NumberBound> negated(const std::optional<NumberBound>& bound) {
@@ -68,11 +90,6 @@ Part json_characters(std::string_view text) {
   return sequence(std::move(parts));
 }
 
-Part json_string(int64_t least, std::optional<int64_t> most) {
-  return quoted(repeat(one_of_in_json(kAnyCharacter), static_cast<int>(least),
-                       most ? std::optional(static_cast<int>(*most)) : std::nullopt));
-}
-
 Part json_number() {
   const Part exponent = sequence(
       {one_of({{'E', 'E'}, {'e', 'e'}}), maybe(one_of({{'+', '+'}, {'-', '-'}})), digit_run(1, kMaxExponentDigits)});
@@ -81,17 +98,19 @@ Part json_number() {
 }
 
 Part json_number_between(std::optional<NumberBound> least, std::optional<NumberBound> most) {
+  const int digits = std::max(digits_of(least), digits_of(most));
+  const Magnitudes magnitudes(std::clamp(kMaxSureDigits - digits, 1, kMaxSureFraction));
   std::vector<Part> choices;
   const bool reaches_up = !most || most->value > 0 || (most->value == 0 && !most->open);
   if (reaches_up) {
     const bool from_below = !least || least->value < 0;
-    choices.push_back(magnitude_between(from_below ? std::nullopt : least, most));
+    choices.push_back(magnitudes.between(from_below ? std::nullopt : least, most));
   }
   if (!least || least->value < 0) {
     // Below zero: magnitudes above zero, so that there is no "-0".
     std::optional<NumberBound> nearest = NumberBound{0, true};
     if (most && most->value < 0) nearest = negated(most);
-    choices.push_back(sequence({literal("-"), magnitude_between(nearest, negated(least))}));
+    choices.push_back(sequence({literal("-"), magnitudes.between(nearest, negated(least))}));
   }
   return choice(std::move(choices));
 }
@@ -99,7 +118,7 @@ Part json_number_between(std::optional<NumberBound> least, std::optional<NumberB
 namespace {
 
 /// What may follow where `texts` (all of which begin alike so far) have been read up to `at`.
-Part other_than(const std::vector<std::u32string>& texts, size_t at, const Part& rest) {
+Part other_than(const std::vector<std::u32string>& texts, size_t at, const Part& rest, const CharSet& others) {
   std::map<char32_t, std::vector<std::u32string>> next;
   bool ends = false;  // one of them ends here
   for (const std::u32string& text : texts) {
@@ -114,9 +133,9 @@ Part other_than(const std::vector<std::u32string>& texts, size_t at, const Part&
   for (const auto& [character, some] : next) {
     const auto code = static_cast<uint32_t>(character);
     known.push_back({code, code});
-    choices.push_back(sequence({one_of_in_json({{code, code}}), other_than(some, at + 1, rest)}));
+    choices.push_back(sequence({one_of_in_json({{code, code}}), other_than(some, at + 1, rest, others)}));
   }
-  choices.push_back(sequence({one_of_in_json(complement(normalized(known))), rest}));
+  choices.push_back(sequence({one_of_in_json(both(others, complement(normalized(known)))), rest}));
   if (!ends) choices.push_back(literal("\""));
   return choice(std::move(choices));
 }
@@ -125,14 +144,14 @@ Part other_than(const std::vector<std::u32string>& texts, size_t at, const Part&
 
 Part json_string_rest() { return sequence({repeat(one_of_in_json(kAnyCharacter), 0, {}), literal("\"")}); }
 
-Part json_string_except(const std::vector<std::string>& texts, const Part& rest) {
+Part json_string_except(const std::vector<std::string>& texts, const Part& rest, const CharSet& others) {
   if (texts.empty()) return sequence({literal("\""), rest});
   std::vector<std::u32string> characters;
   for (const std::string& text : texts) {
     std::u32string& to = characters.emplace_back();
     for (size_t at = 0; at < text.size();) to += utf8::next(text, at);
   }
-  return sequence({literal("\""), other_than(characters, 0, rest)});
+  return sequence({literal("\""), other_than(characters, 0, rest, others)});
 }
 
 std::optional<Part> json_format(std::string_view name) {

@@ -14,8 +14,6 @@ namespace prosa::grammar {
 Part json_space();
 /// Its escapes included, without the quotes.
 Part json_characters(std::string_view text);
-/// Any string with so many characters, quotes included.
-Part json_string(int64_t least, std::optional<int64_t> most);
 /// Any number.
 Part json_number();
 /// A number of [least, most] without an exponent. `open`: that end does not belong to it.
@@ -26,8 +24,10 @@ struct NumberBound {
 Part json_number_between(std::optional<NumberBound> least, std::optional<NumberBound> most);
 /// The rest of a string, its last quote included.
 Part json_string_rest();
-/// A string, quotes included, that is none of these. `rest`: json_string_rest(), or the rule of it.
-Part json_string_except(const std::vector<std::string>& texts, const Part& rest);
+/// A string, quotes included, that is none of these. `rest`: json_string_rest(), or the rule of it. `others`: what it
+/// may have where it parts from all of them.
+Part json_string_except(const std::vector<std::string>& texts, const Part& rest,
+                        const CharSet& others = {{0, kLastCharacter}});
 /// What a string of this format holds, as it stands inside quotes; unset: the format is not known.
 std::optional<Part> json_format(std::string_view name);
 

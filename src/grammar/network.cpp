@@ -217,7 +217,8 @@ class NetworkMaker {
   }
 
   [[nodiscard]] std::string name_of(uint32_t rule) const {
-    return rule < rules_.names.size() ? rules_.names[rule] : fmt::format("rule {}", rule);
+    return rule < rules_.names.size() && !rules_.names[rule].empty() ? rules_.names[rule]
+                                                                     : fmt::format("rule {}", rule);
   }
 
   void find_classes() {

@@ -164,6 +164,34 @@ Part one_of(const CharSet& set) {
   return choice(std::move(choices));
 }
 
+// ---- rules
+
+namespace {
+
+void renumber(Part& part, uint32_t first, uint32_t shared) {
+  if (part.kind == Part::Kind::rule && part.rule == 0) {
+    part.rule = first;
+  } else if (part.kind == Part::Kind::rule && part.rule > shared) {
+    part.rule += first - shared;
+  }
+  for (Part& each : part.parts) renumber(each, first, shared);
+}
+
+}  // namespace
+
+uint32_t append(Rules& to, Rules more, uint32_t shared) {
+  const auto first = static_cast<uint32_t>(to.parts.size());
+  to.names.resize(to.parts.size());
+  more.names.resize(more.parts.size());
+  for (size_t i = 0; i < more.parts.size(); ++i) {
+    if (i > 0 && i <= shared) continue;
+    renumber(more.parts[i], first, shared);
+    to.parts.push_back(std::move(more.parts[i]));
+    to.names.push_back(std::move(more.names[i]));
+  }
+  return first;
+}
+
 // ---- integers
 
 namespace {

@@ -71,4 +71,8 @@ struct Rules {
   std::vector<std::string> names = {};  // of the rules, for messages; may be shorter
 };
 
+/// Puts the rules of `more` behind those of `to`: the number that its rule 0 has there. `shared`: the rules 1 to this
+/// one are the same in both already.
+uint32_t append(Rules& to, Rules more, uint32_t shared = 0);
+
 }  // namespace prosa::grammar

@@ -60,7 +60,8 @@ class RegexReader {
   uint32_t take_character() { return utf8::next(text_, at_); }
 
   [[nodiscard]] Part characters(const CharSet& set) const {
-    return options_.in_json ? one_of_in_json(set) : one_of(set);
+    const CharSet allowed = both(set, options_.alphabet);
+    return options_.in_json ? one_of_in_json(allowed) : one_of(allowed);
   }
   [[nodiscard]] Part anything() const { return repeat(characters(kEveryCharacter), 0, {}); }
 

@@ -19,7 +19,8 @@ struct RegexOptions {
   bool whole = true;
   /// The text stands inside a JSON string: quotes, backslashes and control characters are written as escapes.
   bool in_json = false;
-  std::string where = "pattern";  // what errors name
+  std::string where = "pattern";             // what errors name
+  CharSet alphabet = {{0, kLastCharacter}};  // normalized: no other character stands in the text
 };
 
 /// Errors: invalid_argument (none that can be read; says where), unsupported (what is refused).

@@ -175,6 +175,20 @@ void Session::decode(int32_t token) {
     mark_in_slot(static_cast<int>(position() / kReplyStep % reply_marks_));
 }
 
+bool Session::decode(std::span<const int32_t> tokens, const Cancel& cancel) {
+  if (tokens.size() == 1) {
+    decode(tokens.front());
+    return true;
+  }
+  for (size_t fed = 0; fed < tokens.size();) {
+    const size_t count = std::min<size_t>(tokens.size() - fed, backend::kMaxTentative);
+    if (!attempt(tokens.subspan(fed, count), cancel, backend::Rows::last, &stream_)) return false;
+    settle(static_cast<int64_t>(count));
+    fed += count;
+  }
+  return true;
+}
+
 bool Session::attempt(std::span<const int32_t> tokens, const Cancel& cancel) {
   return attempt(tokens, cancel, backend::Rows::all, &stream_);
 }

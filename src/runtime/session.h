@@ -48,6 +48,9 @@ class Session {
   SyncReport sync(const SyncRequest& request);
   /// One token more.
   void decode(int32_t token);
+  /// The same for several, with the bits of one after the other, in as few passes as they need. False: cancelled, with
+  /// some of them fed.
+  bool decode(std::span<const int32_t> tokens, const Cancel& cancel);
   /// Runs ahead through tokens that are not decided yet, at most backend::kMaxTentative: candidates(pick, i) then
   /// answers for what follows the i-th of them. settle() has to follow. False: cancelled, nothing was fed.
   bool attempt(std::span<const int32_t> tokens, const Cancel& cancel);
