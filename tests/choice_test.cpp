@@ -159,6 +159,7 @@ TEST_F(ScriptedChoice, SlotsAreFilledByTheModelWithinTheirLimits) {
   config.slots = {{"minutes", Slot::number(1, 120)},
                   {"room", Slot::one_of({"kitchen", "hall", "bath"})},
                   {"code", Slot::matching("[A-C]{2}-[0-9]+")},
+                  {"nest", Slot::grammar("root ::= \"(\" root \")\" | [a-z]+")},
                   {"what", Slot::free_words(3)}};
   const auto filled = [&](const std::string& said, const std::string& option) {
     wish(said);
@@ -174,6 +175,9 @@ TEST_F(ScriptedChoice, SlotsAreFilledByTheModelWithinTheirLimits) {
 
   choice = filled("open AB-7", "open {code}");
   EXPECT_EQ(choice.best().text, "open AB-7");
+
+  choice = filled("put ((x)) in the hall", "put {nest} in the {room}");
+  EXPECT_THAT(choice.best().slots, ElementsAre(Pair("nest", "((x))"), Pair("room", "hall")));
 
   choice = filled("note milk and bread", "note {what}");
   EXPECT_THAT(choice.best().slots, ElementsAre(Pair("what", "milk and bread")));
@@ -236,6 +240,7 @@ TEST_F(ScriptedChoice, SaysWhatIsWrongWithOptionsAndSlots) {
   expect({"{s}"}, slot(Slot::one_of({"a", ""})), "slots.s");
   expect({"{s}"}, slot(Slot::number(3, 2)), "slots.s");
   expect({"{s}"}, slot(Slot::matching("(")), "slots.s");
+  expect({"{s}"}, slot(Slot::grammar("other ::= \"a\"")), "slots.s");
   expect({"{s}"}, slot(Slot::matching("\xff")), "slots.s");
   expect({"{s}"}, slot(Slot::free_words(0)), "slots.s");
   expect({"{s}"}, slot(Slot::free_words(1000)), "slots.s");

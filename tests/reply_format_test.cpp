@@ -465,12 +465,13 @@ TEST(ReplyFormatOnAModel, TheTextIsTheSameHoweverItIsComputed) {
     EXPECT_EQ(alone.stats.finish, FinishReason::stop);
     EXPECT_GT(alone.stats.forced_tokens, 0);
     texts.push_back(alone.text);
-    std::vector<Chat> others;
+    std::array<std::string, 2> said;  // at once
     std::vector<std::thread> at_once;
-    std::array<std::string, 3> said;
-    for (size_t i = 0; i < said.size(); ++i) others.emplace_back(chat.model());
-    for (size_t i = 0; i < said.size(); ++i)
-      at_once.emplace_back([&, i] { said[i] = others[i].generate(hello(), sampling).text; });
+    for (std::string& text : said) {
+      at_once.emplace_back([&text, &sampling, other = std::make_shared<Chat>(chat.model())] {
+        text = other->generate(hello(), sampling).text;
+      });
+    }
     for (std::thread& thread : at_once) thread.join();
     texts.insert(texts.end(), said.begin(), said.end());
     // A turn later all of it is history.

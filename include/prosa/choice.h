@@ -16,7 +16,7 @@ namespace prosa {
 
 /// What may stand for a `{name}` of an option.
 struct Slot {
-  enum class Kind { one_of, number, pattern, words };
+  enum class Kind { one_of, number, pattern, words, grammar };
 
   /// One of these texts.
   static Slot one_of(std::vector<std::string> values);
@@ -25,6 +25,8 @@ struct Slot {
   /// Whatever a regular expression matches as a whole: classes, groups, alternatives and repetitions; what would need
   /// to look back or ahead is refused.
   static Slot matching(std::string pattern);
+  /// A text of a grammar in GBNF, the notation of llama.cpp.
+  static Slot grammar(std::string gbnf);
   /// One to `most` words, with single spaces between them; no punctuation that ends a sentence.
   static Slot free_words(int most);
 
@@ -32,7 +34,7 @@ struct Slot {
   std::vector<std::string> values = {};
   int64_t least = 0;
   int64_t most = 0;
-  std::string pattern = {};
+  std::string pattern = {};  // or the grammar
 };
 
 struct ChooseConfig {

@@ -8,6 +8,7 @@
 
 #include "chat/check_text.h"
 #include "grammar/constraint.h"
+#include "grammar/gbnf.h"
 #include "grammar/regex.h"
 #include "prosa/error.h"
 
@@ -16,6 +17,7 @@ namespace prosa {
 Slot Slot::one_of(std::vector<std::string> values) { return {.kind = Kind::one_of, .values = std::move(values)}; }
 Slot Slot::number(int64_t least, int64_t most) { return {.kind = Kind::number, .least = least, .most = most}; }
 Slot Slot::matching(std::string pattern) { return {.kind = Kind::pattern, .pattern = std::move(pattern)}; }
+Slot Slot::grammar(std::string gbnf) { return {.kind = Kind::grammar, .pattern = std::move(gbnf)}; }
 Slot Slot::free_words(int most) { return {.kind = Kind::words, .least = 1, .most = most}; }
 
 namespace chat {
@@ -42,7 +44,7 @@ grammar::Part words(int64_t most, const std::string& where) {
       {word, grammar::repeat(grammar::sequence({grammar::literal(" "), word}), 0, static_cast<int>(most - 1))});
 }
 
-grammar::Part part_of(const Slot& slot, const std::string& where) {
+grammar::Rules rules_of(const Slot& slot, const std::string& where) {
   switch (slot.kind) {
     case Slot::Kind::one_of: {
       if (slot.values.empty() || slot.values.size() > kMaxSlotValues)
@@ -53,15 +55,16 @@ grammar::Part part_of(const Slot& slot, const std::string& where) {
         if (value.empty() || value.size() > kMaxOptionBytes) refuse("a value is empty or too long", where);
         values.push_back(grammar::literal(value));
       }
-      return grammar::choice(std::move(values));
+      return {{grammar::choice(std::move(values))}};
     }
     case Slot::Kind::number:
       if (slot.least > slot.most) refuse(fmt::format("no number is in [{}, {}]", slot.least, slot.most), where);
-      return grammar::integer_between(slot.least, slot.most);
+      return {{grammar::integer_between(slot.least, slot.most)}};
     case Slot::Kind::pattern:
       check_text(slot.pattern, where);
-      return grammar::read_regex(slot.pattern, {.where = where});
-    case Slot::Kind::words: return words(slot.most, where);
+      return {{grammar::read_regex(slot.pattern, {.where = where})}};
+    case Slot::Kind::words: return {{words(slot.most, where)}};
+    case Slot::Kind::grammar: check_text(slot.pattern, where); return grammar::read_gbnf(slot.pattern, where);
   }
   refuse(fmt::format("is of kind {}, which is none", static_cast<int>(slot.kind)), where);
 }
@@ -72,7 +75,7 @@ OptionText::OptionText(std::string_view text, const std::map<std::string, Slot>&
     : where_(std::move(where)) {
   std::string plain;
   const auto close_literal = [&] {
-    if (!plain.empty()) parts_.push_back({false, plain, grammar::literal(plain)});
+    if (!plain.empty()) parts_.push_back({false, plain, {{grammar::literal(plain)}}});
     plain.clear();
   };
   for (size_t at = 0; at < text.size(); ++at) {
@@ -88,7 +91,7 @@ OptionText::OptionText(std::string_view text, const std::map<std::string, Slot>&
       const auto slot = slots.find(name);
       if (slot == slots.end()) refuse(fmt::format("there is no slot '{}'", name), where_, "write '{{' for a brace");
       close_literal();
-      parts_.push_back({true, name, part_of(slot->second, "slots." + name)});
+      parts_.push_back({true, name, rules_of(slot->second, "slots." + name)});
       at = close;
     } else if (c == '}') {
       refuse("a '}' without its '{'", where_, "write '}}' for a brace");
@@ -107,9 +110,14 @@ std::string OptionText::plain_text() const {
 }
 
 grammar::Rules OptionText::rules() const {
+  grammar::Rules all = {{grammar::Part{}}};
   std::vector<grammar::Part> parts;
-  for (const Piece& piece : parts_) parts.push_back(piece.part);
-  return {{grammar::sequence(std::move(parts))}};
+  for (const Piece& piece : parts_) {
+    const bool is_one = piece.may_be.parts.size() == 1;
+    parts.push_back(is_one ? piece.may_be.parts.front() : grammar::rule(append(all, piece.may_be)));
+  }
+  all.parts.front() = grammar::sequence(std::move(parts));
+  return all;
 }
 
 bool OptionText::divide(size_t index, std::string_view rest, std::map<std::string, std::string>& found,
@@ -124,7 +132,7 @@ bool OptionText::divide(size_t index, std::string_view rest, std::map<std::strin
     if (index + 1 < parts_.size() && !parts_[index + 1].slot &&
         !rest.substr(length).starts_with(parts_[index + 1].text))
       continue;
-    if (!grammar::matches({{piece.part}}, value, where_) || !divide(index + 1, rest.substr(length), found, tries))
+    if (!grammar::matches(piece.may_be, value, where_) || !divide(index + 1, rest.substr(length), found, tries))
       continue;
     found[piece.text] = value;  // the first of several is written last
     return true;

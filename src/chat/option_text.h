@@ -34,7 +34,7 @@ class OptionText {
   struct Piece {
     bool slot = false;
     std::string text;         // literal, or the slot's name
-    grammar::Part part = {};  // what it may be
+    grammar::Rules may_be = {};
   };
   bool divide(size_t piece, std::string_view rest, std::map<std::string, std::string>& found, int& tries) const;
 

@@ -15,6 +15,7 @@
 
 #include "cli/chat_session.h"
 #include "cli/commands.h"
+#include "cli/format_options.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "prosa/choice.h"
@@ -44,12 +45,12 @@ int64_t number(std::string_view text, const std::string& where) {
   return value;
 }
 
-/// NAME=one_of:a|b, NAME=number:1..120, NAME=pattern:REGEX, NAME=words:3
+/// NAME=one_of:a|b, NAME=number:1..120, NAME=pattern:REGEX, NAME=grammar:FILE, NAME=words:3
 void add_slot(const std::string& text, ChooseConfig& config) {
   const size_t equals = text.find('=');
   const size_t colon = text.find(':', equals == std::string::npos ? 0 : equals);
   if (equals == std::string::npos || colon == std::string::npos || equals == 0)
-    throw UsageError("--slot " + text + ": write NAME=one_of:a|b, number:1..9, pattern:REGEX or words:3");
+    throw UsageError("--slot " + text + ": write NAME=one_of:a|b, number:1..9, pattern:REGEX, grammar:FILE or words:3");
   const std::string kind = text.substr(equals + 1, colon - equals - 1);
   const std::string_view rest = std::string_view(text).substr(colon + 1);
   const std::string where = "--slot " + text;
@@ -68,11 +69,13 @@ void add_slot(const std::string& text, ChooseConfig& config) {
     slot = Slot::number(number(rest.substr(0, dots), where), number(rest.substr(dots + 2), where));
   } else if (kind == "pattern") {
     slot = Slot::matching(std::string(rest));
+  } else if (kind == "grammar") {
+    slot = Slot::grammar(read_source(std::string(rest)));
   } else if (kind == "words") {
     const int64_t most = number(rest, where);
     slot = Slot::free_words(static_cast<int>(std::clamp<int64_t>(most, 0, kMaxSlotWords + 1)));
   } else {
-    throw UsageError(where + ": the kinds are one_of, number, pattern and words");
+    throw UsageError(where + ": the kinds are one_of, number, pattern, grammar and words");
   }
   config.slots.insert_or_assign(text.substr(0, equals), std::move(slot));
 }
@@ -159,7 +162,8 @@ void add_choose(CLI::App& app) {
   command->add_option("--option", arguments->options, "an option; may stand several times")->allow_extra_args(false);
   command
       ->add_option("--slot", arguments->slots,
-                   "NAME=one_of:a|b, NAME=number:1..9, NAME=pattern:REGEX or NAME=words:3; may stand several times")
+                   "NAME=one_of:a|b, NAME=number:1..9, NAME=pattern:REGEX, NAME=grammar:FILE or NAME=words:3; may "
+                   "stand several times")
       ->allow_extra_args(false);
   command->add_flag("--by-mean", arguments->config.by_mean, "rank by the mean over an option's tokens, not their sum");
   command->add_option("--deadline-ms", arguments->config.deadline_ms, "give up after so long; 0: never")

@@ -17,19 +17,6 @@ namespace {
 
 constexpr size_t kMaxFileBytes = size_t{1} << 20;
 
-std::string read_whole(const std::string& path) {
-  const struct Closer {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  } closer;
-  const std::unique_ptr<std::FILE, Closer> file(std::fopen(path.c_str(), "re"), closer);
-  if (!file) throw Error(errno == ENOENT ? ErrorCode::not_found : ErrorCode::io, "cannot read it", path);
-  std::string text(kMaxFileBytes + 1, '\0');
-  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-  if (std::ferror(file.get()) != 0) throw Error(ErrorCode::io, "cannot read it", path);
-  if (text.size() > kMaxFileBytes) throw Error(ErrorCode::invalid_argument, "has more than 1 MiB", path);
-  return text;
-}
-
 /// As validate(), with the option or file in the place of "schema".
 ReplyFormat checked(ReplyFormat format, const std::string& name, bool is_schema) {
   try {
@@ -43,6 +30,19 @@ ReplyFormat checked(ReplyFormat format, const std::string& name, bool is_schema)
 }
 
 }  // namespace
+
+std::string read_source(const std::string& path) {
+  const struct Closer {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  } closer;
+  const std::unique_ptr<std::FILE, Closer> file(std::fopen(path.c_str(), "re"), closer);
+  if (!file) throw Error(errno == ENOENT ? ErrorCode::not_found : ErrorCode::io, "cannot read it", path);
+  std::string text(kMaxFileBytes + 1, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
+  if (std::ferror(file.get()) != 0) throw Error(ErrorCode::io, "cannot read it", path);
+  if (text.size() > kMaxFileBytes) throw Error(ErrorCode::invalid_argument, "has more than 1 MiB", path);
+  return text;
+}
 
 void add_format_options(CLI::App& command, FormatArguments& arguments) {
   const char* const group = "Format";
@@ -62,9 +62,9 @@ ReplyFormat read_format(const FormatArguments& arguments) {
   if (arguments.json_object) return ReplyFormat::json_object();
   if (!arguments.regex.empty()) return checked(ReplyFormat::regex(arguments.regex), "--regex", false);
   if (!arguments.schema_file.empty())
-    return checked(ReplyFormat::json_schema(read_whole(arguments.schema_file)), arguments.schema_file, true);
+    return checked(ReplyFormat::json_schema(read_source(arguments.schema_file)), arguments.schema_file, true);
   if (!arguments.grammar_file.empty())
-    return checked(ReplyFormat::grammar(read_whole(arguments.grammar_file)), arguments.grammar_file, false);
+    return checked(ReplyFormat::grammar(read_source(arguments.grammar_file)), arguments.grammar_file, false);
   return {};
 }
 

@@ -18,6 +18,9 @@ struct FormatArguments {
   bool json_object = false;
 };
 
+/// A file of a schema or a grammar. Errors: not_found, io, invalid_argument (more than 1 MiB).
+std::string read_source(const std::string& path);
+
 void add_format_options(CLI::App& command, FormatArguments& arguments);
 
 /// Read and checked, before a model is loaded. Errors: UsageError (more than one), not_found, io, and those of

@@ -34,7 +34,8 @@ Rules rules_of(std::string_view kind, std::string_view text) {
     const std::map<std::string, Slot> slots = {{"n", Slot::number(-5, 120)},
                                                {"one", Slot::one_of({"a", "ab", "b c"})},
                                                {"words", Slot::free_words(3)},
-                                               {"code", Slot::matching("[A-C]{2,3}|x*y")}};
+                                               {"code", Slot::matching("[A-C]{2,3}|x*y")},
+                                               {"nest", Slot::grammar("root ::= \"(\" root \")\" | \"o\"")}};
     return chat::OptionText(text, slots, "option").rules();
   }
   return {{read_regex(text)}};
