@@ -362,6 +362,21 @@ TEST(StateStore, WhatWasFedInOtherPiecesIsForTheFamilyAlone) {
   EXPECT_EQ(store.on_the_way(range(0, 9), 9, {1, 1}).size(), 3U) << "not another family's";
 }
 
+TEST(StateStore, DomainsNeverMeet) {
+  StateStore store(100'000);
+  const auto in = [](uint64_t domain) { return Finder{9, 9, false, domain}; };
+  store.add(range(0, 4), with_blocks(4, {}), {1, Slot::kKept, 0, 7});
+  store.add(range(0, 6), with_blocks(6, {}), {1, Slot::kKept, 0, 8});
+  EXPECT_EQ(store.find(range(0, 9), 9, in(7))->tokens.size(), 4U);
+  EXPECT_EQ(store.find(range(0, 9), 9, in(8))->tokens.size(), 6U);
+  EXPECT_FALSE(store.find(range(0, 9), 9)) << "nor does who is of none";
+  EXPECT_FALSE(store.contains(range(0, 4)));
+  EXPECT_TRUE(store.add(range(0, 4), with_blocks(4, {}), {1, Slot::kKept, 0, 8})) << "alike, but for others";
+  EXPECT_EQ(store.on_the_way(range(0, 9), 9, in(8)).size(), 2U);
+  EXPECT_EQ(store.on_the_way(range(0, 9), 9, in(7)).size(), 1U);
+  EXPECT_FALSE(store.touch(range(0, 6), {1, Slot::kKept, 0, 7}));
+}
+
 // Random lists with much in common: what is found is the longest prefix there is, by an obvious search.
 TEST(StateStore, FindsTheLongestPrefix) {
   StateStore store(1 << 20);

@@ -210,6 +210,9 @@ struct ChatOptions {
   std::string cache_dir = {};              // a folder that keeps system prompts across restarts; "": none
   int64_t cache_bytes = int64_t{1} << 30;  // of that folder; what was unused for longest goes first
   double idle_unload_seconds = 0;          // unloads (keeping states) when unused for so long; 0: never, at least 0.01
+  /// Chats of one number share what they have read, and those of another never meet it, not even by its speed: for
+  /// people who must not learn of each other's prompts. The folder cache_dir is shared by all.
+  uint64_t sharing = 0;
 };
 
 class Chat {
@@ -289,6 +292,9 @@ class Chat {
   /// Tokens of `text`. By default control tokens in it are read, whoever wrote them: what users, tools and files wrote
   /// is tokenized with ControlTokens::as_text. Error(invalid_argument): not UTF-8.
   [[nodiscard]] std::vector<int32_t> tokenize(std::string_view text, ControlTokens control = ControlTokens::read) const;
+  /// The text of tokens, control tokens as they are written; what is no whole character becomes U+FFFD.
+  /// Error(invalid_argument): no such token.
+  [[nodiscard]] std::string detokenize(const std::vector<int32_t>& tokens) const;
   /// The prompt the model would get, as text. Its tokens are those of tokenize() unless messages spell control tokens.
   [[nodiscard]] std::string render_prompt(const std::vector<Message>& messages, const SamplingConfig& sampling = {},
                                           const std::vector<Tool>& tools = {}) const;

@@ -1,6 +1,8 @@
 // The public Chat and ReplyStream over chat::Engine and chat::ReplyRun.
 #include "prosa/chat.h"
 
+#include <fmt/format.h>
+
 #include "base/boundary.h"
 #include "base/lock_beside.h"
 #include "chat/check_text.h"
@@ -352,6 +354,20 @@ std::vector<int32_t> Chat::tokenize(std::string_view text, ControlTokens control
     const auto now = impl_->loaded();
     const Tokenizer& tokenizer = now->text->tokenizer;
     return control == ControlTokens::read ? tokenizer.encode(text) : tokenizer.encode_given(text);
+  });
+}
+
+std::string Chat::detokenize(const std::vector<int32_t>& tokens) const {
+  return at_boundary([&] {
+    static_cast<void>(impl());  // its error
+    const auto now = impl_->loaded();
+    const int64_t vocabulary = now->core->loaded().info.vocab_size;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i] >= 0 && tokens[i] < vocabulary) continue;
+      throw Error(ErrorCode::invalid_argument, fmt::format("is {}, but must be 0 to {}", tokens[i], vocabulary - 1),
+                  fmt::format("tokens[{}]", i));
+    }
+    return now->text->tokenizer.decode(tokens);
   });
 }
 

@@ -42,7 +42,7 @@ std::shared_ptr<Loaded> make_loaded(LoadedModel model, const KeptStates& kept,
   const bool same_model = kept.store && kept.fingerprint == model.fingerprint;
   auto core = std::make_shared<ModelCore>(std::move(model), same_model ? kept.store : nullptr);
   auto text = core->extension<ModelText>([&] { return read(core->loaded()); });
-  return std::make_shared<Loaded>(std::move(core), std::move(text), same_model ? kept.family : 0);
+  return std::make_shared<Loaded>(std::move(core), std::move(text), same_model ? kept.family : 0, kept.domain);
 }
 
 ModelInfo describe(const Loaded& loaded) {
@@ -86,7 +86,7 @@ std::shared_ptr<Loaded> load_all(const std::string& name, const LoadOptions& opt
 
 std::shared_ptr<Loaded> load_on(const std::shared_ptr<ModelCore>& core, const KeptStates& kept) {
   auto text = core->extension<ModelText>([&] { return read_text(core->loaded()); });
-  return std::make_shared<Loaded>(core, std::move(text), kept.family);
+  return std::make_shared<Loaded>(core, std::move(text), kept.family, kept.domain);
 }
 
 Engine::Engine(std::string name, Loader loader, EngineOptions options)
@@ -122,6 +122,7 @@ void Engine::load_leased() {
     const std::lock_guard lock(mutex_);
     kept = kept_;
   }
+  kept.domain = options_.chat.sharing;
   std::shared_ptr<Loaded> fresh = loader_(kept);
   const LoadedModel& model = fresh->core->loaded();
   if (!options_.chat.cache_dir.empty()) {

@@ -60,8 +60,9 @@ struct Loaded {
   std::shared_ptr<const ModelText> text;
   runtime::Session session;
 
-  Loaded(std::shared_ptr<ModelCore> model, std::shared_ptr<const ModelText> of_model, uint64_t family = 0)
-      : core(std::move(model)), text(std::move(of_model)), session(core, core->loaded().context, family) {}
+  Loaded(std::shared_ptr<ModelCore> model, std::shared_ptr<const ModelText> of_model, uint64_t family = 0,
+         uint64_t domain = 0)
+      : core(std::move(model)), text(std::move(of_model)), session(core, core->loaded().context, family, domain) {}
   /// Another at the same place of the conversation.
   Loaded(const Loaded& origin) = default;
 };
@@ -71,6 +72,7 @@ struct KeptStates {
   std::shared_ptr<runtime::StateStore> store;  // null: none
   uint64_t fingerprint = 0;                    // of their model
   uint64_t family = 0;                         // of the session that put them there
+  uint64_t domain = 0;                         // ChatOptions::sharing of whoever loads
 };
 
 /// Error(bad_tokenizer) when the tokenizer cannot belong to the model.

@@ -28,15 +28,17 @@ uint64_t next_id() {
 }
 }  // namespace
 
-Session::Session(std::shared_ptr<ModelCore> core, int64_t capacity, uint64_t family)
+Session::Session(std::shared_ptr<ModelCore> core, int64_t capacity, uint64_t family, uint64_t domain)
     : id_(next_id()),
       family_(family != 0 ? family : id_),
+      domain_(domain),
       core_(std::move(core)),
       state_(backend().new_state(capacity)) {}
 
 Session::Session(const Session& origin)
     : id_(next_id()),
       family_(origin.family_),
+      domain_(origin.domain_),
       core_(origin.core_),
       state_(backend().new_state(origin.capacity())),
       reply_marks_(origin.reply_marks_) {
@@ -108,8 +110,8 @@ SyncReport Session::rewind_for(std::span<const int32_t> tokens, bool logits) {
   const int64_t common = common_with(tokens);
   const bool whole = tokens_.size() == tokens.size();
   const bool extends = usable_ && state_->valid() && common == position() && (!whole || has_logits() || !logits);
-  const auto stored =
-      store().find(tokens, static_cast<int64_t>(tokens.size()) - (logits ? 1 : 0), {id_, family_, extends && !plain_});
+  const auto stored = store().find(tokens, static_cast<int64_t>(tokens.size()) - (logits ? 1 : 0),
+                                   {id_, family_, extends && !plain_, domain_});
   if (extends && (!stored || stored->snapshot->position() <= position())) {
     return {tokens_.empty() ? SyncPath::rebuilt : SyncPath::extended, position(), 0, common};
   }
@@ -250,8 +252,8 @@ SyncReport Session::rewind(int64_t position, const Cancel& cancel) {
   return sync({tokens, {}, cancel});
 }
 
-void Session::mark() { keep({id_, Slot::kKept, plain_ ? 0 : family_}); }
-void Session::mark_in_slot(int number) { keep({id_, number}); }
+void Session::mark() { keep({id_, Slot::kKept, plain_ ? 0 : family_, domain_}); }
+void Session::mark_in_slot(int number) { keep({id_, number, 0, domain_}); }
 
 void Session::keep_reply_marks() {
   const int64_t state = std::max<int64_t>(state_->byte_size(), 1);  // KV is shared, and comes as tokens do
@@ -331,7 +333,7 @@ void Session::save(const std::filesystem::path& path, const std::map<std::string
   std::vector<float> row(has_logits() ? static_cast<size_t>(backend().config().vocab_size) : 0);
   if (!row.empty()) copy_logits(row);
   std::vector<const backend::Snapshot*> marks;
-  const auto earlier = store().on_the_way(tokens_, kSavedMarks, {id_, family_});
+  const auto earlier = store().on_the_way(tokens_, kSavedMarks, {id_, family_, false, domain_});
   for (const auto& stored : earlier) marks.push_back(stored->snapshot.get());
   write_session_file(path, identity(), {tokens_, *snapshot, row, marks, notes});
 }
@@ -351,7 +353,7 @@ void Session::take(SessionFile file) {
   try {
     for (auto& mark : file.marks) {
       const auto length = static_cast<size_t>(mark->position());
-      store().add(std::span(tokens_).first(length), std::move(mark), {id_, Slot::kKept, family_});
+      store().add(std::span(tokens_).first(length), std::move(mark), {id_, Slot::kKept, family_, domain_});
     }
   } catch (const std::bad_alloc&) {  // only what was before costs more
   }

@@ -37,7 +37,8 @@ struct SyncRequest {
 class Session {
  public:
   /// Room for `capacity` tokens. `family`: of an earlier session whose stored states this one goes on with; 0: none.
-  Session(std::shared_ptr<ModelCore> core, int64_t capacity, uint64_t family = 0);
+  /// `domain`: stored states of another are never met; see Slot.
+  Session(std::shared_ptr<ModelCore> core, int64_t capacity, uint64_t family = 0, uint64_t domain = 0);
   /// Another session at the same place, which goes on with the same bits. Both share what they have in common.
   Session(const Session& origin);
   ~Session();
@@ -129,6 +130,7 @@ class Session {
 
   const uint64_t id_;      // of this session in the store
   const uint64_t family_;  // of the session that it was forked from, or its own
+  const uint64_t domain_;
   const std::shared_ptr<ModelCore> core_;
   std::unique_ptr<backend::State> state_;
   Stream stream_;           // of decode()

@@ -40,7 +40,7 @@ StateStore::Found StateStore::find(std::span<const int32_t> tokens, int64_t long
   ++tick_;
   const Entry* own = nullptr;
   const Entry* shared = nullptr;
-  Entry* entry = longest < 0 ? nullptr : longest_prefix(tokens, static_cast<size_t>(longest));
+  Entry* entry = longest < 0 ? nullptr : longest_prefix(tokens, static_cast<size_t>(longest), finder.domain);
   for (; entry != nullptr; entry = entry->before) {
     if (entry->is_own(finder.owner, finder.family)) {
       use(*entry, finder.owner);
@@ -54,14 +54,15 @@ StateStore::Found StateStore::find(std::span<const int32_t> tokens, int64_t long
   return shared != nullptr ? Found{shared->state, true} : Found{};
 }
 
-StateStore::Entry* StateStore::longest_prefix(std::span<const int32_t> tokens, size_t longest) const {
+StateStore::Entry* StateStore::longest_prefix(std::span<const int32_t> tokens, size_t longest, uint64_t domain) const {
   Entry* best = nullptr;
   uint64_t hash = hash_of({});
   size_t hashed = 0;
   for (const auto& entry : entries_) {  // by length: the last hit is the longest
     if (entry->length() > tokens.size() || entry->length() > longest) break;
     while (hashed < entry->length()) hash = mixed(hash, tokens[hashed++]);
-    if (hash == entry->hash && begins_with(tokens, entry->tokens())) best = entry.get();
+    const bool may_be = hash == entry->hash && entry->slot.domain == domain;
+    if (may_be && begins_with(tokens, entry->tokens())) best = entry.get();
   }
   return best;
 }
@@ -71,8 +72,8 @@ std::vector<std::shared_ptr<const StoredState>> StateStore::on_the_way(std::span
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const StoredState>> found;
   if (tokens.empty()) return found;
-  for (const Entry* entry = longest_prefix(tokens, tokens.size() - 1); entry != nullptr && found.size() < limit;
-       entry = entry->before) {
+  for (const Entry* entry = longest_prefix(tokens, tokens.size() - 1, finder.domain);
+       entry != nullptr && found.size() < limit; entry = entry->before) {
     const bool may_have = entry->is_shared() || entry->is_own(finder.owner, finder.family);
     const bool alike = !found.empty() && found.back()->tokens.size() == entry->length();
     if (may_have && !entry->in_slot() && !alike) found.push_back(entry->state);
@@ -87,7 +88,9 @@ StateStore::Entry* StateStore::exact(std::span<const int32_t> tokens, uint64_t h
   auto entry = std::ranges::lower_bound(entries_, tokens.size(), {}, [](const auto& each) { return each->length(); });
   for (; entry != entries_.end() && (*entry)->length() == tokens.size(); ++entry) {
     const bool serves = (*entry)->is_own(slot.owner, slot.family) || (for_all && (*entry)->is_shared());
-    if (serves && (*entry)->hash == hash && begins_with(tokens, (*entry)->tokens())) return entry->get();
+    if (serves && (*entry)->slot.domain == slot.domain && (*entry)->hash == hash &&
+        begins_with(tokens, (*entry)->tokens()))
+      return entry->get();
   }
   return nullptr;
 }
@@ -144,10 +147,10 @@ bool StateStore::add(std::span<const int32_t> tokens, std::unique_ptr<const back
 
 /// Puts an entry into the order and the tree. There is room for it.
 void StateStore::insert(std::unique_ptr<Entry> entry) {
-  entry->before = longest_prefix(entry->tokens(), entry->length());
+  entry->before = longest_prefix(entry->tokens(), entry->length(), entry->slot.domain);
   for (const auto& other : entries_) {  // those between which and their `before` it stands
     if (other->length() > entry->length() && other->before == entry->before &&
-        begins_with(other->tokens(), entry->tokens())) {
+        other->slot.domain == entry->slot.domain && begins_with(other->tokens(), entry->tokens())) {
       other->before = entry.get();
     }
   }

@@ -35,6 +35,8 @@ struct Slot {
   /// it is found by the owner and by the forks of its family alone. Whoever else found it would go on with other bits
   /// than alone.
   uint64_t family = 0;
+  /// States of one domain are never met from another, whoever looks: "everybody" is everybody of the domain.
+  uint64_t domain = 0;
 };
 
 /// Who looks for a state.
@@ -42,6 +44,7 @@ struct Finder {
   uint64_t owner = 0;
   uint64_t family = 0;
   bool own_only = false;  // nothing that everybody may have
+  uint64_t domain = 0;
 };
 
 class StateStore {
@@ -62,7 +65,7 @@ class StateStore {
   /// shortest of them first, one a position; none of those in slots.
   [[nodiscard]] std::vector<std::shared_ptr<const StoredState>> on_the_way(std::span<const int32_t> tokens,
                                                                            size_t limit, Finder finder = {}) const;
-  /// Whether a state of exactly these ids is there for everybody.
+  /// Whether a state of exactly these ids is there for everybody (of domain 0).
   [[nodiscard]] bool contains(std::span<const int32_t> tokens) const;
   /// Uses the state of exactly these ids, if it is there, as if it had been added to `slot`: one in a slot then stays.
   bool touch(std::span<const int32_t> tokens, Slot slot = {});
@@ -90,7 +93,7 @@ class StateStore {
     uint64_t used = 0;                              // tick of the last find() or add() on whose way it lay
     int64_t own_bytes = 0;                          // without shared blocks
     std::vector<backend::SharedBlock> blocks = {};  // of the snapshot
-    Entry* before = nullptr;                        // the longest other that its tokens begin with
+    Entry* before = nullptr;                        // the longest other of its domain that its tokens begin with
     [[nodiscard]] size_t length() const { return state->tokens.size(); }
     [[nodiscard]] bool in_slot() const { return slot.number != Slot::kKept; }
     [[nodiscard]] bool is_own(uint64_t owner, uint64_t family) const {
@@ -105,7 +108,7 @@ class StateStore {
   };
   void use(Entry& entry, uint64_t owner);
   [[nodiscard]] Entry* exact(std::span<const int32_t> tokens, uint64_t hash, const Slot& slot) const;
-  [[nodiscard]] Entry* longest_prefix(std::span<const int32_t> tokens, size_t longest) const;
+  [[nodiscard]] Entry* longest_prefix(std::span<const int32_t> tokens, size_t longest, uint64_t domain) const;
   void insert(std::unique_ptr<Entry> entry);
   [[nodiscard]] size_t least_useful() const;
   void drop(size_t index);
