@@ -1,0 +1,18 @@
+# The HTTP server (src/server): PROSA_SERVER_FOUND says whether it is built. It needs Boost's headers (Asio and Beast),
+# which nothing else of prosa does.
+set(PROSA_SERVER AUTO CACHE STRING "The HTTP server: AUTO (when Boost is found), ON or OFF")
+set_property(CACHE PROPERTY PROSA_SERVER PROPERTY STRINGS AUTO ON OFF)
+set(PROSA_SERVER_FOUND OFF)
+if(NOT PROSA_SERVER)
+  return()
+endif()
+find_package(Boost 1.74 CONFIG QUIET)
+if(NOT Boost_FOUND)
+  if(NOT PROSA_SERVER STREQUAL "AUTO")
+    message(FATAL_ERROR "PROSA_SERVER=ON needs Boost's headers (Debian: libboost-dev); PROSA_SERVER=AUTO builds prosa without the server")
+  endif()
+  message(STATUS "Server: not built (libboost-dev is missing)")
+  return()
+endif()
+set(PROSA_SERVER_FOUND ON)
+message(STATUS "Server: built with Boost ${Boost_VERSION_STRING}")

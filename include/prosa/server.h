@@ -1,0 +1,79 @@
+// A model behind HTTP: OpenAI's, Ollama's and Anthropic's APIs on one engine, for an application to host.
+//
+// `prosa serve` is this with a command line. What is answered, and how: docs/reference/http.md. Requests bring their
+// whole history; conversations stay warm by themselves. No TLS: on a network that is not trusted, a proxy that speaks
+// it stands in front.
+//
+// Thread safety: any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "prosa/error.h"
+#include "prosa/model.h"
+#include "prosa/sampling.h"
+
+namespace prosa {
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";  // an IP address of this machine; "0.0.0.0" or "::": all of them
+  uint16_t port = 8080;               // 0: any that is free
+  std::string model_name = {};        // as clients see it; "": the name of the model's folder
+  /// Each is a client of its own: what one has made prosa read is never met by another. Empty: nobody is asked.
+  std::vector<std::string> api_keys = {};
+  std::vector<std::string> origins =
+      {};                               // of web pages that may ask, beside the loopback's: "https://example.org", "*"
+  std::vector<std::string> hosts = {};  // names it may be asked by, beside addresses and the machine's own; "*": any
+
+  /// What requests leave open. Replies may fill the context, as these APIs have it.
+  SamplingConfig sampling = {.max_tokens = 1'000'000, .max_thinking_tokens = 2048};
+
+  int replies = 8;                                // computed at a time
+  int waiting = 64;                               // requests that wait for that; others are told to come back
+  int conversations = 16;                         // kept warm beside those that are replied to
+  int64_t conversation_bytes = int64_t{1} << 30;  // of their states
+  int connections = 256;                          // open at a time
+  size_t head_bytes = size_t{16} << 10;           // of a request, at most
+  size_t body_bytes = size_t{16} << 20;           // the same
+  std::chrono::milliseconds head_time{10'000};    // from a request's first byte to its empty line
+  std::chrono::milliseconds body_time{60'000};    // for its body
+  std::chrono::milliseconds idle_time{75'000};    // of a connection between two requests
+  std::chrono::milliseconds write_time{30'000};   // that a client takes nothing of its answer
+  std::chrono::milliseconds reply_time{600'000};  // for a reply; then it ends where it is
+  std::chrono::milliseconds beat{10'000};         // of silence, then a stream of events shows that it lives
+
+  /// A line of JSON for every request: method, path, status, times and counts; no text of messages. From any thread,
+  /// one call at a time.
+  std::function<void(std::string_view line)> log = {};
+};
+
+class Server {
+ public:
+  /// Serves from here on. Errors: invalid_argument (an option; the field is named), io (the address is taken), and
+  /// those of Chat's constructor.
+  Server(const Model& model, const ServerOptions& options);
+  /// Ends everything at once; see drain().
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  [[nodiscard]] uint16_t port() const noexcept;
+  /// The name that clients ask for.
+  [[nodiscard]] std::string model_name() const;
+  /// Takes no new connection, lets requests under way end, and cuts those that have not within `patience`. Returns when
+  /// all is over.
+  void drain(std::chrono::milliseconds patience = std::chrono::milliseconds(30'000));
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace prosa

@@ -1,0 +1,117 @@
+// Where requests for replies wait, and who computes them: a bounded queue for each API key, and a few workers.
+//
+// Knows messages and pieces, and neither HTTP nor any dialect: what is said goes to a ReplyWriter. The workers' Chats
+// stand on one Model, whose scheduler computes their steps together. Keys take turns. Invariant: a client that goes
+// away is forgotten at once where it waits, and within a step where its reply is under way. Thread safety: any thread.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "prosa/chat.h"
+#include "server/conversations.h"
+#include "server/exchange.h"
+#include "server/metrics.h"
+#include "server/refusal.h"
+
+namespace prosa::server {
+
+/// What every dialect's request comes down to.
+struct Generation {
+  std::vector<Message> messages = {};
+  std::vector<Tool> tools = {};
+  SamplingConfig sampling = {};
+  int choices = 1;        // replies to the same prompt, one after the other
+  bool one_call = false;  // the reply ends with its first tool call
+};
+
+/// What became of one choice.
+struct Outcome {
+  std::string text;
+  std::string thought;
+  std::vector<ToolCall> calls;
+  ReplyStats stats;
+  double waited_ms = 0;  // for a worker
+  double total_ms = 0;   // since the request came
+};
+
+/// Puts what is said into a dialect's words. Used by one thread at a time; fail() may come after anything.
+class ReplyWriter {
+ public:
+  virtual ~ReplyWriter() = default;
+  /// Before a choice's first piece; its prompt has been read, and `stats` counts it.
+  virtual void begin(int choice, const ReplyStats& stats) = 0;
+  /// False: nobody listens any more.
+  virtual bool piece(int choice, const Piece& piece) = 0;
+  virtual void end(int choice, const Outcome& outcome) = 0;
+  /// All choices are complete.
+  virtual void done(const std::vector<Outcome>& outcomes) = 0;
+  virtual void fail(const Refusal& refusal) = 0;
+};
+
+class Desk {
+ public:
+  struct Limits {
+    int replies = 8;   // computed at a time
+    int waiting = 64;  // of all keys together
+    size_t keys = 1;   // that share that room
+    size_t conversations = 16;
+    int64_t conversation_bytes = int64_t{1} << 30;
+  };
+  /// `metrics` outlives the desk.
+  Desk(const Model& model, const Limits& limits, Metrics& metrics);
+  ~Desk();
+  Desk(const Desk&) = delete;
+  Desk& operator=(const Desk&) = delete;
+
+  /// Refusal: there is no room (503), or the key has used up its share of it (429), with the seconds to wait.
+  void submit(size_t domain, Generation generation, std::shared_ptr<Exchange> exchange,
+              std::unique_ptr<ReplyWriter> writer);
+  /// Ends replies under way, refuses what waits, and returns when no worker runs.
+  void stop() noexcept;
+
+  [[nodiscard]] size_t waiting() const;
+  [[nodiscard]] size_t running() const;
+  [[nodiscard]] Conversations& conversations() noexcept { return conversations_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Job {
+    size_t domain = 0;
+    Generation generation;
+    std::shared_ptr<Exchange> exchange;
+    std::unique_ptr<ReplyWriter> writer;
+    Clock::time_point came = Clock::now();
+  };
+
+  void work();
+  std::shared_ptr<Job> next_job();  // null: the desk is closed
+  void serve(Job& job);
+  void reply(Job& job);
+  Outcome choose_one(Job& job, Conversations::Lent& lent, int choice);
+  void withdraw(const std::shared_ptr<Job>& job);
+  [[nodiscard]] int seconds_to_wait() const;  // under the lock
+
+  const Limits limits_;
+  Metrics& metrics_;
+  Conversations conversations_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable arrived_;
+  std::map<size_t, std::deque<std::shared_ptr<Job>>> queues_;  // by key; none is empty
+  size_t last_domain_ = 0;                                     // whose turn it was
+  size_t waiting_ = 0;
+  std::vector<Chat*> running_;     // to be cancelled at the end
+  double mean_reply_seconds_ = 2;  // of the last ones
+  bool closed_ = false;
+  std::vector<std::jthread> workers_;
+};
+
+}  // namespace prosa::server

@@ -1,0 +1,16 @@
+// The dialects: each adds the paths of one API to the router. One thin file (or two) for each.
+#pragma once
+
+#include "server/router.h"
+#include "server/service.h"
+
+namespace prosa::server {
+
+// `service` outlives the router.
+void add_openai(Router& router, Service& service);
+void add_ollama(Router& router, Service& service);
+void add_anthropic(Router& router, Service& service);
+/// /health, /ready, /metrics, /tokenize, /detokenize, /apply-template, /props.
+void add_plain(Router& router, Service& service);
+
+}  // namespace prosa::server

@@ -1,0 +1,159 @@
+// Reading OpenAI's chat requests (openai.h).
+#include "server/openai.h"
+
+#include <fmt/format.h>
+
+#include "chat/message_json.h"
+#include "prosa/error.h"
+
+namespace prosa::server {
+namespace {
+
+constexpr int kMaxChoices = 16;
+constexpr double kMaxSeed = 9007199254740992.0;  // 2^53: beyond it, JSON's numbers are not exact
+
+void read_stop(const Fields& body, SamplingConfig& sampling) {
+  if (body.has("stop")) sampling.stop = body.texts("stop");
+}
+
+/// "none" switches thinking off; the others are budgets.
+void read_reasoning(const Fields& body, SamplingConfig& sampling) {
+  if (const auto effort = body.text("reasoning_effort")) {
+    if (*effort == "none") {
+      set_thinking(sampling, false);
+    } else {
+      set_thinking(sampling, true);
+      if (*effort == "minimal") {
+        sampling.max_thinking_tokens = 128;
+      } else if (*effort == "low") {
+        sampling.max_thinking_tokens = 512;
+      } else if (*effort == "medium") {
+        sampling.max_thinking_tokens = 2048;
+      } else if (*effort == "high" || *effort == "xhigh") {
+        sampling.max_thinking_tokens = 8192;
+      } else {
+        body.refuse("reasoning_effort",
+                    fmt::format("is \"{}\", but must be none, minimal, low, medium or high", *effort));
+      }
+    }
+  }
+  if (const auto budget = body.integer("thinking_budget_tokens", 0, kMaxInteger)) {
+    sampling.max_thinking_tokens = static_cast<int>(*budget);
+  }
+  const auto variables = body.object("chat_template_kwargs");
+  if (!variables) return;
+  if (const auto thinking = variables->boolean("enable_thinking")) set_thinking(sampling, *thinking);
+  for (const auto& [name, value] : body.find("chat_template_kwargs")->items()) {
+    if (name != "enable_thinking") sampling.template_variables[name] = to_text(value);
+  }
+}
+
+void read_tools(const Fields& body, Generation& generation) {
+  if (body.has("functions") || body.has("function_call")) {
+    body.refuse_unsupported(body.has("functions") ? "functions" : "function_call", "is the old form of tools",
+                            "Send tools and tool_choice.");
+  }
+  if (const Json* tools = body.list("tools")) generation.tools = chat::tools_from_json(*tools);
+  if (const auto parallel = body.boolean("parallel_tool_calls")) generation.one_call = !*parallel;
+  const Json* choice = body.find("tool_choice");
+  if (choice == nullptr) return;
+  if (!choice->is_string() && !choice->is_object()) body.refuse("tool_choice", "must be a string or an object");
+  if (choice->is_string() && *choice == "auto") return;
+  if (choice->is_string() && *choice == "none") return generation.tools.clear();
+  body.refuse_unsupported("tool_choice", "a reply can't be made to call a tool", "Send \"auto\" or \"none\".");
+}
+
+void refuse_what_is_not_done(const Fields& body) {
+  if (body.boolean("logprobs").value_or(false) || body.integer("top_logprobs", 0, 20).value_or(0) > 0) {
+    body.refuse_unsupported("logprobs", "log-probabilities of tokens are not given");
+  }
+  if (const Json* bias = body.find("logit_bias"); bias != nullptr && !bias->empty()) {
+    body.refuse_unsupported("logit_bias", "tokens can't be favoured one by one");
+  }
+  if (const auto format = body.object("response_format")) {
+    const std::string type = format->required_text("type");
+    if (type == "json_object" || type == "json_schema") {
+      body.refuse_unsupported("response_format", fmt::format("\"{}\" is not offered", type), "Send type \"text\".");
+    }
+    if (type != "text") format->refuse("type", "must be text, json_object or json_schema");
+  }
+  if (const Json* modalities = body.list("modalities")) {
+    for (const Json& each : *modalities) {
+      if (each != "text") body.refuse_unsupported("modalities", "replies are text");
+    }
+  }
+  for (const char* name : {"audio", "web_search_options", "grammar", "json_schema"}) {
+    if (body.has(name)) body.refuse_unsupported(name, "is not offered");
+  }
+}
+
+}  // namespace
+
+void set_thinking(SamplingConfig& sampling, bool on) {
+  sampling.enable_thinking = on;
+  sampling.disable_thinking = !on;
+}
+
+void read_sampling(const Fields& fields, SamplingConfig& sampling) {
+  const auto read = [&fields](const char* name, std::optional<float>& value) {
+    if (const auto given = fields.number(name)) value = static_cast<float>(*given);
+  };
+  read("temperature", sampling.temperature);
+  read("top_p", sampling.top_p);
+  read("min_p", sampling.min_p);
+  read("presence_penalty", sampling.presence_penalty);
+  read("frequency_penalty", sampling.frequency_penalty);
+  read("repetition_penalty", sampling.repetition_penalty);
+  read("repeat_penalty", sampling.repetition_penalty);
+  if (const auto count = fields.integer("top_k", -1, kMaxInteger))
+    sampling.top_k = std::max(0, static_cast<int>(*count));
+  // 0 means greedy to some clients; the sampler wants a share above it.
+  if (sampling.top_p == 0.0F) {
+    sampling.top_p.reset();
+    sampling.top_k = 1;
+  }
+}
+
+void read_seed(const Fields& fields, SamplingConfig& sampling) {
+  const auto seed = fields.integer("seed", static_cast<int64_t>(-kMaxSeed), static_cast<int64_t>(kMaxSeed));
+  if (seed && *seed >= 0) sampling.seed = static_cast<uint64_t>(*seed);
+}
+
+void read_max_tokens(const Fields& fields, std::string_view name, SamplingConfig& sampling) {
+  const auto most = fields.integer(name, -1, kMaxInteger);
+  if (!most || *most == -1) return;
+  if (*most == 0) fields.refuse(name, "is 0, but must be 1 or more");
+  sampling.max_tokens = static_cast<int>(*most);
+}
+
+void check(const Generation& generation) { validate(generation.sampling); }
+
+OpenAiChatRequest read_openai_chat(const Fields& body, const SamplingConfig& defaults) {
+  OpenAiChatRequest request;
+  Generation& generation = request.generation;
+  generation.sampling = defaults;
+  static_cast<void>(body.text("model"));
+  const Json* messages = body.list("messages");
+  if (messages == nullptr || messages->empty()) body.refuse("messages", "is missing or empty");
+  generation.messages = chat::messages_from_json(*messages);
+  read_tools(body, generation);
+  read_sampling(body, generation.sampling);
+  read_seed(body, generation.sampling);
+  read_max_tokens(body, "max_tokens", generation.sampling);
+  read_max_tokens(body, "max_completion_tokens", generation.sampling);
+  read_stop(body, generation.sampling);
+  read_reasoning(body, generation.sampling);
+  if (const auto goes_on = body.boolean("continue_final_message")) {
+    generation.sampling.continue_final_message = *goes_on;
+  }
+  generation.choices = static_cast<int>(body.integer("n", 1, kMaxChoices).value_or(1));
+  refuse_what_is_not_done(body);
+  check(generation);
+  request.stream = body.boolean("stream").value_or(false);
+  if (const auto options = body.object("stream_options")) {
+    request.include_usage = options->boolean("include_usage").value_or(false);
+  }
+  return request;
+}
+
+}  // namespace prosa::server

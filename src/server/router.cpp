@@ -1,0 +1,51 @@
+// Routes, and what becomes of a request that has none (router.h).
+#include "server/router.h"
+
+#include <fmt/format.h>
+
+#include "server/refusal.h"
+
+namespace prosa::server {
+namespace {
+
+/// What people who follow another server's manual mean by a path that is not there.
+std::string hint_for(const std::string& path) {
+  constexpr std::string_view kVersion = "/v1";
+  if (path.starts_with("/v1/api/")) return " Ollama's API has no /v1: ask for " + path.substr(kVersion.size()) + ".";
+  if (path.starts_with("/v1/v1/")) return " The base URL ends with /v1 already.";
+  return "";
+}
+
+}  // namespace
+
+void Router::find_and_call(const Request& request, const std::shared_ptr<Exchange>& exchange) const {
+  std::string path = request.path;
+  if (path.size() > 1 && path.back() == '/') path.pop_back();
+  const auto found = routes_.find(path);
+  if (found == routes_.end()) {
+    throw Refusal(404, "not_found", fmt::format("There is no {} here.{}", path.substr(0, 200), hint_for(path)));
+  }
+  const Route& route = found->second;
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  if (reads && route.get) return route.get(request, exchange);
+  if (request.method == "POST" && route.post) return route.post(request, exchange);
+  throw Refusal(405, "method_not_allowed",
+                fmt::format("{} wants {}.", path, route.post ? (route.get ? "GET or POST" : "POST") : "GET"));
+}
+
+void Router::route(const Request& request, const std::shared_ptr<Exchange>& exchange) const noexcept {
+  try {
+    find_and_call(request, exchange);
+  } catch (...) {
+    const Refusal refusal = refusal_under_way();
+    try {
+      exchange->respond(write_refusal(dialect_of(request.path), refusal, request.id));
+    } catch (...) {
+      exchange->leave();  // no memory even for that
+    }
+  }
+}
+
+std::string Router::label_of(const std::string& path) const { return routes_.contains(path) ? path : "other"; }
+
+}  // namespace prosa::server

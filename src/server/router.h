@@ -1,0 +1,39 @@
+// From a method and a path to the function that answers.
+//
+// Knows no dialect but by the form of its refusals. Constant after it was filled.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+
+#include "server/exchange.h"
+#include "server/http.h"
+
+namespace prosa::server {
+
+class Router {
+ public:
+  /// May answer at once, or hand the exchange on; may throw Error and Refusal. On a clerk's thread.
+  using Handler = std::function<void(const Request&, const std::shared_ptr<Exchange>&)>;
+
+  void get(const std::string& path, Handler handler) { routes_[path].get = std::move(handler); }
+  void post(const std::string& path, Handler handler) { routes_[path].post = std::move(handler); }
+  /// Answers whatever happens: what a handler throws becomes a refusal.
+  void route(const Request& request, const std::shared_ptr<Exchange>& exchange) const noexcept;
+  /// The path as it may stand in metrics: one of those that are known, or "other".
+  [[nodiscard]] std::string label_of(const std::string& path) const;
+
+ private:
+  struct Route {
+    Handler get;
+    Handler post;
+  };
+  void find_and_call(const Request& request, const std::shared_ptr<Exchange>& exchange) const;
+
+  std::unordered_map<std::string, Route> routes_;
+};
+
+}  // namespace prosa::server
