@@ -39,6 +39,7 @@ void add_chat(CLI::App& app);
 void add_choose(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_cached(CLI::App& app);  // list, show, rm
+void add_serve(CLI::App& app);   // only where the server is built
 void add_voice(CLI::App& app);   // this and the next two only where the voice part is built
 void add_wyoming(CLI::App& app);
 void add_speak_text(CLI::App& app);

@@ -181,6 +181,9 @@ int run(int argc, char** argv) {
   add_choose(app);
   add_pull(app);
   add_cached(app);
+#ifdef PROSA_WITH_SERVER
+  add_serve(app);
+#endif
 #ifdef PROSA_WITH_VOICE
   add_voice(app);
   add_wyoming(app);
