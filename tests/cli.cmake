@@ -11,6 +11,7 @@ foreach(source IN LISTS test_sources)
   target_link_libraries(${name} PRIVATE util)  # forkpty
   add_dependencies(${name} prosa_cli)
 endforeach()
+target_sources(cli_editing_test PRIVATE ${PROJECT_SOURCE_DIR}/src/cli/word_wrap.cpp)  # of the program, by itself
 
 if(NOT CMAKE_CROSSCOMPILING)
   add_test(NAME Cli.ProcessesShareASessionFile

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pty.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <string>
@@ -20,9 +21,13 @@ namespace prosa::test {
 class Terminal {
  public:
   /// `state`: where the history is; "": a folder of its own.
-  explicit Terminal(std::vector<std::string> words, std::filesystem::path state = {})
+  /// `columns` 0: a terminal that does not say how wide it is.
+  explicit Terminal(std::vector<std::string> words, std::filesystem::path state = {}, int columns = 0)
       : state_(state.empty() ? own_.path() : std::move(state)) {
-    child_ = forkpty(&master_, nullptr, nullptr, nullptr);
+    winsize size = {};
+    size.ws_col = static_cast<unsigned short>(columns);
+    size.ws_row = columns > 0 ? 24 : 0;
+    child_ = forkpty(&master_, nullptr, nullptr, &size);
     if (child_ == 0) {
       setenv("TERM", "xterm", 1);
       setenv("XDG_STATE_HOME", state_.c_str(), 1);
@@ -45,6 +50,14 @@ class Terminal {
 
   void type(std::string_view text) {
     ASSERT_EQ(write(master_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+
+  /// Another width, as when its window is changed.
+  void resize(int columns) {
+    winsize size = {};
+    size.ws_col = static_cast<unsigned short>(columns);
+    size.ws_row = 24;
+    ASSERT_EQ(ioctl(master_, TIOCSWINSZ, &size), 0);
   }
 
   /// Reads until `text` was shown (after what earlier calls found); false when it does not come.

@@ -12,6 +12,7 @@
 #include "cli/chat_session.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
+#include "cli/quiet_input.h"
 #include "cli/sampling_text.h"
 #include "cli/terminal.h"
 #include "prosa/text.h"
@@ -29,7 +30,7 @@ constexpr std::string_view help_text =
     "/stats         what the last reply cost, and the memory held\n"
     "/help          this list\n"
     "/quit          end (or Ctrl-D)\n"
-    "Ctrl-C stops a reply. A line that ends with \\ goes on in the next one.\n";
+    "Ctrl-C stops a reply. A message of several lines: paste it, or write \"\"\" before and after it.\n";
 
 class InteractiveChat {
  public:
@@ -70,23 +71,48 @@ class InteractiveChat {
     tell(banner);  // standard output goes into a file or a pipe, for the conversation
   }
 
-  /// A turn, which may span lines. False at the end of the input.
+  /// A turn, which may span lines: each but the last ends with a backslash, or all stand between """ and """. False at
+  /// the end of the input.
   bool read_turn(std::string& text) {
+    constexpr std::string_view kQuotes = "\"\"\"";
+    constexpr const char* kMorePrompt = "... ";
     const interrupt::Catch catch_interrupt({}, interrupt::Waiting::ends);
     text.clear();
+    bool quoted = false;
     std::string line;
     while (true) {
-      switch (editor_.read(line)) {
-        case LineEditor::Result::end: stream_output("\n"); return false;
-        case LineEditor::Result::interrupted:
-          stream_output(text.empty() && line.empty() ? "\n[Ctrl-D or /quit ends]\n" : "\n");
-          text.clear();
+      const bool first = text.empty() && !quoted;
+      switch (editor_.read(line, first ? nullptr : kMorePrompt)) {
+        case LineEditor::Result::end:
+          if (first) {
+            stream_output("\n[ended]\n");
+            return false;
+          }
+          // Half a message is not sent, and not lost by a slip either.
+          stream_output(quoted ? "\n[\"\"\" ends the message, Ctrl-C drops it]\n"
+                               : "\n[an empty line ends the message, Ctrl-C drops it]\n");
+          if (++ends_ > 1) return false;  // a terminal that is gone ends again and again
           continue;
-        case LineEditor::Result::line: break;
+        case LineEditor::Result::interrupted:
+          stream_output(first && line.empty() ? "\n[Ctrl-D or /quit ends]\n" : "\n");
+          text.clear();
+          quoted = false;
+          continue;
+        case LineEditor::Result::line: ends_ = 0; break;
       }
-      if (!line.ends_with('\\')) break;
-      line.back() = '\n';
-      text += line;
+      if (first && line.starts_with(kQuotes)) {
+        quoted = true;
+        line.erase(0, kQuotes.size());
+        if (line.empty()) continue;
+      }
+      if (quoted && line.ends_with(kQuotes)) {
+        text += line.substr(0, line.size() - kQuotes.size());
+        while (text.ends_with('\n')) text.pop_back();
+        return true;
+      }
+      if (!quoted && !line.ends_with('\\')) break;
+      if (!quoted) line.pop_back();
+      text += line + '\n';
     }
     text += line;
     return true;
@@ -232,11 +258,13 @@ class InteractiveChat {
     if (!text.empty()) stream_output(text + "\n");
   }
 
+  QuietInput quiet_;  // also while the model loads
   ChatOptions options_;
   SessionFile session_;
   Chat chat_;
   Conversation conversation_;
   LineEditor editor_;
+  int ends_ = 0;         // of the input, one after the other
   int64_t dropped_ = 0;  // messages left out of the last prompt
 };
 

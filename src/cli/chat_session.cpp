@@ -2,6 +2,7 @@
 #include "cli/chat_session.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -17,6 +18,13 @@ namespace {
 constexpr size_t kMaxPromptBytes = size_t{16} << 20;
 constexpr std::string_view dim = "\033[2m";
 constexpr std::string_view plain = "\033[0m";
+
+/// A terminal that takes back what stands on its line.
+bool can_rewrite() {
+  const char* term = std::getenv("TERM");
+  return is_terminal(stdout) && term != nullptr && std::string_view(term) != "dumb";
+}
+
 }  // namespace
 
 Chat load_chat(const ChatOptions& options) {
@@ -113,21 +121,31 @@ void SessionFile::keep(Chat& chat, const Conversation& conversation) const {
   if (error) throw Error(ErrorCode::io, "can't remove it: " + error.message(), options_.session);
 }
 
-ReplyPrinter::ReplyPrinter() : terminal_(is_terminal(stdout)), color_(use_color()) {}
+ReplyPrinter::ReplyPrinter()
+    : terminal_(is_terminal(stdout)), color_(use_color()), wrap_(can_rewrite() ? output_columns() : 0) {
+  if (terminal_) use_utf8_characters();
+}
+
+void ReplyPrinter::write(const std::string& text) {
+  if (!terminal_) return stream_output(text);
+  style_output(wrap_.add(printable(text)));
+  flush_output();
+}
 
 void ReplyPrinter::print_thought(const std::string& text) {
   if (!terminal_ || text.empty()) return;
-  if (!in_thought_) style_output(color_ ? dim : "(thinking) ");
+  if (!in_thought_ && color_) style_output(dim);
+  if (!in_thought_ && !color_) write("(thinking) ");
   in_thought_ = true;
   line_open_ = text.back() != '\n';
-  stream_output(text);
+  write(text);
 }
 
 void ReplyPrinter::end_thought() {
   if (!in_thought_) return;
   in_thought_ = false;
   if (color_) style_output(plain);
-  print_output(line_open_ ? "\n\n" : "\n");
+  write(line_open_ ? "\n\n" : "\n");
   line_open_ = false;
 }
 
@@ -140,13 +158,13 @@ void ReplyPrinter::print(const Piece& piece) {
   }
   if (text.empty()) return;
   line_open_ = text.back() != '\n';
-  stream_output(text);
+  write(text);
 }
 
 void ReplyPrinter::finish() {
   if (in_thought_ && color_) style_output(plain);
   in_thought_ = false;
-  if (line_open_) stream_output("\n");
+  if (line_open_) write("\n");
   line_open_ = false;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/word_wrap.h"
 #include "prosa/chat.h"
 
 namespace prosa::cli {
@@ -66,8 +67,8 @@ class SessionFile {
   std::optional<SessionLock> lock_;
 };
 
-/// Writes pieces to stdout as they come. On a terminal thoughts are dim (or in parentheses without colour) and control
-/// characters are dropped; elsewhere only the answer is written, byte for byte.
+/// Writes pieces to stdout as they come. On a terminal thoughts are dim (or in parentheses without colour), control
+/// characters are written out and lines end between words; elsewhere only the answer is written, byte for byte.
 class ReplyPrinter {
  public:
   ReplyPrinter();
@@ -76,6 +77,7 @@ class ReplyPrinter {
   void finish();
 
  private:
+  void write(const std::string& text);
   void print_thought(const std::string& text);
   void end_thought();
 
@@ -83,6 +85,7 @@ class ReplyPrinter {
   bool color_;
   bool in_thought_ = false;
   bool line_open_ = false;  // the last character written was not a newline
+  WordWrap wrap_;
 };
 
 /// Error(invalid_argument) for text the model can't be given: empty, not UTF-8 (names the byte), 16 MiB and more.

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <mutex>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -22,6 +23,7 @@ namespace prosa::cli::interrupt {
 namespace {
 
 constexpr int kInterruptedExitCode = 130;
+constexpr std::string_view kStopMarking = "\033[?2004l";
 std::atomic<bool> catching{false};
 std::atomic<bool> pressed{false};
 std::atomic<bool> ends_program{true};  // when nobody catches
@@ -31,12 +33,14 @@ static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_alw
 std::mutex callback_mutex;
 std::function<void()> callback;  // guarded by callback_mutex
 
+std::atomic<int> marked_descriptor{-1};  // of a terminal that marks pasted text
 termios terminal_before = {};
 bool has_terminal = false;
 
 /// Half-written files go, and the terminal is as it was. Only what a signal handler may do.
 void leave_nothing() {
   remove_registered_names();
+  clean_terminal_modes();
   // The terminal of others is theirs: of the foreground alone.
   if (!has_terminal || tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
   tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
@@ -118,6 +122,13 @@ void install() {
   has_terminal = tcgetattr(STDIN_FILENO, &terminal_before) == 0;
   set_end_handler(SIGTERM);
   set_end_handler(SIGHUP);
+}
+
+void terminal_modes_to_clean(int descriptor) { marked_descriptor.store(descriptor); }
+
+void clean_terminal_modes() {
+  const int descriptor = marked_descriptor.exchange(-1);
+  if (descriptor >= 0) (void)!write(descriptor, kStopMarking.data(), kStopMarking.size());
 }
 
 void ignore_uncaught() { ends_program.store(false); }

@@ -23,6 +23,12 @@ void ignore_uncaught();
 /// What Ctrl-C does to a read() or write() under way: nothing, or it ends with EINTR.
 enum class Waiting { goes_on, ends };
 
+/// The terminal at this descriptor has been asked to mark pasted text. However the program ends, it is asked to stop: a
+/// shell that knows nothing of it would get the marks.
+void terminal_modes_to_clean(int descriptor);
+/// Asks it now.
+void clean_terminal_modes();
+
 /// Which signals a Catch catches.
 enum class Signals { interrupt, interrupt_and_terminate };
 

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cwchar>
 #include <memory>
 #include <new>
 #include <optional>
@@ -14,12 +15,15 @@
 #include <utility>
 
 #include <histedit.h>
-#include <langinfo.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include "base/atomic_file.h"
 #include "base/files.h"
 #include "base/lock_beside.h"
+#include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "cli/word_wrap.h"
 #include "prosa/error.h"
 
 namespace prosa::cli {
@@ -29,11 +33,98 @@ constexpr int kMaxHistoryLines = 1000;
 constexpr size_t kMaxHistoryBytes = size_t{64} << 20;
 constexpr std::string_view kHistoryBegin = "_HiStOrY_V2_\n";  // of every history that libedit writes
 
-/// libedit reads characters by the locale. The text is UTF-8 whatever the locale says, so a plain C locale is replaced
-/// by C.UTF-8, which glibc always has. Numbers keep their C form.
-void use_utf8_characters() {
-  if (std::setlocale(LC_CTYPE, "") != nullptr && std::string_view(nl_langinfo(CODESET)) == "UTF-8") return;
-  std::setlocale(LC_CTYPE, "C.UTF-8");
+/// Set by the signal that came: the terminal has another width, or the program goes on after Ctrl-Z.
+volatile std::sig_atomic_t resized = 0;
+volatile std::sig_atomic_t continued = 0;
+
+void note_signal(int signal) { (signal == SIGWINCH ? resized : continued) = 1; }
+
+void watch_terminal() {
+  struct sigaction action = {};
+  action.sa_handler = note_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;  // nothing but the wait for a key is interrupted: poll() always is
+  sigaction(SIGWINCH, &action, nullptr);
+  sigaction(SIGCONT, &action, nullptr);
+}
+
+/// What a terminal sends around pasted text once it was asked to: newlines in it are text, not the end of the message.
+constexpr std::string_view kBracketsOn = "\033[?2004h";
+constexpr std::string_view kPasteBegins = "\033[200~";
+constexpr std::wstring_view kPasteEnds = L"\033[201~";
+constexpr size_t kMaxPasted = size_t{4} << 20;
+
+int marking = -1;  // the terminal that was asked to
+
+void mark_pastes(int descriptor) {
+  marking = descriptor;
+  interrupt::terminal_modes_to_clean(descriptor);
+  (void)!write(descriptor, kBracketsOn.data(), kBracketsOn.size());
+}
+
+/// The line as it is, once more: another width breaks it elsewhere; after Ctrl-Z the shell has written below it and has
+/// given the terminal its own settings.
+void redraw(EditLine* editor) {
+  if (continued != 0) {
+    if (marking >= 0) mark_pastes(marking);
+    el_set(editor, EL_PREP_TERM, 0);
+    el_set(editor, EL_PREP_TERM, 1);
+  }
+  resized = 0;
+  continued = 0;
+  el_resize(editor);
+  el_set(editor, EL_REFRESH);
+}
+
+/// Waits for the next byte of the terminal: 1, 0 at its end, -1 (errno EINTR: Ctrl-C).
+int read_byte(EditLine* editor, char& byte) {
+  while (true) {
+    pollfd ready = {STDIN_FILENO, POLLIN, 0};
+    if (poll(&ready, 1, -1) < 0) {
+      if (errno != EINTR) return -1;
+      if (resized == 0 && continued == 0) return -1;
+      redraw(editor);
+      continue;
+    }
+    const ssize_t count = ::read(STDIN_FILENO, &byte, 1);
+    if (count >= 0) return static_cast<int>(count);
+    if (errno != EINTR && errno != EAGAIN) return -1;
+  }
+}
+
+/// One character for libedit, in the place of its own function, which knows nothing of the above.
+int read_character(EditLine* editor, wchar_t* character) {
+  std::mbstate_t state = {};
+  while (true) {
+    char byte = 0;
+    const int count = read_byte(editor, byte);
+    if (count <= 0) return count;
+    const size_t length = std::mbrtowc(character, &byte, 1, &state);
+    if (length <= 1) return 1;
+    if (length == static_cast<size_t>(-1)) {  // no UTF-8: the message is refused later, with the place
+      *character = static_cast<wchar_t>(static_cast<unsigned char>(byte));
+      return 1;
+    }
+  }
+}
+
+/// Bound to kPasteBegins: everything up to kPasteEnds goes into the line.
+unsigned char paste(EditLine* editor, int) {
+  std::wstring text;
+  wchar_t character = 0;
+  while (el_wgetc(editor, &character) == 1) {
+    text += character == L'\r' ? L'\n' : character;
+    if (text.ends_with(kPasteEnds)) {
+      text.resize(text.size() - kPasteEnds.size());
+      break;
+    }
+    if (text.size() > kMaxPasted) break;
+  }
+  // The newline at the end of a copied line is no wish for another one.
+  while (text.ends_with(L'\n')) text.pop_back();
+  std::erase_if(text, [](wchar_t c) { return (c < 0x20 && c != L'\n' && c != L'\t') || c == 0x7f; });
+  if (!text.empty() && el_winsertstr(editor, text.c_str()) != 0) return CC_ERROR;
+  return CC_REFRESH;
 }
 
 const char* prompt_of(EditLine* editor) {
@@ -114,19 +205,30 @@ struct LineEditor::Impl {
   std::string prompt;
   std::string file;  // "": no file
   HistoryLines lines;
+  std::FILE* output = nullptr;  // where the line shows
+  bool brackets = false;        // the terminal is asked to mark pasted text
   EditLine* editor = nullptr;
 };
 
 LineEditor::LineEditor(std::string prompt, std::filesystem::path file) : impl_(std::make_unique<Impl>()) {
   use_utf8_characters();
+  watch_terminal();
   impl_->prompt = std::move(prompt);
-  impl_->editor = el_init("prosa", stdin, is_terminal(stdout) ? stdout : stderr, stderr);
+  impl_->output = is_terminal(stdout) ? stdout : stderr;
+  impl_->editor = el_init("prosa", stdin, impl_->output, stderr);
   if (impl_->editor == nullptr) throw std::bad_alloc();
-  el_set(impl_->editor, EL_CLIENTDATA, impl_->prompt.c_str());
   el_set(impl_->editor, EL_PROMPT, prompt_of);
   el_set(impl_->editor, EL_EDITOR, "emacs");
   el_set(impl_->editor, EL_HIST, ::history, impl_->lines.get());
   el_set(impl_->editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  el_set(impl_->editor, EL_GETCFN, read_character);
+  el_set(impl_->editor, EL_ADDFN, "prosa-paste", "pasted text", paste);
+  el_set(impl_->editor, EL_BIND, kPasteBegins.data(), "prosa-paste", nullptr);
+  // Between lines nothing typed is shown: it would stand in the middle of a reply. It waits for the next prompt.
+  el_set(impl_->editor, EL_SETTY, "-x", "-echo", "-icanon", nullptr);
+  const char* term = std::getenv("TERM");
+  impl_->brackets = is_terminal(impl_->output) && term != nullptr && std::string_view(term) != "dumb";
+  if (impl_->brackets) mark_pastes(fileno(impl_->output));
   if (file.empty()) return;
   std::error_code error;
   std::filesystem::create_directories(file.parent_path(), error);
@@ -138,11 +240,16 @@ LineEditor::LineEditor(std::string prompt, std::filesystem::path file) : impl_(s
 }
 
 LineEditor::~LineEditor() {
+  if (impl_->brackets) {
+    marking = -1;
+    interrupt::clean_terminal_modes();
+  }
   if (impl_->editor != nullptr) el_end(impl_->editor);  // gives the terminal back as it was
 }
 
-LineEditor::Result LineEditor::read(std::string& line) {
+LineEditor::Result LineEditor::read(std::string& line, const char* prompt) {
   line.clear();
+  el_set(impl_->editor, EL_CLIENTDATA, prompt == nullptr ? impl_->prompt.c_str() : prompt);
   int count = 0;
   // Before the prompt shows: a Ctrl-D typed at once would otherwise still meet the terminal's line mode and get lost.
   el_set(impl_->editor, EL_PREP_TERM, 1);

@@ -1,4 +1,7 @@
 // Lines from a terminal, with editing and a history file (libedit). Nothing about chat.
+//
+// Pasted text of several lines is one line of this, with newlines in it. What is typed while no line is read is not
+// shown; it waits for the next one. The line is drawn anew when the terminal changes its width, and after Ctrl-Z.
 #pragma once
 
 #include <filesystem>
@@ -22,8 +25,9 @@ class LineEditor {
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
-  /// `line`: without its newline. `interrupted`: Ctrl-C (while an interrupt::Catch with Waiting::ends lives).
-  Result read(std::string& line);
+  /// `line`: without its newline; pasted text may have some within. `prompt`: another one for this line; null: the one
+  /// of all. `interrupted`: Ctrl-C (while an interrupt::Catch lives).
+  Result read(std::string& line, const char* prompt = nullptr);
 
  private:
   struct Impl;
