@@ -21,6 +21,7 @@
 #include "cli/check_values.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/shell_files.h"
 #include "cli/terminal.h"
 #include "tools/commands.h"
 
@@ -190,6 +191,7 @@ int run(int argc, char** argv) {
   add_speak_text(app);
 #endif
   tools::add_commands(app);
+  add_shell_files(app);
   add_help(app);
   check_values(app);
   try {
