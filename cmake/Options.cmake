@@ -10,6 +10,9 @@ target_compile_options(prosa_options INTERFACE -fmacro-prefix-map=${PROJECT_SOUR
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(prosa_options INTERFACE -Wno-restrict)  # GCC 12 warns of std::string's own code (PR 105329)
 endif()
+if(BUILD_SHARED_LIBS)  # calls within the library are calls of the library's own functions, and may be inlined
+  target_compile_options(prosa_options INTERFACE -fno-semantic-interposition)
+endif()
 if(PROSA_WERROR)
   target_compile_options(prosa_options INTERFACE -Werror)
 endif()

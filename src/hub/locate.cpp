@@ -8,6 +8,10 @@
 
 #include "prosa/error.h"
 
+#ifdef PROSA_SHARED
+#include <dlfcn.h>
+#endif
+
 namespace prosa {
 namespace {
 
@@ -37,6 +41,15 @@ std::vector<fs::path> model_folders() {
     folders.push_back(program.parent_path().parent_path() / "share/prosa/models");
     folders.push_back(program.parent_path() / "share/prosa/models");
   }
+#ifdef PROSA_SHARED  // beside the library, which another program may have loaded from anywhere: lib or
+                     // lib/x86_64-linux-gnu
+  Dl_info library = {};
+  if (dladdr(reinterpret_cast<const void*>(&locate_model), &library) != 0 && library.dli_fname != nullptr) {
+    const fs::path folder = fs::path(library.dli_fname).parent_path();
+    folders.push_back(folder.parent_path() / "share/prosa/models");
+    folders.push_back(folder.parent_path().parent_path() / "share/prosa/models");
+  }
+#endif
 #ifdef PROSA_INSTALLED_MODELS  // unset as a part of another project, which installs what it likes
   folders.emplace_back(PROSA_INSTALLED_MODELS);
 #endif
