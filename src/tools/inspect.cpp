@@ -27,6 +27,7 @@
 #include "tools/find_model.h"
 #include "tools/inspect_formats.h"
 #include "tools/kinds.h"
+#include "tools/process_memory.h"
 #include "tools/sizes.h"
 
 namespace prosa::tools {
@@ -91,6 +92,7 @@ struct Report {
   std::string folder;
   std::shared_ptr<const Weights> weights;
   StepSizes sizes;
+  ProcessMemory process;
   int64_t context = 0;
   SamplingConfig sampling;            // what its authors say
   std::vector<std::string> warnings;  // about all that was read
@@ -103,11 +105,13 @@ Report make_report(const InspectArguments& arguments) {
   const auto folder = find_model(arguments.model, arguments.load);
   Report report;
   report.folder = folder.string();
+  report.process = measure_process(folder);
   report.weights = checkpoint::load_weights(folder);
   report.warnings = report.weights->config.warnings;
   report.sampling = checkpoint::read_sampling(folder, report.warnings);
   report.sizes = step_sizes(*report.weights, arguments.load.kv_bits);
   report.context = arguments.context;
+  add_weights(*report.weights, report.process);
   report.contents = list_contents(checkpoint::ModelFiles::open(folder));
   for_each_matrix(*report.weights, [&](const MatrixPlace&, const Matrix& matrix) {
     Tally& tally = report.formats[matrix.format.name()];
@@ -166,11 +170,15 @@ void print_json(const Report& report, bool with_tensors) {
                          {"roles", tallies_json(report.contents.roles)},
                          {"memory",
                           {{"context", report.context},
-                           {"weights", weights.byte_size()},
+                           {"weights", report.process.weights},
                            {"state", report.sizes.state_bytes},
                            {"kv_per_token", report.sizes.kv_bytes_per_token},
                            {"kv", kv},
-                           {"total", weights.byte_size() + report.sizes.state_bytes + kv}}}};
+                           {"program", report.process.program},
+                           {"tokenizer", report.process.tokenizer},
+                           {"scratch", report.process.scratch},
+                           {"total", report.process.total(report.sizes, report.context)},
+                           {"peak_loading", report.process.peak_loading()}}}};
   add_format_json(report.bits, with_tensors, result);
   if (with_tensors) {
     ordered_json list = ordered_json::array();
@@ -226,11 +234,17 @@ void print_warnings(const Report& report) {
 
 void print_memory(const Report& report) {
   const auto bytes = [](int64_t count) { return cli::human_bytes(static_cast<double>(count)); };
-  const int64_t weights = report.weights->byte_size();
-  const int64_t kv = report.sizes.kv_bytes_per_token * report.context;
-  print_line("memory", fmt::format("{} at {} tokens of context: weights {}, state {}, KV {} ({} a token)",
-                                   bytes(weights + report.sizes.state_bytes + kv), report.context, bytes(weights),
-                                   bytes(report.sizes.state_bytes), bytes(kv), bytes(report.sizes.kv_bytes_per_token)));
+  const ProcessMemory& process = report.process;
+  const StepSizes& sizes = report.sizes;
+  print_line("memory",
+             fmt::format("{} for the process with {} tokens of context; at most {} while it loads",
+                         bytes(process.total(sizes, report.context)), report.context, bytes(process.peak_loading())));
+  print_line("", fmt::format("weights {}, state {}, KV {} ({} a token), tokenizer {}, scratch {}, program {}",
+                             bytes(process.weights), bytes(sizes.state_bytes),
+                             bytes(sizes.kv_bytes_per_token * report.context), bytes(sizes.kv_bytes_per_token),
+                             bytes(process.tokenizer), bytes(process.scratch), bytes(process.program)));
+  print_line("", fmt::format("each state kept to come back to: {} more, all of them at most {}",
+                             bytes(sizes.state_bytes), bytes(LoadOptions{}.state_store_bytes)));
 }
 
 void print_tensor(const char* label, const TensorLine& tensor) {
