@@ -227,6 +227,21 @@ std::vector<std::string> endless_chat() {
   return words;
 }
 
+TEST(CliChat, AReplyGoesOnFromItsBeginning) {
+  const Outcome free = chat({"What is Swift?", "--max-tokens", "8", "--temperature", "0"});
+  const Outcome begun =
+      chat({"What is Swift?", "--max-tokens", "8", "--temperature", "0", "--continue-final-message", "Swift is a"});
+  ASSERT_EQ(begun.exit_code, 0) << begun.err;
+  EXPECT_TRUE(begun.out.starts_with("Swift is a")) << begun.out;
+  EXPECT_GT(begun.out.size(), std::string("Swift is a\n").size());
+  EXPECT_FALSE(free.out.starts_with("Swift is a"));
+  const Outcome as_json = chat({"What is Swift?", "--max-tokens", "8", "--temperature", "0", "--json",
+                                "--continue-final-message", "Swift is a"});
+  EXPECT_EQ(json::parse(as_json.out)["reply"].get<std::string>() + "\n", begun.out);
+  EXPECT_EQ(chat({"--script", "-", "--continue-final-message", "x"}, "Hi\n").exit_code, 2);
+  expect_bad_input(chat({"Hi", "--continue-final-message", " "}), "--continue-final-message");
+}
+
 TEST(CliChatTerminal, CtrlCStopsTheReplyAndNotTheProgram) {
   Terminal terminal(endless_chat());
   ASSERT_TRUE(terminal.shows("/help")) << terminal.screen();

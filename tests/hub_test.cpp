@@ -84,6 +84,13 @@ TEST(HubManifest, TakesOnlyPlainNamesOfTheFolder) {
   EXPECT_THAT(names_in(paths, ""), ElementsAre("config.json", "tokenizer.json"));
   EXPECT_THAT(names_in(paths, "int4"), ElementsAre("config.json"));
   EXPECT_TRUE(names_in({std::string("a\0b", 3)}, "").empty());
+  const std::vector<std::string> templates = {
+      "additional_chat_templates/tool_use.jinja", "chat_template.jinja",
+      "additional_chat_templates/.hidden.jinja",  "additional_chat_templates/more/deep.jinja",
+      "additional_chat_templates/notes.md",       "int4/additional_chat_templates/a.jinja"};
+  EXPECT_THAT(text_files(names_in(templates, "")),
+              ElementsAre("chat_template.jinja", "additional_chat_templates/tool_use.jinja"));
+  EXPECT_THAT(text_files(names_in(templates, "int4")), ElementsAre("additional_chat_templates/a.jinja"));
 }
 
 TEST(HubManifest, FindsWeights) {

@@ -24,6 +24,7 @@ struct ChatArguments {
   FormatArguments format;
   bool json = false;
   bool verbose = false;
+  std::string begin;
 };
 
 /// Splits the positionals into model and prompt. Nothing that looks like the one is silently taken for the other.
@@ -73,6 +74,9 @@ void run(ChatArguments arguments) {
     throw UsageError("--session and --script exclude each other");
   }
   if (options.read_only && options.session.empty()) throw UsageError("--read-only goes with --session FILE");
+  if (!arguments.begin.empty() && !arguments.script.empty()) {
+    throw UsageError("--continue-final-message and --script exclude each other");
+  }
   if (!arguments.script.empty()) {
     if (has_prompt) throw UsageError("--script and a prompt exclude each other");
     return run_script(options, arguments.script, arguments.json);
@@ -89,7 +93,8 @@ void run(ChatArguments arguments) {
   } else if (has_prompt && prompt == "-") {
     prompt = prompt_from_stdin();
   }
-  if (has_prompt) return run_once(options, prompt, {arguments.json, arguments.verbose});
+  if (has_prompt) return run_once(options, prompt, {arguments.json, arguments.verbose, arguments.begin});
+  if (!arguments.begin.empty()) throw UsageError("--continue-final-message goes with a prompt");
   if (arguments.json || arguments.verbose) {
     throw UsageError("--json and --verbose go with a prompt or --script FILE; in a conversation there is /stats");
   }
@@ -126,6 +131,8 @@ void add_chat(CLI::App& app) {
                  "the answer and what it cost as a JSON line; with --script one for each turn");
   chat->add_flag("--verbose", arguments->verbose, "with a prompt: what the answer cost, on standard error");
   add_format_options(*chat, arguments->format);
+  chat->add_option("--continue-final-message", arguments->begin,
+                   "with a prompt: the reply begins with TEXT, and the model goes on from there");
   add_sampling_options(*chat, arguments->options.sampling);
   add_load_options(*chat, arguments->options.load, true);
   chat->footer(

@@ -197,18 +197,26 @@ std::string finish_note(const ReplyStats& stats, int max_tokens) {
   return {};
 }
 
-void run_once(const ChatOptions& options, const std::string& prompt, OnceOptions once) {
+void run_once(const ChatOptions& options, const std::string& prompt, const OnceOptions& once) {
   check_prompt(prompt, "prompt");
+  if (!once.begin.empty()) check_prompt(once.begin, "--continue-final-message");
   const SessionFile session(options);
   Chat chat = load_chat(options);
   Conversation conversation(options.system);
   session.resume(chat, conversation);
+  std::vector<Message> messages = conversation.with_user(prompt);
+  SamplingConfig sampling = options.sampling;
   ReplyPrinter printer;
-  const Reply reply =
-      chat.generate_stream(conversation.with_user(prompt), options.sampling, [&printer, once](const Piece& piece) {
-        if (!once.json) printer.print(piece);
-        return true;
-      });
+  if (!once.begin.empty()) {
+    sampling.continue_final_message = true;
+    messages.push_back({Role::assistant, once.begin});
+    if (!once.json) printer.print({Channel::speech, once.begin});
+  }
+  Reply reply = chat.generate_stream(messages, sampling, [&printer, &once](const Piece& piece) {
+    if (!once.json) printer.print(piece);
+    return true;
+  });
+  reply.text.insert(0, once.begin);
   printer.finish();
   if (once.json) print_turn_json(prompt, reply);
   if (once.verbose) {

@@ -96,10 +96,11 @@ std::string finish_note(const ReplyStats& stats, int max_tokens);
 
 /// How one answer is shown.
 struct OnceOptions {
-  bool json = false;     // one line, when it is complete
-  bool verbose = false;  // a line on stderr about what it cost
+  bool json = false;       // one line, when it is complete
+  bool verbose = false;    // a line on stderr about what it cost
+  std::string begin = {};  // the reply begins with it, and the model goes on from there
 };
-void run_once(const ChatOptions& options, const std::string& prompt, OnceOptions once);
+void run_once(const ChatOptions& options, const std::string& prompt, const OnceOptions& once);
 /// {"user", "reply", "prompt_tokens", …}: the fields are fixed, comparison scripts read them.
 void print_turn_json(const std::string& user, const Reply& reply);
 void run_interactive(const ChatOptions& options);

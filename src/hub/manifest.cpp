@@ -37,6 +37,11 @@ constexpr std::array kTextFiles = {config_name,
                                    "vocab.json",
                                    "merges.txt"};
 
+/// Templates beside the model's own, one for tools among them: files of this folder, not of those below it.
+constexpr std::string_view kTemplates = "additional_chat_templates/";
+constexpr std::string_view kTemplate = ".jinja";
+constexpr size_t kMaxTemplates = 16;
+
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name.size() <= 200 && name.front() != '.' && std::ranges::none_of(name, [](char c) {
     return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
@@ -189,7 +194,10 @@ std::set<std::string> names_in(const std::vector<std::string>& paths, const std:
   const std::string prefix = subfolder.empty() ? "" : subfolder + "/";
   std::set<std::string> names;
   for (const std::string& path : paths) {
-    if (path.starts_with(prefix) && is_plain_name(path.substr(prefix.size()))) names.insert(path.substr(prefix.size()));
+    if (!path.starts_with(prefix)) continue;
+    const std::string name = path.substr(prefix.size());
+    const bool of_templates = name.starts_with(kTemplates) && name.ends_with(kTemplate);
+    if (is_plain_name(of_templates ? name.substr(kTemplates.size()) : name)) names.insert(name);
   }
   return names;
 }
@@ -198,6 +206,10 @@ std::vector<std::string> text_files(const std::set<std::string>& names) {
   std::vector<std::string> files;
   for (const char* name : kTextFiles) {
     if (names.contains(name)) files.emplace_back(name);
+  }
+  size_t templates = 0;
+  for (const std::string& name : names) {
+    if (name.starts_with(kTemplates) && templates++ < kMaxTemplates) files.push_back(name);
   }
   return files;
 }

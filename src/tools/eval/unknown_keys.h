@@ -19,12 +19,15 @@ class UnknownKeys {
   /// `known` must outlive this.
   explicit UnknownKeys(std::span<const std::string_view> known) : known_(known) {}
 
-  /// `line`: an object; `where` names it.
+  /// `line`: an object; `where` names it. Where messages are known, their keys are looked at too.
   void look_at(const nlohmann::ordered_json& line, const std::string& where);
   /// The sentences about keys that have come up since the last call.
   [[nodiscard]] std::vector<std::string> take_warnings() { return std::exchange(warnings_, {}); }
 
  private:
+  void look_at_object(const nlohmann::ordered_json& object, std::string_view whose, const std::string& where,
+                      std::span<const std::string_view> known);
+
   std::span<const std::string_view> known_;
   std::set<std::string, std::less<>> named_;
   std::vector<std::string> warnings_;
