@@ -49,9 +49,27 @@ int checked_group(const JsonObject& object, std::string_view key, int64_t group)
   return static_cast<int>(group);
 }
 
+/// A mode whose bits and group are fixed, so that they need not stand there.
+QuantizationSpec read_small_floats(const JsonObject& object, WeightCoding coding) {
+  const WeightFormat format = WeightFormat::small_floats(coding);
+  const std::string mode(to_string(coding));
+  const auto hold = [&](const char* key, int only) {
+    if (object.integer(key, 1, 1 << 20).value_or(only) != only) {
+      object.unsupported(key, std::to_string(only) + " with mode " + mode);
+    }
+  };
+  hold("bits", format.bits);
+  hold("group_size", format.group_size);
+  return {format.bits, format.group_size, coding};
+}
+
 /// {"bits"?, "group_size"?, "mode"?} of one module. Without bits, they are what the shapes of its tensors say.
 QuantizationSpec read_entry(const JsonObject& object) {
-  if (object.text("mode").value_or("affine") != "affine") object.unsupported("mode", "affine");
+  const std::string mode = object.text("mode").value_or("affine");
+  for (const WeightCoding coding : {WeightCoding::mxfp4, WeightCoding::mxfp8, WeightCoding::nvfp4}) {
+    if (mode == to_string(coding)) return read_small_floats(object, coding);
+  }
+  if (mode != "affine") object.unsupported("mode", "affine, mxfp4, mxfp8, nvfp4");
   const auto bits = object.integer("bits", 1, 64);
   return {bits ? checked_bits(object, "bits", *bits) : QuantizationSpec::kFromShapes,
           checked_group(object, "group_size", object.integer("group_size", 1, 1 << 20).value_or(64))};
@@ -59,8 +77,9 @@ QuantizationSpec read_entry(const JsonObject& object) {
 
 /// The same for the whole model, where nothing but the bits says how it is quantized.
 QuantizationSpec read_default(const JsonObject& object) {
-  if (object.find("bits") == nullptr) object.missing("bits");
-  return read_entry(object);
+  const QuantizationSpec spec = read_entry(object);
+  if (spec.bits == QuantizationSpec::kFromShapes) object.missing("bits");
+  return spec;
 }
 
 /// Whether prosa reads the module's tensors. Entries of others may say what they like.

@@ -150,6 +150,7 @@ void require_mtp(const Weights& weights, const fs::path& source, bool keep_mtp) 
 fs::path folder_of(const fs::path& destination, const std::vector<ConvertTensor>& tensors, Layout layout) {
   if (layout == Layout::mlx) return destination;
   const WeightFormat common = common_format(tensors);
+  if (common.has_small_floats()) return destination / to_string(common.coding);
   return destination / (common.quantized() ? "int" + std::to_string(common.bits) : "bf16");
 }
 

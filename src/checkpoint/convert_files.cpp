@@ -35,7 +35,11 @@ constexpr std::array<const char*, 13> kCompanions{"tokenizer.json",
                                                   "LICENSE.txt",
                                                   "LICENSE.md"};
 
-json format_json(const WeightFormat& format) { return {{"group_size", format.group_size}, {"bits", format.bits}}; }
+json format_json(const WeightFormat& format) {
+  json object = {{"group_size", format.group_size}, {"bits", format.bits}};
+  if (format.coding != WeightCoding::affine) object["mode"] = to_string(format.coding);
+  return object;
+}
 
 /// The default, and an entry for each matrix that differs: its own bits, or false.
 json quantization_json(std::span<const ConvertTensor> tensors, const WeightFormat& common) {
@@ -108,7 +112,9 @@ ordered_json flat_config(const ModelConfig& config, std::span<const ConvertTenso
   if (!common.quantized()) return flat;
   const json object = quantization_json(tensors, common);
   const bool uniform = object.size() == format_json(common).size();
-  flat["quantization"] = uniform ? ordered_json("int" + std::to_string(common.bits)) : ordered_json(object);
+  flat["quantization"] = uniform && common.coding == WeightCoding::affine
+                             ? ordered_json("int" + std::to_string(common.bits))
+                             : ordered_json(object);
   flat["quantization_bits"] = common.bits;
   flat["quantization_group_size"] = common.group_size;
   return flat;

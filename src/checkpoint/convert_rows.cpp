@@ -40,9 +40,9 @@ void release_rows(const Matrix& matrix, int64_t begin, int64_t end) {
   };
   release(matrix.data, matrix.format.row_bytes(matrix.cols));
   if (!matrix.quantized()) return;
-  const int64_t scale_bytes = matrix.groups() * static_cast<int64_t>(dtype_size(matrix.format.type));
+  const int64_t scale_bytes = matrix.groups() * matrix.format.scale_bytes();
   release(matrix.scales, scale_bytes);
-  release(matrix.biases, scale_bytes);
+  if (matrix.format.has_biases()) release(matrix.biases, scale_bytes);
 }
 
 }  // namespace
@@ -154,9 +154,21 @@ SquareSums RowConverter::write_quantized(const ConvertTensor& tensor, int64_t be
   const size_t row_words = cols * static_cast<size_t>(format.bits) / 32;
   const size_t row_groups = cols / static_cast<size_t>(format.group_size);
   words_.resize(rows * row_words);
+  kept_ = rows_;
+  const auto first = static_cast<uint64_t>(begin);
+  if (format.coding == WeightCoding::mxfp4) {
+    small_scales_.resize(rows * row_groups);
+    for (size_t r = 0; r < rows; ++r) {
+      quantize_row_mxfp4(std::span<const float>(rows_).subspan(r * cols, cols),
+                         std::span(words_).subspan(r * row_words, row_words),
+                         std::span(small_scales_).subspan(r * row_groups, row_groups));
+    }
+    writer.write(slot, first * row_words * 4, std::as_bytes(std::span<const uint32_t>(words_)));
+    writer.write(slot + 1, first * row_groups, std::as_bytes(std::span<const uint8_t>(small_scales_)));
+    return error_of(tensor, end - begin, reinterpret_cast<const std::byte*>(small_scales_.data()), nullptr);
+  }
   scales_.resize(rows * row_groups);
   biases_.resize(rows * row_groups);
-  kept_ = rows_;
   if (tensor.quantizer != nullptr) {
     tensor.quantizer->quantize(rows_, begin, tensor.cols, format, words_, scales_, biases_);
   } else {
@@ -174,24 +186,29 @@ SquareSums RowConverter::write_quantized(const ConvertTensor& tensor, int64_t be
                 source_, "keep this tensor at 16 bits");
   }
 
-  Matrix written;
-  written.rows = end - begin;
-  written.cols = tensor.cols;
-  written.format = format;
-  written.data = reinterpret_cast<const std::byte*>(words_.data());
-  written.scales = reinterpret_cast<const std::byte*>(scales_.data());
-  written.biases = reinterpret_cast<const std::byte*>(biases_.data());
-  SquareSums error;
-  for (size_t r = 0; r < rows; ++r) {
-    const auto row = std::span(rows_).subspan(r * cols, cols);
-    dequantize_row(written, static_cast<int64_t>(r), row.data());
-    error.add(std::span<const float>(kept_).subspan(r * cols, cols), row);
-  }
-
-  const auto first = static_cast<uint64_t>(begin);
   writer.write(slot, first * row_words * 4, std::as_bytes(std::span<const uint32_t>(words_)));
   writer.write(slot + 1, first * row_groups * 2, std::as_bytes(std::span<const uint16_t>(scales_)));
   writer.write(slot + 2, first * row_groups * 2, std::as_bytes(std::span<const uint16_t>(biases_)));
+  return error_of(tensor, end - begin, reinterpret_cast<const std::byte*>(scales_.data()),
+                  reinterpret_cast<const std::byte*>(biases_.data()));
+}
+
+SquareSums RowConverter::error_of(const ConvertTensor& tensor, int64_t rows, const std::byte* scales,
+                                  const std::byte* biases) {
+  Matrix written;
+  written.rows = rows;
+  written.cols = tensor.cols;
+  written.format = tensor.format;
+  written.data = reinterpret_cast<const std::byte*>(words_.data());
+  written.scales = scales;
+  written.biases = biases;
+  const auto cols = static_cast<size_t>(tensor.cols);
+  SquareSums error;
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto row = std::span(rows_).subspan(static_cast<size_t>(r) * cols, cols);
+    dequantize_row(written, r, row.data());
+    error.add(std::span<const float>(kept_).subspan(static_cast<size_t>(r) * cols, cols), row);
+  }
   return error;
 }
 

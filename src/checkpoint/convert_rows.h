@@ -35,8 +35,8 @@ class RowConverter {
  public:
   RowConverter(const ConvertPlan& plan, std::string source) : plan_(&plan), source_(std::move(source)) {}
 
-  /// Rows [begin, end) of `tensor` into the writer's tensors number `first_slot` and, when quantized, the two after it.
-  /// Errors: bad_checkpoint (not finite: tensor, row, column), io.
+  /// Rows [begin, end) of `tensor` into the writer's tensors number `first_slot` and, when quantized, those after it:
+  /// scales, and biases where there are some. Errors: bad_checkpoint (not finite: tensor, row, column), io.
   SquareSums convert(const ConvertTensor& tensor, int64_t begin, int64_t end, format::SafetensorsWriter& writer,
                      size_t first_slot);
 
@@ -45,6 +45,8 @@ class RowConverter {
   SquareSums write_dense(const ConvertTensor& tensor, int64_t begin, format::SafetensorsWriter& writer, size_t slot);
   SquareSums write_quantized(const ConvertTensor& tensor, int64_t begin, int64_t end, format::SafetensorsWriter& writer,
                              size_t slot);
+  /// Of what stands in words_ beside kept_; rows_ are used up.
+  SquareSums error_of(const ConvertTensor& tensor, int64_t rows, const std::byte* scales, const std::byte* biases);
 
   const ConvertPlan* plan_;
   std::string source_;  // for messages
@@ -54,6 +56,7 @@ class RowConverter {
   std::vector<uint32_t> words_;
   std::vector<uint16_t> scales_;
   std::vector<uint16_t> biases_;
+  std::vector<uint8_t> small_scales_;
 };
 
 }  // namespace prosa::checkpoint

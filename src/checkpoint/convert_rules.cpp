@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/check.h"
 #include "checkpoint/quantize.h"
 #include "prosa/error.h"
 
@@ -66,6 +67,11 @@ bool FormatOverride::matches(std::string_view name) const { return pattern_.matc
 
 RulePlan::RulePlan(int bits, int group_size, std::vector<FormatOverride> overrides)
     : format_(known_format(bits, group_size, "the format of the conversion")), overrides_(std::move(overrides)) {}
+
+RulePlan::RulePlan(const WeightFormat& format, std::vector<FormatOverride> overrides)
+    : format_(format), overrides_(std::move(overrides)) {
+  PROSA_CHECK(format.is_known() && (!format.has_small_floats() || format.coding == WeightCoding::mxfp4));
+}
 
 const FormatOverride* RulePlan::override_of(std::string_view name) const {
   const auto found = std::find_if(overrides_.rbegin(), overrides_.rend(),

@@ -39,6 +39,8 @@ class RulePlan : public ConvertPlan {
   /// As people state it: bits 2, 3, 4, 5, 6, 8, or 16 for bfloat16; group 32, 64, 128. Error(invalid_argument) for
   /// others.
   RulePlan(int bits, int group_size, std::vector<FormatOverride> overrides = {});
+  /// One that prosa can write: affine, mxfp4 or bfloat16.
+  explicit RulePlan(const WeightFormat& format, std::vector<FormatOverride> overrides = {});
 
   /// The last exception that matches, else the rule for all. Error(invalid_argument): an exception's group does not
   /// divide the matrix's width.

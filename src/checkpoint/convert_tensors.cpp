@@ -105,9 +105,11 @@ std::vector<format::TensorSpec> ConvertTensor::written(Layout layout) const {
     return {{named(name), format.type == DType::f32 ? format::TensorType::f32 : format::TensorType::bf16, shape}};
   }
   const std::vector<int64_t> groups{rows, format.groups(cols)};
-  return {{named(name), format::TensorType::u32, {rows, cols * format.bits / 32}},
-          {named(module() + ".scales"), format::TensorType::bf16, groups},
-          {named(module() + ".biases"), format::TensorType::bf16, groups}};
+  const auto scales = format.has_small_floats() ? format::TensorType::u8 : format::TensorType::bf16;
+  std::vector<format::TensorSpec> specs{{named(name), format::TensorType::u32, {rows, cols * format.bits / 32}},
+                                        {named(module() + ".scales"), scales, groups}};
+  if (format.has_biases()) specs.push_back({named(module() + ".biases"), format::TensorType::bf16, groups});
+  return specs;
 }
 
 int64_t ConvertTensor::bytes() const {

@@ -33,7 +33,7 @@ struct ConvertTensor {
   /// The name without ".weight".
   [[nodiscard]] std::string module() const;
   [[nodiscard]] bool quantized() const noexcept { return format.quantized(); }
-  /// What is written: one dense tensor, or weight, scales and biases. Names as in `layout`.
+  /// What is written: one dense tensor, or weight, scales and, if affine, biases. Names as in `layout`.
   [[nodiscard]] std::vector<format::TensorSpec> written(Layout layout) const;
   [[nodiscard]] int64_t bytes() const;
   [[nodiscard]] TensorReport report() const;

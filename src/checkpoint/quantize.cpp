@@ -1,4 +1,4 @@
-// The affine quantizer and its bit streams. Order and precision of the float operations are part of the format: they
+// The quantizers and their bit streams. Order and precision of the float operations are part of the format: they
 // make the bits equal to those of MLX.
 #include "checkpoint/quantize.h"
 
@@ -9,6 +9,7 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "model/small_floats.h"
 
 namespace prosa::checkpoint {
 
@@ -97,7 +98,41 @@ void quantize_groups(std::span<const float> row, size_t group, ScaleRule rule, s
   }
 }
 
+/// The E8M0 code of a group whose largest magnitude is this.
+uint8_t mxfp4_scale(float largest) {
+  constexpr int kBias = 127;
+  if (largest == 0.0F) return kBias;  // MLX's choice: any would do
+  int exponent = 0;
+  const float fraction = std::frexp(largest / kMaxE2m1, &exponent);  // in [0.5, 1) * 2^exponent
+  if (fraction == 0.5F) --exponent;                                  // a power of two itself
+  // Where the division has rounded down to one that is too small.
+  if (std::ldexp(kMaxE2m1, exponent) < largest) ++exponent;
+  return static_cast<uint8_t>(std::clamp(exponent + kBias, 0, 254));
+}
+
+uint8_t nearest_e2m1(float value) {
+  constexpr std::array<float, 7> kBetween{0.25F, 0.75F, 1.25F, 1.75F, 2.5F, 3.5F, 5.0F};
+  const float size = std::fabs(value);
+  uint8_t code = 0;
+  for (const float between : kBetween) code = static_cast<uint8_t>(code + (size > between ? 1 : 0));
+  return static_cast<uint8_t>(code | (value < 0 && code != 0 ? 8 : 0));
+}
+
 }  // namespace
+
+void quantize_row_mxfp4(std::span<const float> row, std::span<uint32_t> words, std::span<uint8_t> scales) {
+  constexpr size_t kGroup = 32;
+  PROSA_CHECK(row.size() % kGroup == 0 && scales.size() == row.size() / kGroup && words.size() == row.size() / 8);
+  std::array<uint8_t, kGroup> codes;
+  for (size_t g = 0; g < scales.size(); ++g) {
+    const auto group = row.subspan(g * kGroup, kGroup);
+    const auto [low, high] = extremes_of(group);
+    scales[g] = mxfp4_scale(std::max(std::fabs(low), std::fabs(high)));
+    const float scale = e8m0_to_float(scales[g]);
+    for (size_t i = 0; i < kGroup; ++i) codes[i] = nearest_e2m1(group[i] / scale);
+    pack<4>(codes, words.data() + g * kGroup / 8);
+  }
+}
 
 void pack_row(std::span<const uint8_t> q, int bits, std::span<uint32_t> words) {
   PROSA_CHECK(q.size() % 32 == 0 && words.size() == q.size() / 32 * static_cast<size_t>(bits));

@@ -1,4 +1,4 @@
-// MLX affine quantization of rows: the bit streams and the quantizer. The way back is model/dequantize.h.
+// MLX's quantization of rows, affine and mxfp4: the bit streams and the quantizers. The way back is model/dequantize.h.
 //
 // Pure functions over the caller's memory, no files, no threads. A row is `cols` values in groups of `group_size`; a
 // group shares a scale and a bias: value = scale * q + bias. The packed row is one little-endian bit stream of cols *
@@ -25,5 +25,9 @@ enum class ScaleRule { reciprocal, divided };
 /// [cols * bits / 32]; scales, biases [cols / group_size] as bfloat16. The row's values must be finite.
 void quantize_row(std::span<const float> row, const WeightFormat& format, std::span<uint32_t> words,
                   std::span<uint16_t> scales, std::span<uint16_t> biases, ScaleRule rule = ScaleRule::reciprocal);
+
+/// The same for MLX's mode mxfp4: groups of 32 share a power of two, the smallest with which the largest value is at
+/// most 6; codes are the nearest E2M1, of two the smaller. words [cols / 8], scales [cols / 32].
+void quantize_row_mxfp4(std::span<const float> row, std::span<uint32_t> words, std::span<uint8_t> scales);
 
 }  // namespace prosa::checkpoint

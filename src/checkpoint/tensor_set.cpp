@@ -124,9 +124,11 @@ std::optional<WeightFormat> TensorSet::stated_format(const std::string& name) co
   const QuantizationSpec spec = spec_of(module, words, groups, cols_of(*config_, module));
   const bool agree = words.size() == 2 && groups.size() == 2 && words[0] == groups[0] &&
                      words[1] / std::max<int64_t>(spec.bits, 1) * 32 == groups[1] * spec.group_size;
+  if (!agree || spec.bits == 0) return std::nullopt;
+  const bool bytes = scales->entry->type == format::TensorType::u8;
+  if (spec.coding != WeightCoding::affine) return bytes ? std::optional(spec.format(DType::bf16)) : std::nullopt;
   const auto type = float_type(scales->entry->type);
-  if (!agree || spec.bits == 0 || !type) return std::nullopt;
-  return WeightFormat::affine(spec.bits, spec.group_size, *type);
+  return type ? std::optional(spec.format(*type)) : std::nullopt;
 }
 
 Matrix TensorSet::matrix(const std::string& module, int64_t rows, int64_t cols) const {
@@ -148,11 +150,11 @@ Matrix TensorSet::matrix(const std::string& module, int64_t rows, int64_t cols) 
 Matrix TensorSet::quantized_matrix(const std::string& module, const FileTensor& weight, int64_t rows,
                                    int64_t cols) const {
   const FileTensor& scales = require(module + ".scales");
-  const FileTensor& biases = require(module + ".biases");
   const QuantizationSpec spec = spec_of(module, weight.entry->shape, scales.entry->shape, cols);
-  const std::string expectation = "as config.json's " + std::to_string(spec.bits) + " bits in groups of " +
-                                  std::to_string(spec.group_size) + " over [" + std::to_string(rows) + ", " +
-                                  std::to_string(cols) + "] ask for";
+  const bool affine = spec.coding == WeightCoding::affine;
+  const std::string expectation = "as config.json's " + (affine ? "" : std::string(to_string(spec.coding)) + ", ") +
+                                  std::to_string(spec.bits) + " bits in groups of " + std::to_string(spec.group_size) +
+                                  " over [" + std::to_string(rows) + ", " + std::to_string(cols) + "] ask for";
   if (spec.bits == 0) {
     throw_shape(scales, "none, as config.json says that " + module + " is not quantized");
   }
@@ -163,18 +165,24 @@ Matrix TensorSet::quantized_matrix(const std::string& module, const FileTensor& 
     throw_shape(weight, "U32 " + format::shape_string(words) + " " + expectation);
   }
   Matrix matrix;
-  matrix.format = WeightFormat::affine(spec.bits, spec.group_size, require_float(scales));
-  if (require_float(biases) != matrix.format.type) {
-    throw_shape(biases, std::string(to_string(scales.entry->type)) + " like its scales");
+  matrix.format = spec.format(affine ? require_float(scales) : DType::bf16);
+  if (!affine && scales.entry->type != format::TensorType::u8) {
+    throw_shape(scales, "U8 " + format::shape_string(groups) + " " + expectation);
   }
   if (scales.entry->shape != groups) throw_shape(scales, format::shape_string(groups) + " " + expectation);
-  if (biases.entry->shape != groups) throw_shape(biases, format::shape_string(groups) + " " + expectation);
+  if (affine) {
+    const FileTensor& biases = require(module + ".biases");
+    if (require_float(biases) != matrix.format.type) {
+      throw_shape(biases, std::string(to_string(scales.entry->type)) + " like its scales");
+    }
+    if (biases.entry->shape != groups) throw_shape(biases, format::shape_string(groups) + " " + expectation);
+    matrix.biases = biases.data().data();
+  }
   matrix.name = weight.entry->name;
   matrix.rows = rows;
   matrix.cols = cols;
   matrix.data = weight.data().data();
   matrix.scales = scales.data().data();
-  matrix.biases = biases.data().data();
   return matrix;
 }
 

@@ -22,8 +22,9 @@ bool same_values(const Matrix& a, const Matrix& b) {
     return left == right || std::memcmp(left, right, static_cast<size_t>(bytes)) == 0;
   };
   const auto values = a.rows * a.format.row_bytes(a.cols);
-  const auto scales = a.rows * a.groups() * static_cast<int64_t>(dtype_size(a.format.type));
-  return equal(a.data, b.data, values) && equal(a.scales, b.scales, scales) && equal(a.biases, b.biases, scales);
+  const auto scales = a.rows * a.groups() * a.format.scale_bytes();
+  return equal(a.data, b.data, values) && equal(a.scales, b.scales, scales) &&
+         (!a.format.has_biases() || equal(a.biases, b.biases, scales));
 }
 
 std::string statement(const std::optional<bool>& flag) { return flag ? (*flag ? "true" : "false") : "not set"; }

@@ -10,15 +10,24 @@
 #include <string>
 #include <vector>
 
+#include "model/weight_format.h"
+
 namespace prosa {
 
 enum class LayerType { linear_attention, full_attention };  // Gated DeltaNet, gated attention
 
-/// How one tensor (or all without an entry of their own) is quantized: MLX affine, value = scale * q + bias.
+/// How one tensor (or all without an entry of their own) is quantized.
 struct QuantizationSpec {
   static constexpr int kFromShapes = -1;
   int bits = 0;        // 2, 3, 4, 5, 6, 8; kFromShapes: bits and group are what the shapes of the tensors say
-  int group_size = 0;  // 32, 64, 128 columns share a scale and a bias
+  int group_size = 0;  // columns that share a scale: 32, 64, 128; nvfp4: 16
+  WeightCoding coding = WeightCoding::affine;
+
+  /// `scales`: the type of an affine matrix's scales.
+  [[nodiscard]] WeightFormat format(DType scales) const noexcept {
+    if (coding == WeightCoding::affine) return WeightFormat::affine(bits, group_size, scales);
+    return WeightFormat::small_floats(coding);
+  }
   friend bool operator==(const QuantizationSpec&, const QuantizationSpec&) = default;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "model/small_floats.h"
 
 namespace prosa {
 
@@ -45,6 +46,23 @@ void floats_from(const std::byte* data, DType type, int64_t count, float* out) {
   convert([](uint16_t bits) { return f16_to_float(bits); });
 }
 
+float small_scale(const WeightFormat& format, std::byte scale) {
+  const auto code = std::to_integer<unsigned>(scale);
+  return format.coding == WeightCoding::nvfp4 ? e4m3_to_float(code) : e8m0_to_float(code);
+}
+
+/// scale * code, as MLX multiplies them; exact in float32.
+void dequantize_small_floats(const Matrix& matrix, int64_t row, float* out) {
+  const WeightFormat& format = matrix.format;
+  const std::byte* codes = matrix.data + row * format.row_bytes(matrix.cols);
+  const std::byte* scales = matrix.scales + row * matrix.groups();
+  for (int64_t column = 0; column < matrix.cols; ++column) {
+    const float scale = small_scale(format, scales[column / format.group_size]);
+    const auto byte = std::to_integer<unsigned>(codes[column * format.bits / 8]);
+    out[column] = scale * (format.bits == 8 ? e4m3_to_float(byte) : e2m1_to_float(column % 2 == 0 ? byte : byte >> 4));
+  }
+}
+
 }  // namespace
 
 void unpack_row(const std::byte* words, int bits, std::span<uint8_t> q) {
@@ -67,6 +85,7 @@ void dequantize_row(const Matrix& matrix, int64_t row, float* out) {
     return;
   }
   const WeightFormat& format = matrix.format;
+  if (format.has_small_floats()) return dequantize_small_floats(matrix, row, out);
   std::array<uint8_t, 128> q;
   const auto group = static_cast<size_t>(format.group_size);
   PROSA_CHECK(group <= q.size());

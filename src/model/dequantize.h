@@ -12,7 +12,7 @@
 
 namespace prosa {
 
-/// Matrix row -> float32 [cols]: dense conversion or scale * q + bias. `row` in [0, rows).
+/// Matrix row -> float32 [cols]: dense conversion, scale * q + bias, or scale * q (small floats). `row` in [0, rows).
 void dequantize_row(const Matrix& matrix, int64_t row, float* out);
 
 /// The bit stream of a quantized row -> its codes, one a byte. q.size() is a multiple of 32; `words` may be unaligned.

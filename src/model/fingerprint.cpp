@@ -32,7 +32,8 @@ class Fingerprint {
     for (const int64_t number : {matrix.rows, matrix.cols, bits, static_cast<int64_t>(format.group_size), dense_type}) {
       add(number);
     }
-    const auto scales = matrix.groups() * matrix.rows * static_cast<int64_t>(dtype_size(format.type));
+    if (format.has_small_floats()) add(static_cast<int64_t>(format.coding));
+    const auto scales = matrix.groups() * matrix.rows * format.scale_bytes();
     sample(matrix.data, matrix.rows * format.row_bytes(matrix.cols));
     sample(matrix.scales, scales);
     sample(matrix.biases, scales);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/mmap.h"
 #include "base/parallel.h"
 #include "model/for_each_matrix.h"
+#include "model/small_floats.h"
 #include "prosa/error.h"
 
 namespace prosa {
@@ -58,11 +60,27 @@ struct Part {
   bool mapped = false;  // of a file: what was looked at need not stay in the process
 };
 
+/// The same for small floats, a byte each: those that are no number, and scales whose product with the largest code is
+/// none in float32.
+int64_t find_infinite_small(const Part& part, const std::byte* data, int64_t count) {
+  const WeightCoding coding = part.matrix->format.coding;
+  const bool e4m3 = coding == WeightCoding::nvfp4 || part.data == part.matrix->data;
+  const float largest = coding == WeightCoding::mxfp8 ? kMaxE4m3 : kMaxE2m1;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto code = std::to_integer<unsigned>(data[i]);
+    const float value = e4m3 ? e4m3_to_float(code) : e8m0_to_float(code) * largest;
+    if (!std::isfinite(value)) return i;
+  }
+  return -1;
+}
+
 void check(const Part& part) {
-  const DType type = part.matrix->format.type;
-  const auto row_bytes = part.cols * static_cast<int64_t>(dtype_size(type));
+  const WeightFormat& format = part.matrix->format;
+  const bool small = format.has_small_floats();
+  const auto row_bytes = part.cols * (small ? 1 : static_cast<int64_t>(dtype_size(format.type)));
   const std::byte* data = part.data + part.begin * row_bytes;
-  const int64_t found = find_infinite(data, (part.end - part.begin) * part.cols, type);
+  const int64_t count = (part.end - part.begin) * part.cols;
+  const int64_t found = small ? find_infinite_small(part, data, count) : find_infinite(data, count, format.type);
   if (part.mapped) release_pages({data, static_cast<size_t>((part.end - part.begin) * row_bytes)});
   if (found < 0) return;
   throw Error(ErrorCode::bad_checkpoint,
@@ -88,7 +106,8 @@ void require_finite(const Weights& weights, int threads) {
   for_each_matrix(weights, [&](const MatrixPlace&, const Matrix& matrix) {
     if (!matrix.quantized()) return add({&matrix, "value", matrix.data, matrix.cols});
     add({&matrix, "scale", matrix.scales, matrix.groups()});
-    add({&matrix, "bias", matrix.biases, matrix.groups()});
+    if (matrix.format.has_biases()) add({&matrix, "bias", matrix.biases, matrix.groups()});
+    if (matrix.format.coding == WeightCoding::mxfp8) add({&matrix, "value", matrix.data, matrix.cols});
   });
   for_each_item(parts.size(), threads, [&](size_t, size_t item) { check(parts[item]); });
 }

@@ -12,19 +12,25 @@ std::string_view to_string(DType type) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(WeightCoding coding) noexcept {
+  switch (coding) {
+    case WeightCoding::dense: return "";
+    case WeightCoding::affine: return "affine";
+    case WeightCoding::mxfp4: return "mxfp4";
+    case WeightCoding::mxfp8: return "mxfp8";
+    case WeightCoding::nvfp4: return "nvfp4";
+  }
+  return "unknown";
+}
+
 bool WeightFormat::is_known() const noexcept {
   if (!quantized()) return *this == dense(type);
+  if (has_small_floats()) return *this == small_floats(coding);
   const bool known_bits = bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8;
   return known_bits && (group_size == 32 || group_size == 64 || group_size == 128);
 }
 
-int64_t WeightFormat::group_bytes() const noexcept {
-  switch (coding) {
-    case WeightCoding::dense: return 0;
-    case WeightCoding::affine: return 2 * static_cast<int64_t>(dtype_size(type));  // scale and bias
-  }
-  return 0;
-}
+int64_t WeightFormat::group_bytes() const noexcept { return has_biases() ? 2 * scale_bytes() : scale_bytes(); }
 
 int64_t WeightFormat::bytes(int64_t rows, int64_t cols) const noexcept {
   return rows * (row_bytes(cols) + groups(cols) * group_bytes());
@@ -37,6 +43,7 @@ double WeightFormat::bits_per_weight() const noexcept {
 
 std::string WeightFormat::name() const {
   if (!quantized()) return std::string(to_string(type));
+  if (has_small_floats()) return std::string(to_string(coding));
   return std::to_string(bits) + " bit, group " + std::to_string(group_size);
 }
 

@@ -17,11 +17,12 @@
 
 namespace prosa {
 
-/// A matrix W [rows, cols] of y = W x, dense or MLX-affine-quantized. A view: copying copies no data.
+/// A matrix W [rows, cols] of y = W x, dense or quantized as MLX does. A view: copying copies no data.
 ///
 /// Dense: `data` points at row-major values of format.type.
 /// Affine: each row of `data` is one little-endian bit stream of cols * bits / 32 words; group g of a row covers the
 /// columns [g * group_size, (g+1) * group_size) and has scales[row, g] and biases[row, g] of format.type.
+/// Small floats (mxfp4, mxfp8, nvfp4): the same stream and groups; scales[row, g] are bytes, and there are no biases.
 /// Pointers may be unaligned for their type: read through memcpy.
 struct Matrix {
   std::string name;  // as in the file, for messages
@@ -30,7 +31,7 @@ struct Matrix {
   WeightFormat format;
   const std::byte* data = nullptr;
   const std::byte* scales = nullptr;  // [rows, cols / group_size]
-  const std::byte* biases = nullptr;  // [rows, cols / group_size]
+  const std::byte* biases = nullptr;  // [rows, cols / group_size]; affine only
 
   [[nodiscard]] bool quantized() const noexcept { return format.quantized(); }
   [[nodiscard]] int64_t groups() const noexcept { return format.groups(cols); }

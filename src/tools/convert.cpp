@@ -38,7 +38,8 @@ struct ConvertArguments {
   std::string source;
   std::string destination;
   int bits = 4;
-  int group = 64;
+  int group = 0;  // 0: what the mode has
+  std::string mode = "affine";
   std::string layout = "mlx";
   std::string shard_size = "5GB";
   std::vector<std::string> overrides;
@@ -130,8 +131,21 @@ void print_text(const QuantizationReport& report, bool dry_run) {
   if (!dry_run) cli::print_output(fmt::format("written to {}\n", printable_line(report.folder.string())));
 }
 
+/// --mode, with what goes with it.
+WeightFormat small_float_format(const ConvertArguments& arguments) {
+  const WeightFormat format = WeightFormat::small_floats(WeightCoding::mxfp4);
+  if (arguments.bits != format.bits || (arguments.group != 0 && arguments.group != format.group_size)) {
+    throw cli::UsageError("--mode mxfp4 has 4 bits in groups of 32: leave out --bits and --group");
+  }
+  if (arguments.method.method != "rtn") throw cli::UsageError("--mode mxfp4 goes with --method rtn only");
+  return format;
+}
+
 void run(ConvertArguments& arguments) {
   checkpoint::ConvertOptions& options = arguments.options;
+  const bool affine = arguments.mode == "affine";
+  const WeightFormat small = affine ? WeightFormat{} : small_float_format(arguments);
+  if (arguments.group == 0) arguments.group = 64;  // also of exceptions, which are affine
   options.method = arguments.method.method;
   arguments.method.threads = options.threads;
   arguments.method.bits = arguments.bits;
@@ -152,7 +166,9 @@ void run(ConvertArguments& arguments) {
     throw cli::UsageError(fmt::format("--override {}", error.what()));
   }
   const auto source = find_model(arguments.source, arguments.load);
-  const auto rules = std::make_shared<checkpoint::RulePlan>(arguments.bits, arguments.group, std::move(overrides));
+  const auto rules = affine
+                         ? std::make_shared<checkpoint::RulePlan>(arguments.bits, arguments.group, std::move(overrides))
+                         : std::make_shared<checkpoint::RulePlan>(small, std::move(overrides));
   rules->require_matches(checkpoint::list_matrices(source, options.keep_mtp));
 
   // Its kind of file may stand in a checkpoint, which --force replaces.
@@ -191,8 +207,12 @@ void add_convert(CLI::App& app) {
   convert->add_option("--bits", arguments->bits, "2, 3, 4, 5, 6 or 8; 16: bfloat16")
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 8, 16}))
       ->capture_default_str();
-  convert->add_option("--group", arguments->group, "columns that share a scale: 32, 64 or 128")
-      ->check(CLI::IsMember({32, 64, 128}))
+  convert->add_option("--group", arguments->group, "columns that share a scale: 32, 64 or 128 (default: 64)")
+      ->check(CLI::IsMember({32, 64, 128}));
+  convert
+      ->add_option("--mode", arguments->mode,
+                   "affine, or mxfp4: codes that are small floats, as MLX's mode of that name")
+      ->check(CLI::IsMember({"affine", "mxfp4"}))
       ->capture_default_str();
   convert
       ->add_option("--method", arguments->method.method,

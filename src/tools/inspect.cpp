@@ -143,7 +143,8 @@ ordered_json config_json(const ModelConfig& config) {
           {"tie_word_embeddings", config.tie_word_embeddings},
           {"max_position_embeddings", config.max_position_embeddings},
           {"bits", config.quantized ? config.quantization.bits : 0},
-          {"group_size", config.quantized ? config.quantization.group_size : 0}};
+          {"group_size", config.quantized ? config.quantization.group_size : 0},
+          {"mode", config.quantized ? to_string(config.quantization.coding) : std::string_view()}};
 }
 
 /// What applies to a reply that asks for nothing, and where it comes from.

@@ -114,12 +114,12 @@ class Packer {
   }
 
   static Matrix rows_of(const Matrix& matrix, int64_t begin, int64_t end) {
-    const int64_t scales = matrix.groups() * static_cast<int64_t>(dtype_size(matrix.format.type));
+    const int64_t scales = matrix.groups() * matrix.format.scale_bytes();
     Matrix part = matrix;
     part.rows = end - begin;
     part.data += begin * matrix.format.row_bytes(matrix.cols);
     if (scales > 0) part.scales += begin * scales;
-    if (scales > 0) part.biases += begin * scales;
+    if (matrix.format.has_biases()) part.biases += begin * scales;
     return part;
   }
 

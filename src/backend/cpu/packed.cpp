@@ -8,6 +8,8 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "model/dequantize.h"
+#include "model/small_floats.h"
 
 namespace prosa::backend::cpu {
 namespace {
@@ -148,8 +150,57 @@ void pack_dense_tile(const Matrix& matrix, int64_t tile, uint8_t* out) {
   }
 }
 
+// E2M1 as integers: halves from -6 to 6 are codes 0 to 24, so that number = scale / 2 * code - 6 * scale. All of these
+// are exact: scales are powers of two.
+constexpr int kE2m1Bits = 5;
+constexpr uint8_t e2m1_code(unsigned nibble) { return static_cast<uint8_t>(2 * e2m1_to_float(nibble) + 2 * kMaxE2m1); }
+
+void pack_mxfp4_tile(const Matrix& matrix, const PackedMatrix& packed, int64_t tile, uint8_t* out) {
+  const int64_t row_bytes = matrix.format.row_bytes(matrix.cols);
+  const int64_t live = std::min(kTileRows, matrix.rows - tile * kTileRows);
+  for (int64_t group = 0; group < packed.groups(); ++group) {
+    for (int64_t lane = 0; lane < live; ++lane) {
+      const std::byte stored = matrix.scales[(tile * kTileRows + lane) * packed.groups() + group];
+      const float scale = e8m0_to_float(std::to_integer<unsigned>(stored));
+      put_scale(out, packed.scale_dtype, lane, scale / 2);
+      put_scale(out + packed.header_bytes() / 2, packed.scale_dtype, lane, -kMaxE2m1 * scale);
+    }
+    out += packed.header_bytes();
+    for (int64_t half = 0; half < kHalves; ++half) {
+      const int64_t first = half * kHalfRows;
+      const int64_t lanes = std::clamp(live - first, int64_t{0}, kHalfRows);
+      Codes codes{};
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        const std::byte* row = matrix.data + (tile * kTileRows + first + lane) * row_bytes + group * 16;
+        for (int64_t pair = 0; pair < 16; ++pair) {
+          const auto byte = std::to_integer<unsigned>(row[pair]);
+          codes[static_cast<size_t>(lane * 32 + 2 * pair)] = e2m1_code(byte & 15U);
+          codes[static_cast<size_t>(lane * 32 + 2 * pair + 1)] = e2m1_code(byte >> 4);
+        }
+      }
+      out = put_planes<kE2m1Bits>(codes, out);
+    }
+  }
+}
+
+// What no integers with one scale for 32 columns can hold (mxfp8, nvfp4) is kept as bfloat16, which holds every product
+// of a scale and a code exactly.
+void pack_decoded_tile(const Matrix& matrix, int64_t tile, uint8_t* out) {
+  const int64_t live = std::min(kTileRows, matrix.rows - tile * kTileRows);
+  std::vector<float> row(static_cast<size_t>(matrix.cols));
+  for (int64_t lane = 0; lane < live; ++lane) {
+    dequantize_row(matrix, tile * kTileRows + lane, row.data());
+    for (int64_t column = 0; column < matrix.cols; ++column) {
+      const uint16_t half = float_to_bf16(row[static_cast<size_t>(column)]);
+      std::memcpy(out + (column * kTileRows + lane) * 2, &half, 2);
+    }
+  }
+}
+
 void pack_tile(const Matrix& matrix, const PackedMatrix& packed, int64_t tile, uint8_t* out) {
   if (!matrix.quantized()) return pack_dense_tile(matrix, tile, out);
+  if (matrix.format.coding == WeightCoding::mxfp4) return pack_mxfp4_tile(matrix, packed, tile, out);
+  if (matrix.format.has_small_floats()) return pack_decoded_tile(matrix, tile, out);
   switch (matrix.format.bits) {
     case 2: return pack_quantized_tile<2>(matrix, packed, tile, out);
     case 3: return pack_quantized_tile<3>(matrix, packed, tile, out);
@@ -184,13 +235,18 @@ PackedMatrix shape_of(const Matrix& matrix) {
   PackedMatrix packed;
   packed.rows = matrix.rows;
   packed.cols = matrix.cols;
-  const WeightFormat& format = matrix.format;
+  WeightFormat format = matrix.format;  // as it is packed
+  if (format.coding == WeightCoding::mxfp4) {
+    format = WeightFormat::affine(kE2m1Bits, format.group_size);
+  } else if (format.has_small_floats()) {
+    format = WeightFormat::dense(DType::bf16);
+  }
   packed.bits = format.quantized() ? format.bits : 0;
   packed.group_size = format.group_size;
   if (!format.quantized()) packed.dtype = format.type;
   if (format.quantized()) packed.scale_dtype = format.type == DType::bf16 ? DType::bf16 : DType::f32;
   packed.tile_bytes =
-      matrix.quantized() ? packed.groups() * packed.group_bytes() : format.bytes(kTileRows, matrix.cols);
+      format.quantized() ? packed.groups() * packed.group_bytes() : format.bytes(kTileRows, matrix.cols);
   packed.tile_bytes = (packed.tile_bytes + kVector - 1) / kVector * kVector;
   return packed;
 }

@@ -8,8 +8,9 @@
 //   1-bit plane   bit c: chunk c                                          (3, 5 bits: the highest)
 //   8 bits        vector c: chunk c
 // Dense tile: [cols][32 rows] in the file's dtype.
-// One form for every ISA; it takes no more bytes than the file (rows are padded to 32). Invariant: padding rows have
-// scale, bias and code 0.
+// One form for every ISA; it takes no more bytes than the file (rows are padded to 32), but for MLX's small floats:
+// those of mxfp4 become codes of 5 bits, those of mxfp8 and nvfp4 bfloat16, both with the very same numbers. Invariant:
+// padding rows have scale, bias and code 0.
 #pragma once
 
 #include <cstdint>
