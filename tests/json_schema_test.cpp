@@ -51,14 +51,19 @@ TEST(JsonSchema, Strings) {
   check({R"({"type": "string", "pattern": "^a+\"$"})", {R"("aa\"")"}, {R"("a")", R"("ba\"")"}});
   check({R"({"type": "string", "pattern": "b"})", {R"("abc")"}, {R"("ac")"}});
   check({R"({"type": "string", "format": "date"})",
-         {R"("2024-02-28")"},
-         {R"("2024-02-30")", R"("2024-13-01")", R"("24-01-01")"}});
+         {R"("2024-02-28")", R"("2024-02-29")", R"("2000-02-29")"},
+         {R"("2024-02-30")", R"("2024-13-01")", R"("24-01-01")", R"("2023-02-29")", R"("1900-02-29")",
+          R"("0000-01-01")"}});
   check({R"({"format": "date-time"})", {R"("2024-01-31T23:59:59.5+01:00")", "7"}, {R"("2024-01-31")"}});
   check({R"({"type": "string", "format": "ipv4"})", {R"("192.168.0.255")"}, {R"("192.168.0.256")", R"("1.2.3")"}});
   check({R"({"type": "string", "format": "uuid"})", {R"("123e4567-e89b-12d3-a456-426614174000")"}, {R"("123")"}});
   check({R"({"type": "string", "format": "duration"})",
-         {R"("P1Y2M3D")", R"("PT5M")", R"("P2W")"},
-         {R"("P")", R"("5M")"}});
+         {R"("P1Y2M3D")", R"("PT5M")", R"("P2W")", R"("P1Y2M3DT4H5M6S")", R"("P3DT4S")"},
+         {R"("P")", R"("5M")", R"("P1YT")", R"("P1Y3D")", R"("P1D2M")", R"("PT1D")"}});
+  check({R"({"type": "string", "format": "hostname"})",
+         {R"("example.org")", R"("a-b")"},
+         {R"("xn--X")", R"("-a")", R"("a-")", R"("a..b")"}});
+  check({R"({"type": "string", "format": "email"})", {R"("te.s~t@example.com")"}, {R"("a@b")", R"(".a@b.c")"}});
 }
 
 TEST(JsonSchema, Numbers) {
@@ -94,6 +99,19 @@ TEST(JsonSchema, NumbersInARangeAgainstArithmetic) {
       ASSERT_EQ(matches(rules, text, "s"), inside) << text << " by " << schema.dump();
     }
   }
+}
+
+/// What lies closest to a bound is still on its side when a reader takes it as a double.
+TEST(JsonSchema, NumbersNearABoundAreReadOnItsSide) {
+  check({R"({"type": "number", "exclusiveMaximum": 2})",
+         {"1.999999999"},
+         {"1.99999999999999999999", "2.0", "1.9999999999"}});
+  check({R"({"type": "number", "exclusiveMaximum": 1000000000000000})",
+         {"999999999999999.9"},
+         {"999999999999999.99", "999999999999999.999999"}});
+  check({R"({"type": "number", "exclusiveMinimum": 0})",
+         {"0.000000001", "123456789012345.5"},
+         {"0.0000000000000000001", "1000000000000000000000"}});
 }
 
 TEST(JsonSchema, Arrays) {

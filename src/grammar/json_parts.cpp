@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <map>
 
+#include <fmt/format.h>
+
 #include "base/utf8.h"
 #include "grammar/regex.h"
 
@@ -155,27 +157,39 @@ Part json_string_except(const std::vector<std::string>& texts, const Part& rest,
 }
 
 std::optional<Part> json_format(std::string_view name) {
-  // The 29th of February is never allowed: which years have one, an expression does not know.
-  static constexpr std::string_view kDate =
-      "[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8])"
-      ")";
+  static constexpr std::string_view kFourth = "(0[48]|[2468][048]|[13579][26])";  // of the years of a century
   static constexpr std::string_view kTime =
       "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
   static constexpr std::string_view kByte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
-  static constexpr std::string_view kLabel = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+  // Without "--", which in names of other alphabets has a meaning of its own.
+  static constexpr std::string_view kLabel = "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,20}){0,2}";
+  static constexpr std::string_view kLocal = "[A-Za-z0-9_+~-]{1,20}";  // of an address, between its dots
+  const auto date = [] {
+    return fmt::format(
+        "([1-9][0-9]{{3}}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|"
+        "02-(0[1-9]|1[0-9]|2[0-8]))|([1-9][0-9]{0}|([2468][048]|[13579][26])00)-02-29)",
+        kFourth);
+  };
+  const auto duration = [] {
+    const std::string n = "[0-9]{1,9}";
+    const std::string days = n + "D";
+    const std::string months = n + "M(" + days + ")?";
+    const std::string years = n + "Y(" + months + ")?";
+    const std::string seconds = n + "S";
+    const std::string minutes = n + "M(" + seconds + ")?";
+    const std::string hours = n + "H(" + minutes + ")?";
+    const std::string time = "T(" + hours + "|" + minutes + "|" + seconds + ")";
+    return "P(" + n + "W|(" + days + "|" + months + "|" + years + ")(" + time + ")?|" + time + ")";
+  };
   const auto expression = [&]() -> std::string {
-    if (name == "date") return std::string(kDate);
+    if (name == "date") return date();
     if (name == "time") return std::string(kTime);
-    if (name == "date-time") return "(" + std::string(kDate) + ")T" + std::string(kTime);
-    if (name == "duration")
-      return "P([0-9]{1,9}W|[0-9]{1,9}D|[0-9]{1,9}Y([0-9]{1,9}M([0-9]{1,9}D)?)?|[0-9]{1,9}M([0-9]{1,9}D)?|"
-             "([0-9]{1,9}D)?T([0-9]{1,9}H([0-9]{1,9}M([0-9]{1,9}S)?)?|[0-9]{1,9}M([0-9]{1,9}S)?|[0-9]{1,9}S))";
+    if (name == "date-time") return date() + "T" + std::string(kTime);
+    if (name == "duration") return duration();
     if (name == "uuid") return "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
-    if (name == "ipv4") return std::string(kByte) + "(\\." + std::string(kByte) + "){3}";
-    if (name == "hostname") return std::string(kLabel) + "(\\." + std::string(kLabel) + "){0,2}";
-    if (name == "email")
-      return "[A-Za-z0-9_+-]{1,30}(\\.[A-Za-z0-9_+-]{1,30}){0,1}@" + std::string(kLabel) + "(\\." +
-             std::string(kLabel) + "){1,2}";
+    if (name == "ipv4") return fmt::format("{0}(\\.{0}){{3}}", kByte);
+    if (name == "hostname") return fmt::format("{0}(\\.{0}){{0,2}}", kLabel);
+    if (name == "email") return fmt::format("{0}(\\.{0}){{0,2}}@{1}(\\.{1}){{1,2}}", kLocal, kLabel);
     return "";
   }();
   if (expression.empty()) return std::nullopt;

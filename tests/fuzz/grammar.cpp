@@ -1,12 +1,14 @@
-// Input: what a language is written in (regex, search, schema, gbnf, option), the language, and a text. A language that
-// is taken makes masks that are the same whether they are put together or walked; what a mask allows can follow; a text
-// that was written under the masks of a schema is JSON; a text is in a language or not, however it is asked.
+// Input: what a language is written in (regex, search, schema, call, gbnf, option), the language, and a text. A
+// language that is taken makes masks that are the same whether they are put together or walked; what a mask allows can
+// follow; a text that was written under the masks of a schema is JSON; a text is in a language or not, however it is
+// asked.
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "chat/option_text.h"
 #include "fuzz.h"
 #include "grammar/constraint.h"
+#include "grammar/function_calls.h"
 #include "grammar/gbnf.h"
 #include "grammar/json_schema.h"
 #include "grammar/regex.h"
@@ -16,6 +18,8 @@ using namespace prosa::fuzz;
 using namespace prosa::grammar;
 
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxText = 4096;
 constexpr int kSteps = 12;
@@ -29,6 +33,12 @@ const Tokenizer& tokenizer() {
 Rules rules_of(std::string_view kind, std::string_view text) {
   if (kind == "search") return {{read_regex(text, {.whole = false})}};
   if (kind == "schema") return read_json_schema_text(text);
+  if (kind == "call") {
+    Json schema = parse_ordered_json(text, {.where = "tool"}, {});
+    const JsonGuard guard(schema);
+    const std::vector<Function> tools = {{"f", schema, false, "f"}, {"g", schema, false, "g"}};
+    return read_function_calls(tools, text.size() % 2 == 0 ? CallForm::tagged : CallForm::json).rules;
+  }
   if (kind == "gbnf") return read_gbnf(text);
   if (kind == "option") {
     const std::map<std::string, Slot> slots = {{"n", Slot::number(-5, 120)},
