@@ -10,7 +10,7 @@ namespace prosa::cli {
 namespace {
 
 /// As one word of a shell, whatever it holds.
-std::string quoted(std::string_view text) {
+std::string shell_quoted(std::string_view text) {
   std::string word = "'";
   for (const char c : text) {
     if (c == '\'') {
@@ -51,10 +51,10 @@ std::string bash_options(const CommandRow& command) {
 
 std::string bash_value(const OptionRow& option, const std::string& models) {
   switch (takes(option)) {
-    case Takes::choice: return fmt::format("offer -W {}", quoted(fmt::format("{}", fmt::join(option.choices, " "))));
+    case Takes::choice: return fmt::format("offer -W {}", shell_quoted(fmt::format("{}", fmt::join(option.choices, " "))));
     case Takes::folder: return "offer -d";
     case Takes::file: return "offer -f";
-    case Takes::model: return fmt::format("offer -d -W {}", quoted(models));
+    case Takes::model: return fmt::format("offer -d -W {}", shell_quoted(models));
     default: return ":";  // a text: nothing to offer
   }
 }
@@ -74,7 +74,7 @@ std::string bash(std::span<const CommandRow> table, const std::string& models) {
       "    return\n"
       "  fi\n"
       "  case $command:$before in\n",
-      quoted(names_of(table) + " " + bash_options(table.front())));
+      shell_quoted(names_of(table) + " " + bash_options(table.front())));
   for (const CommandRow& command : table.subspan(1)) {
     for (const OptionRow& option : command.options) {
       if (option.positional || takes(option) == Takes::nothing) continue;
@@ -85,14 +85,14 @@ std::string bash(std::span<const CommandRow> table, const std::string& models) {
   }
   script += "  esac\n  case $command:$word in\n";
   for (const CommandRow& command : table.subspan(1)) {
-    script += fmt::format("    {}:-*) offer -W {} ;;\n", command.name, quoted(bash_options(command)));
+    script += fmt::format("    {}:-*) offer -W {} ;;\n", command.name, shell_quoted(bash_options(command)));
     const auto first = std::ranges::find_if(command.options, &OptionRow::positional);
     if (command.name == "help") {
-      script += fmt::format("    help:*) offer -W {} ;;\n", quoted(names_of(table)));
+      script += fmt::format("    help:*) offer -W {} ;;\n", shell_quoted(names_of(table)));
     } else if (first != command.options.end()) {
       script += fmt::format(
           "    {}:*) {} ;;\n", command.name,
-          takes(*first) == Takes::model ? fmt::format("offer -f -W {}", quoted(models)) : bash_value(*first, models));
+          takes(*first) == Takes::model ? fmt::format("offer -f -W {}", shell_quoted(models)) : bash_value(*first, models));
     }
   }
   return script + "  esac\n}\ncomplete -F _prosa prosa\n";
@@ -126,7 +126,7 @@ std::string zsh(std::span<const CommandRow> table, const std::string& models) {
       "  if (( CURRENT == 2 )); then\n"
       "    local -a commands=(\n";
   for (const CommandRow& command : table.subspan(1)) {
-    script += fmt::format("      {}\n", quoted(command.name + ":" + zsh_text(command.about)));
+    script += fmt::format("      {}\n", shell_quoted(command.name + ":" + zsh_text(command.about)));
   }
   script +=
       "    )\n"
@@ -144,17 +144,17 @@ std::string zsh(std::span<const CommandRow> table, const std::string& models) {
       const std::string value =
           option.value.empty() ? "" : fmt::format(":{}:{}", option.value, zsh_value(option, models));
       for (const std::string& name : option.names) {
-        script += fmt::format(" \\\n        {}", quoted(fmt::format("{}{}{}[{}]{}", option.repeatable ? "*" : "", name,
+        script += fmt::format(" \\\n        {}", shell_quoted(fmt::format("{}{}{}[{}]{}", option.repeatable ? "*" : "", name,
                                                                     value.empty() || name[1] != '-' ? "" : "=",
                                                                     zsh_text(option.about), value)));
       }
     }
     const auto first = std::ranges::find_if(command.options, &OptionRow::positional);
     if (command.name == "help") {
-      script += fmt::format(" \\\n        {}", quoted(fmt::format("1:command:({})", names_of(table))));
+      script += fmt::format(" \\\n        {}", shell_quoted(fmt::format("1:command:({})", names_of(table))));
     } else if (first != command.options.end()) {
       script += fmt::format(" \\\n        {}",
-                            quoted(fmt::format("*:{}:{}", zsh_text(first->names.front()), zsh_value(*first, models))));
+                            shell_quoted(fmt::format("*:{}:{}", zsh_text(first->names.front()), zsh_value(*first, models))));
     }
     script += "\n      ;;\n";
   }
@@ -173,23 +173,23 @@ std::string fish(std::span<const CommandRow> table, const std::string& models) {
     for (const std::string& name : option.names) {
       if (name.starts_with("--")) {
         script += fmt::format("complete -c prosa -n __fish_use_subcommand -l {} -d {}\n", name.substr(2),
-                              quoted(option.about));
+                              shell_quoted(option.about));
       }
     }
   }
   for (const CommandRow& command : table.subspan(1)) {
     script +=
-        fmt::format("complete -c prosa -n __fish_use_subcommand -a {} -d {}\n", command.name, quoted(command.about));
-    const std::string where = quoted("__fish_seen_subcommand_from " + command.name);
+        fmt::format("complete -c prosa -n __fish_use_subcommand -a {} -d {}\n", command.name, shell_quoted(command.about));
+    const std::string where = shell_quoted("__fish_seen_subcommand_from " + command.name);
     for (const OptionRow& option : command.options) {
       if (option.positional) {
         if (command.name == "help") {
-          script += fmt::format("complete -c prosa -n {} -f -a {}\n", where, quoted(names_of(table)));
+          script += fmt::format("complete -c prosa -n {} -f -a {}\n", where, shell_quoted(names_of(table)));
         } else if (takes(option) == Takes::model) {
-          script += fmt::format("complete -c prosa -n {} -a {}\n", where, quoted(models));
+          script += fmt::format("complete -c prosa -n {} -a {}\n", where, shell_quoted(models));
         } else if (takes(option) == Takes::choice) {
           script += fmt::format("complete -c prosa -n {} -f -a {}\n", where,
-                                quoted(fmt::format("{}", fmt::join(option.choices, " "))));
+                                shell_quoted(fmt::format("{}", fmt::join(option.choices, " "))));
         }
         continue;
       }
@@ -199,13 +199,13 @@ std::string fish(std::span<const CommandRow> table, const std::string& models) {
       }
       switch (takes(option)) {
         case Takes::nothing: break;
-        case Takes::choice: line += " -x -a " + quoted(fmt::format("{}", fmt::join(option.choices, " "))); break;
+        case Takes::choice: line += " -x -a " + shell_quoted(fmt::format("{}", fmt::join(option.choices, " "))); break;
         case Takes::folder: line += " -x -a '(__fish_complete_directories)'"; break;
         case Takes::file: line += " -r -F"; break;
-        case Takes::model: line += " -r -F -a " + quoted(models); break;
+        case Takes::model: line += " -r -F -a " + shell_quoted(models); break;
         case Takes::text: line += " -x"; break;
       }
-      script += line + " -d " + quoted(option.about) + "\n";
+      script += line + " -d " + shell_quoted(option.about) + "\n";
     }
   }
   return script;
