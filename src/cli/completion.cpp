@@ -51,7 +51,8 @@ std::string bash_options(const CommandRow& command) {
 
 std::string bash_value(const OptionRow& option, const std::string& models) {
   switch (takes(option)) {
-    case Takes::choice: return fmt::format("offer -W {}", shell_quoted(fmt::format("{}", fmt::join(option.choices, " "))));
+    case Takes::choice:
+      return fmt::format("offer -W {}", shell_quoted(fmt::format("{}", fmt::join(option.choices, " "))));
     case Takes::folder: return "offer -d";
     case Takes::file: return "offer -f";
     case Takes::model: return fmt::format("offer -d -W {}", shell_quoted(models));
@@ -90,9 +91,9 @@ std::string bash(std::span<const CommandRow> table, const std::string& models) {
     if (command.name == "help") {
       script += fmt::format("    help:*) offer -W {} ;;\n", shell_quoted(names_of(table)));
     } else if (first != command.options.end()) {
-      script += fmt::format(
-          "    {}:*) {} ;;\n", command.name,
-          takes(*first) == Takes::model ? fmt::format("offer -f -W {}", shell_quoted(models)) : bash_value(*first, models));
+      script += fmt::format("    {}:*) {} ;;\n", command.name,
+                            takes(*first) == Takes::model ? fmt::format("offer -f -W {}", shell_quoted(models))
+                                                          : bash_value(*first, models));
     }
   }
   return script + "  esac\n}\ncomplete -F _prosa prosa\n";
@@ -144,17 +145,19 @@ std::string zsh(std::span<const CommandRow> table, const std::string& models) {
       const std::string value =
           option.value.empty() ? "" : fmt::format(":{}:{}", option.value, zsh_value(option, models));
       for (const std::string& name : option.names) {
-        script += fmt::format(" \\\n        {}", shell_quoted(fmt::format("{}{}{}[{}]{}", option.repeatable ? "*" : "", name,
-                                                                    value.empty() || name[1] != '-' ? "" : "=",
-                                                                    zsh_text(option.about), value)));
+        script += fmt::format(
+            " \\\n        {}",
+            shell_quoted(fmt::format("{}{}{}[{}]{}", option.repeatable ? "*" : "", name,
+                                     value.empty() || name[1] != '-' ? "" : "=", zsh_text(option.about), value)));
       }
     }
     const auto first = std::ranges::find_if(command.options, &OptionRow::positional);
     if (command.name == "help") {
       script += fmt::format(" \\\n        {}", shell_quoted(fmt::format("1:command:({})", names_of(table))));
     } else if (first != command.options.end()) {
-      script += fmt::format(" \\\n        {}",
-                            shell_quoted(fmt::format("*:{}:{}", zsh_text(first->names.front()), zsh_value(*first, models))));
+      script +=
+          fmt::format(" \\\n        {}",
+                      shell_quoted(fmt::format("*:{}:{}", zsh_text(first->names.front()), zsh_value(*first, models))));
     }
     script += "\n      ;;\n";
   }
@@ -178,8 +181,8 @@ std::string fish(std::span<const CommandRow> table, const std::string& models) {
     }
   }
   for (const CommandRow& command : table.subspan(1)) {
-    script +=
-        fmt::format("complete -c prosa -n __fish_use_subcommand -a {} -d {}\n", command.name, shell_quoted(command.about));
+    script += fmt::format("complete -c prosa -n __fish_use_subcommand -a {} -d {}\n", command.name,
+                          shell_quoted(command.about));
     const std::string where = shell_quoted("__fish_seen_subcommand_from " + command.name);
     for (const OptionRow& option : command.options) {
       if (option.positional) {
