@@ -77,20 +77,24 @@ TEST(FullSize, TheSameTokensAgainAndInCompany) {
   backend->reset(*state);
   EXPECT_TRUE(prefill(*backend, *state, prompt, Rows::last) == begin);
 
-  // The same row alone and among 2, 4, 16 and 64.
+  // Two steps alone and in companies of every kind of pass: the first leaves a shared state, the second moves in place.
   backend->restore(*state, *snapshot);
-  const Logits alone = decode(*backend, *state, Ids{7});
-  for (const size_t company : {size_t{2}, size_t{4}, size_t{16}, size_t{64}}) {
+  const Logits alone[] = {decode(*backend, *state, Ids{7}), decode(*backend, *state, Ids{11})};
+  for (const size_t company : {size_t{2}, size_t{4}, size_t{5}, size_t{16}, size_t{33}, size_t{64}}) {
     std::vector<std::unique_ptr<State>> states;
-    std::vector<Segment> segments;
-    const Ids fed(company, 7);
     for (size_t i = 0; i < company; ++i) {
       states.push_back(backend->new_state(600));
       backend->restore(*states.back(), *snapshot);
-      segments.push_back(segment(*states.back(), std::span(fed).subspan(i, 1), Rows::last));
     }
-    backend->run(segments);
-    for (const auto& one : states) EXPECT_TRUE(rows_of(*backend, *one) == alone) << "among " << company;
+    for (const int step : {0, 1}) {
+      const Ids fed(company, step == 0 ? 7 : 11);
+      std::vector<Segment> segments;
+      for (size_t i = 0; i < company; ++i)
+        segments.push_back(segment(*states[i], std::span(fed).subspan(i, 1), Rows::last));
+      backend->run(segments);
+      for (const auto& one : states)
+        EXPECT_TRUE(rows_of(*backend, *one) == alone[step]) << "among " << company << ", step " << step;
+    }
   }
 }
 

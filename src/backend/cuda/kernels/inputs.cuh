@@ -70,11 +70,14 @@ __device__ inline float4 input_four(const InputArgs& in, int row, int segment, i
   return input_of<kMode>(x, y, w, in.head, in.eps, late);
 }
 
-/// Writes a segment in the order in which the product's lanes read it: in a tile of 64 columns, quarter c has the
-/// columns 8c..8c+7 of both halves.    high, low [128 bytes]; scales: {scale, sum of the inputs} [2, or 4 of 32
-/// columns]
+/// Four columns as two planes of 8 bits, and their group's {scale, sum of the inputs}, which every lane of it has.
+struct Quantized {
+  uint32_t high;
+  uint32_t low;
+  float2 scale;
+};
 template <bool kGroup32>
-__device__ inline void quantize_segment(float4 v, float late, int lane, uint8_t* high, uint8_t* low, float2* scales) {
+__device__ inline Quantized quantize_four(float4 v, float late) {
   constexpr int kLanes = kGroup32 ? 8 : 16;
   float largest = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
   float sum = (v.x + v.y) + (v.z + v.w);
@@ -86,19 +89,41 @@ __device__ inline void quantize_segment(float4 v, float late, int lane, uint8_t*
   const float inverse = largest > kActLeast ? __fdividef(kActMax, largest) : 0.0F;
   const int q[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse),
                     __float2int_rn(v.w * inverse)};
-  uint32_t high_word = 0;
-  uint32_t low_word = 0;
+  Quantized answer{0, 0, {largest > kActLeast ? largest * (1.0F / kActMax) * late : 0.0F, sum * late}};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int h = (q[i] + 64) >> 7;
-    high_word |= (static_cast<uint32_t>(h) & 0xffU) << (8 * i);
-    low_word |= (static_cast<uint32_t>(q[i] - (h << 7)) & 0xffU) << (8 * i);
+    answer.high |= (static_cast<uint32_t>(h) & 0xffU) << (8 * i);
+    answer.low |= (static_cast<uint32_t>(q[i] - (h << 7)) & 0xffU) << (8 * i);
   }
+  return answer;
+}
+
+/// Writes a segment in the order in which the product's lanes read it: in a tile of 64 columns, quarter c has the
+/// columns 8c..8c+7 of both halves.    high, low [128 bytes]; scales: {scale, sum of the inputs} [2, or 4 of 32
+/// columns]
+template <bool kGroup32>
+__device__ inline void quantize_segment(float4 v, float late, int lane, uint8_t* high, uint8_t* low, float2* scales) {
+  constexpr int kLanes = kGroup32 ? 8 : 16;
+  const Quantized four = quantize_four<kGroup32>(v, late);
   const int at = lane / 16 * 64 + lane % 8 / 2 * 16 + lane % 16 / 8 * 8 + lane % 2 * 4;
-  *reinterpret_cast<uint32_t*>(high + at) = high_word;
-  *reinterpret_cast<uint32_t*>(low + at) = low_word;
-  if (lane % kLanes == 0)
-    scales[lane / kLanes] = {largest > kActLeast ? largest * (1.0F / kActMax) * late : 0.0F, sum * late};
+  *reinterpret_cast<uint32_t*>(high + at) = four.high;
+  *reinterpret_cast<uint32_t*>(low + at) = four.low;
+  if (lane % kLanes == 0) scales[lane / kLanes] = four.scale;
+}
+
+/// Writes a segment of a row for batch.cuh: the bytes of a plane lie as the matrix instruction counts the columns of a
+/// half tile (first 0..3, 8..11, 16..19, 24..27, then the others), its pieces of 16 bytes turned by the plane's number.
+/// tiles: the segment's planes [planes][128 bytes]; scales: of its two groups [2][kMaxRows]
+__device__ inline void quantize_turned(float4 v, float late, int lane, int row, uint8_t* tiles, float2* scales) {
+  const Quantized four = quantize_four<false>(v, late);
+  const int piece = lane / 16 * 4 + lane % 16 / 8 * 2 + lane % 2;
+  const int in_piece = lane % 8 / 2 * 4;
+  const int high = 2 * row;
+  const int low = high + 1;
+  *reinterpret_cast<uint32_t*>(tiles + high * 128 + (piece ^ high % 8) * 16 + in_piece) = four.high;
+  *reinterpret_cast<uint32_t*>(tiles + low * 128 + (piece ^ low % 8) * 16 + in_piece) = four.low;
+  if (lane % 16 == 0) scales[lane / 16 * kMaxRows + row] = four.scale;
 }
 
 }  // namespace prosa::backend::cuda

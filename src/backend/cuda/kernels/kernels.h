@@ -18,8 +18,8 @@ struct Queue {
 
 // ---- products of few rows
 struct ActBuffers {
-  uint8_t* planes = nullptr;  // [row][2][k_tiles * 64]
-  float* scales = nullptr;    // [row][groups][2]
+  uint8_t* planes = nullptr;  // [row][2][k_tiles * 64], or as batch.h says
+  float* scales = nullptr;    // [row][groups][2], or as batch.h says
   float* floats = nullptr;    // [row][k_tiles * 64]
   float* factors = nullptr;   // [row]
 };

@@ -22,8 +22,10 @@ inline void same_division(const void* kernel) {
         "shared memory");
 }
 
+/// `cluster`: so many blocks next to each other see each other's shared memory.
 template <typename... Params, typename... Args>
-void launch(const Queue& queue, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared, Args&&... args) {
+void launch_clusters(const Queue& queue, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared, int cluster,
+                     Args&&... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   same_division(reinterpret_cast<const void*>(kernel));
   cudaLaunchConfig_t config = {};
@@ -31,12 +33,24 @@ void launch(const Queue& queue, void (*kernel)(Params...), dim3 grid, dim3 block
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = queue.stream;
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &attribute;
-  config.numAttrs = queue.overlap ? 1 : 0;
+  cudaLaunchAttribute attributes[2] = {};
+  config.attrs = attributes;
+  if (queue.overlap) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs].val.clusterDim.x = static_cast<unsigned>(cluster);
+    attributes[config.numAttrs].val.clusterDim.y = 1;
+    attributes[config.numAttrs++].val.clusterDim.z = 1;
+  }
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(std::forward<Args>(args))...), "a kernel");
+}
+
+template <typename... Params, typename... Args>
+void launch(const Queue& queue, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared, Args&&... args) {
+  launch_clusters(queue, kernel, grid, block, shared, 1, std::forward<Args>(args)...);
 }
 
 /// All blocks are resident at once, or nothing is launched.

@@ -1,4 +1,7 @@
 // Products of few rows: which kernel a matrix needs, the kernel that makes inputs for many rows, and dense matrices.
+#include <algorithm>
+
+#include "backend/cuda/kernels/batch.h"
 #include "backend/cuda/kernels/gemv.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 
@@ -20,11 +23,12 @@ namespace {
 
 constexpr int kMaxInputSegments = 256;  // of 128 columns: model.cpp lets no wider model in
 
-enum class Made : int { planes32, planes64, floats, halves };
+enum class Made : int { planes32, planes64, turned, floats, halves };
 
 struct MadeArgs {
-  uint8_t* planes = nullptr;  // [row][2][columns]
-  float2* scales = nullptr;   // [row][groups]
+  uint8_t* planes = nullptr;  // [row][2][columns]; turned: BatchInputs
+  float2* scales = nullptr;   // [row][groups]; turned: BatchInputs
+  int plane_count = 0;        // turned: of a segment
   float* factors = nullptr;   // [row] with planes
   float* floats = nullptr;    // [row][columns]
   uint2* halves = nullptr;    // f16, tiled_at()
@@ -63,6 +67,9 @@ __global__ void inputs_kernel(InputArgs in, MadeArgs to, const PassArgs* pass) {
       quantize_segment<kGroup32>(
           v, late, lane, high, high + to.columns,
           to.scales + static_cast<int64_t>(row) * (to.columns / kSegment * kGroups) + s * kGroups);
+    } else if constexpr (kMade == Made::turned) {
+      quantize_turned(v, late, lane, row, to.planes + static_cast<int64_t>(s) * to.plane_count * kSegment,
+                      to.scales + s * 2 * kMaxRows);
     } else if (col < to.columns) {
       const int64_t at = static_cast<int64_t>(row) * to.columns + col;
       const float factor = kIn == Input::norm ? scale : late;
@@ -76,10 +83,11 @@ __global__ void inputs_kernel(InputArgs in, MadeArgs to, const PassArgs* pass) {
 
 template <Input kIn>
 void make(const Queue& queue, const InputArgs& in, Made made, const MadeArgs& to, const PassArgs* pass, int rows) {
-  const dim3 block(256);
+  const dim3 block(made == Made::turned ? 32 * std::clamp(to.columns / kSegment, 8, 32) : 256);
   switch (made) {
     case Made::planes32: return launch(queue, inputs_kernel<kIn, Made::planes32>, dim3(rows), block, 0, in, to, pass);
     case Made::planes64: return launch(queue, inputs_kernel<kIn, Made::planes64>, dim3(rows), block, 0, in, to, pass);
+    case Made::turned: return launch(queue, inputs_kernel<kIn, Made::turned>, dim3(rows), block, 0, in, to, pass);
     case Made::floats: return launch(queue, inputs_kernel<kIn, Made::floats>, dim3(rows), block, 0, in, to, pass);
     case Made::halves: return launch(queue, inputs_kernel<kIn, Made::halves>, dim3(rows), block, 0, in, to, pass);
   }
@@ -208,6 +216,11 @@ void launch_product(const Queue& queue, const DeviceMatrix& m, const InputArgs& 
   to.scales = reinterpret_cast<float2*>(act.scales);
   to.columns = (m.k_tiles + 1) / 2 * kSegment;
   to.factors = act.factors;
+  if (max_rows > kFewRows && batch_supported(queue, m)) {
+    to.plane_count = batch_planes(max_rows);
+    make(queue, in, Made::turned, to, pass, max_rows);
+    return launch_batch(queue, m, {to.planes, to.scales, to.factors}, out, pass, max_rows);
+  }
   make(queue, in, m.group == 32 ? Made::planes32 : Made::planes64, to, pass, max_rows);
   const ActView view{act.planes, to.scales, act.factors, to.columns, to.columns / kSegment * (m.group == 32 ? 4 : 2)};
   multiply(&view);
