@@ -2,26 +2,13 @@
 // ahead and for their replay. Every one of them is the same function of the same inputs, so the bits are the same.
 //
 // A block has 16 value columns of a value head; the arithmetic: delta.cuh.
-#include "backend/cuda/kernels/delta.cuh"
+#include "backend/cuda/kernels/delta_rows.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 
 namespace prosa::backend::cuda {
 namespace {
 
 constexpr int kThreads = kDeltaThreads;
-constexpr int kMaxKept = 32;  // rows that an item keeps a layer
-
-/// Row t of an item's products: in the pass's buffer, or kept.
-struct RowSource {
-  const float* base;
-  int64_t stride;
-  __device__ const float* row(int t) const { return base + t * stride; }
-};
-
-__device__ inline RowSource source_of(const DeltaArgs& args, const ItemArgs& item, int layer) {
-  if (args.replay) return {item.keep + static_cast<int64_t>(layer) * kMaxKept * args.shape.stride, args.shape.stride};
-  return {args.rows + static_cast<int64_t>(item.first) * args.shape.stride, args.shape.stride};
-}
 
 /// kRows: rows of the state in a thread, key_dim / 32 rounded up.
 template <int kRows, int kTaps>
@@ -178,6 +165,7 @@ void start(const Queue& queue, const DeltaArgs& args, const PassArgs* pass, dim3
 }  // namespace
 
 void launch_delta_steps(const Queue& queue, const DeltaArgs& args, const PassArgs* pass, int max_items) {
+  if (launch_delta_many(queue, args, pass, max_items)) return;
   const dim3 grid(args.shape.value_heads * args.shape.value_tiles, max_items, args.layer_count);
   switch (args.shape.kernel) {
     case 2: return start<2>(queue, args, pass, grid);

@@ -18,15 +18,23 @@ struct Channel {
   float past[kTaps];  // oldest first; the last one is the token's own
   int at = -1;        // column of a row of products; -1: none
 
-  /// Before the rows are there. position: of the next token.
-  __device__ void load(const DeltaShape& s, const DeltaLayer& layer, const float* window, int position, int channel) {
+  __device__ void load_weight(const DeltaShape& s, const DeltaLayer& layer, int channel) {
     at = channel;
 #pragma unroll
-    for (int tap = 0; tap < kTaps; ++tap) {
-      weight[tap] = layer.conv[static_cast<int64_t>(tap) * s.conv_dim + channel];
+    for (int tap = 0; tap < kTaps; ++tap)
+      weight[tap] = channel >= 0 ? layer.conv[static_cast<int64_t>(tap) * s.conv_dim + channel] : 0.0F;
+  }
+  /// Before the rows are there. position: of the next token.
+  __device__ void load_past(const DeltaShape& s, const float* window, int position) {
+#pragma unroll
+    for (int tap = 0; tap + 1 < kTaps; ++tap) {
       const int slot = (position + tap + 1) % kTaps;  // position - (kTaps - 1 - tap)
-      if (tap < kTaps - 1) past[tap] = window[static_cast<int64_t>(slot) * s.conv_dim + channel];
+      past[tap] = window[static_cast<int64_t>(slot) * s.conv_dim + at];
     }
+  }
+  __device__ void load(const DeltaShape& s, const DeltaLayer& layer, const float* window, int position, int channel) {
+    load_weight(s, layer, channel);
+    load_past(s, window, position);
   }
   /// SiLU of the convolution with the row's value; moves on by one token.
   __device__ float step(float x) {
@@ -40,23 +48,24 @@ struct Channel {
   }
 };
 
-/// kRows: rows of the state in a thread, key_dim / 32 rounded up.
-template <int kRows>
+/// kRows: rows of the state in a thread, key_dim / 32 rounded up. kTiles: of 16 value columns, 128 threads each.
+template <int kRows, int kTiles = 1>
 struct DeltaShared {
   static constexpr int kDims = kRows * 32;
-  float channels[2 * kDims + kStateColumns];  // q, k, v after the convolution
-  float gates[2];                             // decay, beta
-  float products[3];                          // q . q, k . k, q . k
-  alignas(16) float sums[2][kDeltaThreads / 32][kStateColumns];
+  static constexpr int kChannels = 2 * kDims + kTiles * kStateColumns;
+  float channels[kChannels];  // q, k, v after the convolution
+  float gates[2];             // decay, beta
+  float products[3];          // q . q, k . k, q . k
+  alignas(16) float sums[kTiles][2][kDeltaThreads / 32][kStateColumns];
 };
 
-/// The channel of a row of products that stands at place i of DeltaShared::channels, or -1.
-__device__ inline int delta_channel(const DeltaShape& s, int dims, int head, int tile, int i) {
+/// The channel of a row of products that stands at place i of DeltaShared::channels, or -1. tile: the first of `tiles`.
+__device__ inline int delta_channel(const DeltaShape& s, int dims, int head, int tile, int i, int tiles = 1) {
   const int key_head = head / (s.value_heads / s.key_heads);
   if (i < dims) return i < s.key_dim ? key_head * s.key_dim + i : -1;
   if (i < 2 * dims) return i - dims < s.key_dim ? (s.key_heads + key_head) * s.key_dim + i - dims : -1;
   const int column = tile * kStateColumns + i - 2 * dims;
-  if (i >= 2 * dims + kStateColumns || column >= s.value_dim) return -1;
+  if (i >= 2 * dims + tiles * kStateColumns || column >= s.value_dim) return -1;
   return 2 * s.key_heads * s.key_dim + head * s.value_dim + column;
 }
 
@@ -64,10 +73,10 @@ __device__ inline float decay_of(float gate, float rate, float bias) { return ex
 __device__ inline float beta_of(float gate) { return 1.0F / (1.0F + expf(-gate)); }
 
 /// What of the step needs the channels alone: the state's products with key and query, and what the norms need. All of
-/// it is in `shared` after the threads' next barrier. keys: the thread's.
-template <int kRows>
-__device__ inline void delta_sums(DeltaShared<kRows>& shared, const float4 (&state)[kRows], float (&keys)[kRows],
-                                  int thread) {
+/// it is in `shared` after the threads' next barrier. keys: the thread's. thread: of the 128 of its tile.
+template <int kRows, int kTiles>
+__device__ inline void delta_sums(DeltaShared<kRows, kTiles>& shared, const float4 (&state)[kRows],
+                                  float (&keys)[kRows], int thread, int tile = 0) {
   constexpr int kDims = kRows * 32;
   const float* const channels = shared.channels;
   const int warp = thread / 32;
@@ -87,7 +96,7 @@ __device__ inline void delta_sums(DeltaShared<kRows>& shared, const float4 (&sta
     by_query.x = __fmaf_rn(v.x, q, by_query.x), by_query.y = __fmaf_rn(v.y, q, by_query.y);
     by_query.z = __fmaf_rn(v.z, q, by_query.z), by_query.w = __fmaf_rn(v.w, q, by_query.w);
   }
-  if (warp < 3) {  // one product a warp
+  if (warp < 3 && tile == 0) {  // one product a warp
     const float* const left = warp == 1 ? channels + kDims : channels;
     const float* const right = warp == 0 ? channels : channels + kDims;
     float sum = 0;
@@ -106,18 +115,18 @@ __device__ inline void delta_sums(DeltaShared<kRows>& shared, const float4 (&sta
     by_query.w += __shfl_xor_sync(0xffffffffU, by_query.w, step);
   }
   if (lane < 4) {
-    *reinterpret_cast<float4*>(&shared.sums[0][warp][quarter * 4]) = by_key;
-    *reinterpret_cast<float4*>(&shared.sums[1][warp][quarter * 4]) = by_query;
+    *reinterpret_cast<float4*>(&shared.sums[tile][0][warp][quarter * 4]) = by_key;
+    *reinterpret_cast<float4*>(&shared.sums[tile][1][warp][quarter * 4]) = by_query;
   }
 }
 
 /// The rest of it. Returns the outputs of columns 4 * (thread % 4) ... + 3.
-template <int kRows>
-__device__ inline float4 delta_update(const DeltaShared<kRows>& shared, float4 (&state)[kRows],
-                                      const float (&keys)[kRows], int key_dim, int thread) {
+template <int kRows, int kTiles>
+__device__ inline float4 delta_update(const DeltaShared<kRows, kTiles>& shared, float4 (&state)[kRows],
+                                      const float (&keys)[kRows], int key_dim, int thread, int tile = 0) {
   constexpr int kDims = kRows * 32;
   const int quarter = thread % 4;
-  const auto& sums = shared.sums;
+  const auto& sums = shared.sums[tile];
   // k and q are x / |x|, q also / sqrt(key_dim): numbers that the sums above are multiplied with afterwards.
   const float decay = shared.gates[0];
   const float q_scale = rsqrtf(shared.products[0] + 1e-6F) * rsqrtf(static_cast<float>(key_dim));
@@ -129,7 +138,7 @@ __device__ inline float4 delta_update(const DeltaShared<kRows>& shared, float4 (
   for (int c = 0; c < 4; ++c) {
     const int column = quarter * 4 + c;
     const float known = ((sums[0][0][column] + sums[0][1][column]) + sums[0][2][column]) + sums[0][3][column];
-    d[c] = shared.gates[1] * (shared.channels[2 * kDims + column] - known * decay * k_scale);
+    d[c] = shared.gates[1] * (shared.channels[2 * kDims + tile * kStateColumns + column] - known * decay * k_scale);
     const float before = ((sums[1][0][column] + sums[1][1][column]) + sums[1][2][column]) + sums[1][3][column];
     out[c] = __fmaf_rn(both, d[c], before * decay * q_scale);
   }
