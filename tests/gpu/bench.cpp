@@ -2,14 +2,22 @@
 // line a measurement: median, smallest, largest; beside it bytes a second and the share of the read rate measured in
 // this process.
 //
-// usage: gpu_bench MODEL [--no-graphs] [--no-overlap] [--resident] [--only decode|deep|prefill|batch|snapshot|both]
-//                  [--gen N]
+// usage: gpu_bench MODEL [--no-graphs] [--no-overlap] [--resident] [--gen N]
+//                  [--only decode|deep|prefill|batch|snapshot|both|profile]
+// profile: single passes for a profiler (ncu --profile-from-start off), not part of the rest.
 // both: decoding by graph and by the resident kernel in turn, twice, then where the kernel's time goes.
+#include <cuda_profiler_api.h>
+#include <time.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -24,6 +32,19 @@ namespace {
 using namespace prosa::backend;
 using Clock = std::chrono::steady_clock;
 using Ids = std::vector<int32_t>;
+
+/// Since this process began, in steps of 10 ms.
+double process_seconds() {
+  std::ifstream file("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  std::istringstream fields(text.substr(text.rfind(')') + 2));
+  std::string field;
+  for (int i = 0; i < 20; ++i) fields >> field;  // the 22nd of all: clock ticks from the machine's start
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9 -
+         std::stod(field) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -110,6 +131,17 @@ class Bench {
     std::fflush(stdout);
   }
 
+  /// The first token of a prompt of 20, as soon as the model is ready.
+  void first_token() {
+    const auto begin = Clock::now();
+    const auto state = backend_.new_state(64);
+    feed(*state, random_ids(20), Rows::last);
+    wait(*state);
+    std::printf("first prompt of 20 tokens: %.1f ms; from the begin of the process: %.2f s\n",
+                seconds_since(begin) * 1e3, process_seconds());
+    std::fflush(stdout);
+  }
+
   /// First token of a short turn on a state that is warm.
   void turn(int64_t count) {
     const auto state = backend_.new_state(4096);
@@ -125,8 +157,12 @@ class Bench {
     };
     all();
     const Figures f = measure(21, all);
-    std::printf("first token of a turn of %ld tokens at 1,000: %.3f ms (%.3f .. %.3f)\n", count, f.median * 1e3,
-                f.least * 1e3, f.most * 1e3);
+    backend_.restore(*state, *warm);
+    const auto begin = Clock::now();
+    feed(*state, ids, Rows::last);
+    const double put = seconds_since(begin);
+    std::printf("first token of a turn of %ld tokens at 1,000: %.3f ms (%.3f .. %.3f); put on the stream in %.3f ms\n",
+                count, f.median * 1e3, f.least * 1e3, f.most * 1e3, put * 1e3);
     std::fflush(stdout);
   }
 
@@ -157,6 +193,46 @@ class Bench {
            measure(5, [&] {
              for (int i = 0; i < steps; ++i) step();
            }));
+  }
+
+  /// One step of 64 sessions, a turn of 20 tokens, a prompt of 2,048 and a token, between the signs that a profiler
+  /// looks for.
+  void single_passes() {
+    const auto one = [&](const char* what, const auto& work) {
+      work();
+      std::printf("profiled: %s\n", what);
+      std::fflush(stdout);
+      cudaProfilerStart();
+      work();
+      cudaProfilerStop();
+    };
+    std::vector<std::unique_ptr<State>> states;
+    for (int i = 0; i < 64; ++i) {
+      states.push_back(backend_.new_state(400));
+      feed(*states.back(), random_ids(65 + i), Rows::last);
+    }
+    const Ids tokens(64, 1);
+    one("64 sessions", [&] {
+      std::vector<Segment> segments(64);
+      for (size_t i = 0; i < segments.size(); ++i) {
+        segments[i].state = states[i].get();
+        segments[i].tokens = std::span(tokens).subspan(i, 1);
+        segments[i].rows = Rows::last;
+      }
+      backend_.run(segments);
+      wait(*states.front());
+    });
+    const auto state = backend_.new_state(8192);
+    for (const int64_t count : {20, 2048, 1}) {
+      const Ids ids = random_ids(count);
+      one(count == 1    ? "a token"
+          : count == 20 ? "a turn of 20"
+                        : "a prompt of 2,048",
+          [&] {
+            feed(*state, ids, Rows::last);
+            wait(*state);
+          });
+    }
   }
 
   void snapshots() {
@@ -240,6 +316,7 @@ int run(int argc, char** argv) {
   const auto backend = make_backend("cuda", weights, options);
   std::printf("%s; %s\nready after %.3f s\n", backend->description().kernels.c_str(),
               backend->description().details.c_str(), seconds_since(begin));
+  Bench(*backend, *weights, 1, gen).first_token();
   const double rate = read_bytes_per_second();
   std::printf("read rate %.0f GB/s; weights %.1f MB in the file, on the card %.1f MB, scratch %.1f MB\n", rate * 1e-9,
               weights->byte_size() * 1e-6, backend->memory().weights * 1e-6, backend->memory().scratch * 1e-6);
@@ -272,6 +349,7 @@ int run(int argc, char** argv) {
     bench.sessions(64, 50);
   }
   if (wanted("snapshot")) bench.snapshots();
+  if (only == "profile") bench.single_passes();
   return 0;
 }
 
