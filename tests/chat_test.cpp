@@ -609,5 +609,21 @@ TEST(ChatLoading, ReportsProgressAndNamesWhatIsMissing) {
   EXPECT_ERROR(unsupported, Chat::from_pretrained(kTinyChat, bad));
 }
 
+TEST(Chat, APromptIsReadAsItIs) {
+  Chat chat = Chat::from_pretrained(kTinyChat, {.threads = 1});
+  SamplingConfig sampling = plain();
+  sampling.max_tokens = 8;
+  const std::string written = chat.render_prompt(hello(), sampling);
+  const std::string reply = chat.generate(hello(), sampling).text;
+  EXPECT_EQ(chat.render_prompt({{Role::prompt, written}}), written);
+  EXPECT_EQ(chat.generate({{Role::prompt, written}}, sampling).text, reply) << "control tokens are read";
+  EXPECT_EQ(chat.detokenize(chat.tokenize(written)), written);
+  EXPECT_ERROR(invalid_argument, chat.generate({{Role::prompt, "a"}, {Role::user, "b"}}, sampling));
+  EXPECT_ERROR(invalid_argument, chat.generate({{Role::prompt, "a"}}, sampling, {{R"({"name": "f"})"}}));
+  EXPECT_ERROR(bad_template, chat.generate({{Role::prompt, ""}}, sampling));
+  EXPECT_ERROR(invalid_argument, chat.detokenize({-1}));
+  EXPECT_EQ(chat.generate(hello(), sampling).text, reply);
+}
+
 }  // namespace
 }  // namespace prosa

@@ -40,7 +40,15 @@
 
 namespace prosa {
 
-enum class Role { system, user, assistant, tool };
+enum class Role {
+  system,
+  user,
+  assistant,
+  tool,
+  /// Not of a conversation: a text that the model reads as it is, without a template. It is the only message of its
+  /// list, no tools go with it, and control tokens that it spells are read (ControlTokens::read).
+  prompt,
+};
 
 /// A call the model made (or, in history, made earlier).
 struct ToolCall {

@@ -26,6 +26,7 @@ std::string_view role_name(Role role) noexcept {
     case Role::user: return "user";
     case Role::assistant: return "assistant";
     case Role::tool: return "tool";
+    case Role::prompt: return "prompt";  // which no list of messages may hold that comes from outside
   }
   return "user";
 }

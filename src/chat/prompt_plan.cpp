@@ -69,10 +69,25 @@ std::vector<Message> without_oldest(std::span<const Message> messages, size_t be
   return kept;
 }
 
+/// Of Role::prompt.
+MarkedText written_prompt(std::span<const Message> messages, std::span<const Tool> tools,
+                          const SamplingConfig& sampling) {
+  if (messages.size() != 1 || !tools.empty() || sampling.continue_final_message) {
+    throw Error(ErrorCode::invalid_argument, "a prompt stands alone: neither other messages nor tools go with it",
+                "messages", "Give one message of Role::prompt, or a conversation.");
+  }
+  MarkedText text;
+  text.write(messages.front().content);
+  return text;
+}
+
 }  // namespace
 
 MarkedText render_prompt(const ChatTemplate& chat_template, std::span<const Message> messages,
                          std::span<const Tool> tools, const SamplingConfig& sampling) {
+  if (std::ranges::any_of(messages, [](const Message& message) { return message.role == Role::prompt; })) {
+    return written_prompt(messages, tools, sampling);
+  }
   RenderOptions options;
   if (sampling.disable_thinking) {
     options.enable_thinking = false;
