@@ -172,6 +172,34 @@ TEST(Server, ChoicesAndSeeds) {
             said_alone(kHello, {.temperature = 1.5F, .max_tokens = 12, .seed = 7, .disable_thinking = true}));
 }
 
+TEST(Server, CompletionsGoOnWithATextAsItIs) {
+  const json body = {{"messages", messages_json(kHello)}};
+  const std::string prompt = post("/apply-template", body).json()["prompt"];
+  const json asked = {{"prompt", prompt}, {"max_tokens", 12}, {"temperature", 0}};
+  const json whole = post("/v1/completions", asked).json();
+  EXPECT_EQ(whole["object"], "text_completion") << whole;
+  EXPECT_EQ(whole["choices"][0]["text"], said_alone(kHello)) << "control tokens of the prompt are read";
+  json streamed = asked;
+  streamed["stream"] = true;
+  std::string text;
+  for (const json& event : events_of(post("/completions", streamed).body)) {
+    if (!event.is_string()) text += event["choices"][0]["text"].get<std::string>();
+  }
+  EXPECT_EQ(text, said_alone(kHello));
+  const json raw = {{"prompt", prompt}, {"raw", true}, {"stream", false}, {"options", {{"num_predict", 12}}}};
+  EXPECT_EQ(post("/api/generate", raw).json()["response"], said_alone(kHello));
+  const auto param_of = [&](const json& change) {
+    json wrong = asked;
+    wrong.merge_patch(change);
+    return post("/v1/completions", wrong).json()["error"]["param"];
+  };
+  EXPECT_EQ(param_of({{"prompt", {1, 2, 3}}}), "prompt");
+  EXPECT_EQ(param_of({{"prompt", {"a", "b"}}}), "prompt");
+  EXPECT_EQ(param_of({{"prompt", nullptr}}), "prompt");
+  EXPECT_EQ(param_of({{"echo", true}}), "echo");
+  EXPECT_EQ(param_of({{"logprobs", 1}}), "logprobs");
+}
+
 TEST(Server, ManyAtOnceEachSayWhatTheyWouldHaveSaidAlone) {
   constexpr int kClients = 12;
   std::vector<std::thread> clients;

@@ -136,6 +136,9 @@ AnthropicRequest read_anthropic(const Fields& body, const SamplingConfig& defaul
   read_max_tokens(body, "max_tokens", generation.sampling);
   if (!counts && !body.has("max_tokens")) body.refuse("max_tokens", "is missing");
   if (body.has("stop_sequences")) generation.sampling.stop = body.texts("stop_sequences");
+  if (const auto output = body.object("output_config"); output && output->has("format")) {
+    output->refuse_unsupported("format", "replies can't be held to a format", "Leave it out.");
+  }
   for (const char* name : {"mcp_servers", "container", "output_format"}) {
     if (body.has(name)) body.refuse_unsupported(name, "is not offered");
   }

@@ -8,6 +8,8 @@ namespace prosa::server {
 
 // `service` outlives the router.
 void add_openai(Router& router, Service& service);
+/// /v1/completions: text that is gone on with, without a conversation.
+void add_openai_completions(Router& router, Service& service);
 void add_ollama(Router& router, Service& service);
 void add_anthropic(Router& router, Service& service);
 /// /health, /ready, /metrics, /tokenize, /detokenize, /apply-template, /props.

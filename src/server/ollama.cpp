@@ -196,9 +196,6 @@ void generate_reply(Service& service, const Request& request, const std::shared_
   asked.generation.sampling = service.sampling();
   const std::string prompt = fields.text("prompt").value_or("");
   if (prompt.empty()) return answer_without_words(service, request, fields, false, exchange);
-  if (fields.boolean("raw").value_or(false)) {
-    fields.refuse_unsupported("raw", "prompts are written by the model's template");
-  }
   for (const char* name : {"template", "suffix", "context", "images"}) {
     const Json* value = fields.find(name);
     if (value != nullptr && !value->empty() && *value != "") fields.refuse_unsupported(name, "is not offered");
@@ -206,7 +203,9 @@ void generate_reply(Service& service, const Request& request, const std::shared_
   if (const auto system = fields.text("system"); system && !system->empty()) {
     asked.generation.messages.push_back({Role::system, *system});
   }
-  asked.generation.messages.push_back({Role::user, prompt});
+  const bool raw = fields.boolean("raw").value_or(false);
+  if (raw && !asked.generation.messages.empty()) fields.refuse("system", "does not go with a raw prompt");
+  asked.generation.messages.push_back({raw ? Role::prompt : Role::user, prompt});
   read_common(fields, asked);
   submit(service, request, std::move(asked), exchange);
 }

@@ -1,7 +1,8 @@
 // OpenAI's chat requests: JSON to a Generation, and what is said back to JSON.
 //
-// Not the paths (openai.cpp has them). What a request asks for and prosa does not do is refused by name, never ignored;
-// fields that change no reply (user, metadata, service_tier) are not looked at.
+// Not the paths (openai.cpp has them), and not /v1/completions (openai_completions.cpp), which shares what stands here.
+// What a request asks for and prosa does not do is refused by name, never ignored; fields that change no reply (user,
+// metadata, service_tier) are not looked at.
 #pragma once
 
 #include <memory>
@@ -33,6 +34,12 @@ void read_max_tokens(const Fields& fields, std::string_view name, SamplingConfig
 void set_thinking(SamplingConfig& sampling, bool on);
 /// validate(), and what it refuses in the terms of a request.
 void check(const Generation& generation);
+
+/// "stop", "length" or "tool_calls".
+std::string_view openai_finish(const Outcome& outcome);
+Json openai_usage(const std::vector<Outcome>& outcomes);
+Json openai_timings(const ReplyStats& stats);
+inline constexpr const char* kFingerprint = "b" PROSA_VERSION "-prosa";
 
 std::unique_ptr<ReplyWriter> openai_chat_writer(const std::shared_ptr<Exchange>& exchange,
                                                 const OpenAiChatRequest& request, const std::string& model);

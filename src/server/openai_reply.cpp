@@ -4,9 +4,8 @@
 #include "server/openai.h"
 
 namespace prosa::server {
-namespace {
 
-std::string_view reason_name(const Outcome& outcome) {
+std::string_view openai_finish(const Outcome& outcome) {
   switch (outcome.stats.finish) {
     case FinishReason::tool_calls: return "tool_calls";
     case FinishReason::length:
@@ -17,7 +16,7 @@ std::string_view reason_name(const Outcome& outcome) {
 }
 
 /// Of all choices: the prompt counts once.
-Json usage_of(const std::vector<Outcome>& outcomes) {
+Json openai_usage(const std::vector<Outcome>& outcomes) {
   const ReplyStats& first = outcomes.front().stats;
   int64_t generated = 0;
   int64_t thinking = 0;
@@ -32,11 +31,13 @@ Json usage_of(const std::vector<Outcome>& outcomes) {
           {"completion_tokens_details", {{"reasoning_tokens", thinking}}}};
 }
 
-Json timings_of(const ReplyStats& stats) {
+Json openai_timings(const ReplyStats& stats) {
   return {{"cache_n", stats.cached_tokens},  {"prompt_n", stats.prompt_tokens - stats.cached_tokens},
           {"prompt_ms", stats.prefill_ms},   {"predicted_n", stats.generated_tokens},
           {"predicted_ms", stats.decode_ms}, {"predicted_per_second", stats.decode_tok_s}};
 }
+
+namespace {
 
 class Writer : public ReplyWriter {
  public:
@@ -65,9 +66,9 @@ class Writer : public ReplyWriter {
   void end(int choice, const Outcome& outcome) override {
     if (!stream_) return;
     Json chunk = frame("chat.completion.chunk");
-    chunk["choices"] = Json::array({choice_of(choice, "delta", Json::object(), reason_name(outcome))});
+    chunk["choices"] = Json::array({choice_of(choice, "delta", Json::object(), openai_finish(outcome))});
     if (include_usage_) chunk["usage"] = nullptr;
-    chunk["timings"] = timings_of(outcome.stats);
+    chunk["timings"] = openai_timings(outcome.stats);
     send(chunk);
   }
 
@@ -76,7 +77,7 @@ class Writer : public ReplyWriter {
     if (include_usage_) {
       Json chunk = frame("chat.completion.chunk");
       chunk["choices"] = Json::array();
-      chunk["usage"] = usage_of(outcomes);
+      chunk["usage"] = openai_usage(outcomes);
       send(chunk);
     }
     exchange_->write("data: [DONE]\n\n");
@@ -95,7 +96,7 @@ class Writer : public ReplyWriter {
             {"object", object},
             {"created", created_},
             {"model", model_},
-            {"system_fingerprint", "b" PROSA_VERSION "-prosa"}};
+            {"system_fingerprint", kFingerprint}};
   }
 
   static Json choice_of(int index, const char* what, Json content, std::string_view finish) {
@@ -153,10 +154,10 @@ class Writer : public ReplyWriter {
     Json json = frame("chat.completion");
     Json& choices = json["choices"] = Json::array();
     for (size_t i = 0; i < outcomes.size(); ++i) {
-      choices.push_back(choice_of(static_cast<int>(i), "message", message_of(outcomes[i]), reason_name(outcomes[i])));
+      choices.push_back(choice_of(static_cast<int>(i), "message", message_of(outcomes[i]), openai_finish(outcomes[i])));
     }
-    json["usage"] = usage_of(outcomes);
-    json["timings"] = timings_of(outcomes.back().stats);
+    json["usage"] = openai_usage(outcomes);
+    json["timings"] = openai_timings(outcomes.back().stats);
     exchange_->respond({.body = to_text(json)});
   }
 

@@ -138,6 +138,7 @@ struct Server::State {
       : log(options.log), service(model, options), guard({options.api_keys, options.origins, options.hosts}) {
     server::add_plain(router, service);
     server::add_openai(router, service);
+    server::add_openai_completions(router, service);
     server::add_ollama(router, service);
     server::add_anthropic(router, service);
     listener = std::make_unique<server::Listener>(server::listener_options(options), hooks());
