@@ -200,6 +200,98 @@ TEST(Server, CompletionsGoOnWithATextAsItIs) {
   EXPECT_EQ(param_of({{"logprobs", 1}}), "logprobs");
 }
 
+/// Speaks, and knows how tools are called.
+Server& talking_server() {
+  static const Model mini =
+      Model::from_pretrained(PROSA_SOURCE_DIR "/models/prosa-mini", {.threads = 2, .context = 2048});
+  static Server shared(mini, [] {
+    ServerOptions talks = options();
+    talks.sampling = {.temperature = 1.2F, .max_tokens = 200, .seed = 5, .disable_thinking = true};
+    return talks;
+  }());
+  return shared;
+}
+
+TEST(Server, RepliesAreHeldToTheFormatThatIsAskedFor) {
+  const uint16_t port = talking_server().port();
+  const json schema = {
+      {"type", "object"},
+      {"properties",
+       {{"mood", {{"enum", {"good", "bad"}}}}, {"stars", {{"type", "integer"}, {"minimum", 1}, {"maximum", 5}}}}},
+      {"required", {"mood", "stars"}},
+      {"additionalProperties", false}};
+  const auto is_valid = [](const std::string& text) {
+    const json value = json::parse(text, nullptr, false);
+    return value.is_object() && value.size() == 2 && (value["mood"] == "good" || value["mood"] == "bad") &&
+           value["stars"].is_number_integer() && value["stars"] >= 1 && value["stars"] <= 5;
+  };
+  const json messages = {{{"role", "user"}, {"content", "How was your day?"}}};
+  const json openai = {
+      {"messages", messages},
+      {"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "day"}, {"schema", schema}}}}}};
+  const Answer first = ask(port, "POST", "/v1/chat/completions", openai.dump());
+  ASSERT_EQ(first.status, 200) << first.body;
+  EXPECT_TRUE(is_valid(first.json()["choices"][0]["message"]["content"])) << first.body;
+  EXPECT_EQ(first.json()["choices"][0]["finish_reason"], "stop");
+  const json ollama = {{"messages", messages}, {"format", schema}, {"stream", false}};
+  const Answer second = ask(port, "POST", "/api/chat", ollama.dump());
+  EXPECT_TRUE(is_valid(second.json()["message"]["content"])) << second.body;
+  const json anthropic = {{"messages", messages},
+                          {"max_tokens", 200},
+                          {"output_config", {{"format", {{"type", "json_schema"}, {"schema", schema}}}}}};
+  const Answer third = ask(port, "POST", "/v1/messages", anthropic.dump());
+  EXPECT_TRUE(is_valid(third.json()["content"][0]["text"])) << third.body;
+  const json object = {
+      {"messages", messages}, {"format", "json"}, {"stream", false}, {"options", {{"num_predict", 500}}}};
+  const json any = ask(port, "POST", "/api/chat", object.dump()).json();
+  const bool whole = any["done_reason"] == "stop";
+  EXPECT_TRUE(!whole || json::accept(any["message"]["content"].get<std::string>())) << any;
+}
+
+TEST(Server, ToolsAreCalledWhereTheyMustBe) {
+  const uint16_t port = talking_server().port();
+  const json schema = {
+      {"type", "object"}, {"properties", {{"city", {{"enum", {"Oslo", "Rome"}}}}}}, {"required", {"city"}}};
+  const json tool = {{"type", "function"}, {"function", {{"name", "weather"}, {"parameters", schema}}}};
+  const json other = {{"type", "function"}, {"function", {{"name", "time"}}}};
+  json body = {{"messages", {{{"role", "user"}, {"content", "Tell me a joke."}}}},
+               {"tools", {tool, other}},
+               {"tool_choice", {{"type", "function"}, {"function", {{"name", "weather"}}}}},
+               {"parallel_tool_calls", false}};
+  const auto fits = [](const std::string& arguments) {
+    const json value = json::parse(arguments, nullptr, false);
+    return value.is_object() && (value["city"] == "Oslo" || value["city"] == "Rome");
+  };
+  const json reply = ask(port, "POST", "/v1/chat/completions", body.dump()).json();
+  const json& message = reply["choices"][0]["message"];
+  ASSERT_EQ(message["tool_calls"].size(), 1U) << reply;
+  EXPECT_EQ(message["tool_calls"][0]["function"]["name"], "weather");
+  EXPECT_TRUE(fits(message["tool_calls"][0]["function"]["arguments"])) << reply;
+  EXPECT_EQ(reply["choices"][0]["finish_reason"], "tool_calls");
+  body["stream"] = true;
+  std::string arguments;
+  int names = 0;
+  for (const json& event : events_of(ask(port, "POST", "/v1/chat/completions", body.dump()).body)) {
+    if (event.is_string() || !event["choices"][0]["delta"].contains("tool_calls")) continue;
+    const json& function = event["choices"][0]["delta"]["tool_calls"][0]["function"];
+    names += function.contains("name") ? 1 : 0;
+    arguments += function.value("arguments", "");
+  }
+  EXPECT_EQ(names, 1) << "the name once";
+  EXPECT_TRUE(fits(arguments)) << arguments;
+  const json anthropic = {{"messages", body["messages"]},
+                          {"max_tokens", 200},
+                          {"tools", {{{"name", "weather"}, {"input_schema", schema}}}},
+                          {"tool_choice", {{"type", "any"}, {"disable_parallel_tool_use", true}}}};
+  const json block = ask(port, "POST", "/v1/messages", anthropic.dump()).json();
+  EXPECT_EQ(block["stop_reason"], "tool_use") << block;
+  EXPECT_TRUE(fits(block["content"].back()["input"].dump())) << block;
+  body.erase("stream");
+  body["tool_choice"] = "none";
+  const json none = ask(port, "POST", "/v1/chat/completions", body.dump()).json();
+  EXPECT_FALSE(none["choices"][0]["message"].contains("tool_calls")) << none;
+}
+
 TEST(Server, ManyAtOnceEachSayWhatTheyWouldHaveSaidAlone) {
   constexpr int kClients = 12;
   std::vector<std::thread> clients;
@@ -256,15 +348,18 @@ TEST(Server, WrongFieldsAreNamed) {
   // Asked for and not done: refused, never ignored.
   EXPECT_EQ(param_of({{"logprobs", true}}), "logprobs");
   EXPECT_EQ(param_of({{"logit_bias", {{"5", 1}}}}), "logit_bias");
-  EXPECT_EQ(param_of({{"response_format", {{"type", "json_object"}}}}), "response_format");
+  EXPECT_EQ(param_of({{"response_format", {{"type", "xml"}}}}), "response_format.type");
   EXPECT_EQ(param_of({{"response_format", {{"type", "json_schema"}, {"json_schema", json::object()}}}}),
-            "response_format");
+            "response_format.json_schema.schema");
+  const json schema = {{"type", "object"}, {"properties", {{"a", {{"type", "wrong"}}}}}};
+  EXPECT_THAT(param_of({{"response_format", {{"type", "json_schema"}, {"json_schema", {{"schema", schema}}}}}}).dump(),
+              HasSubstr("properties/a/type"));
   EXPECT_EQ(param_of({{"tool_choice", "required"}}), "tool_choice");
   EXPECT_EQ(param_of({{"functions", json::array()}}), "functions");
 
   EXPECT_THAT(post("/api/chat", {{"messages", messages_json(kHello)}, {"options", {{"top_k", "x"}}}}).body,
               HasSubstr("options.top_k"));
-  EXPECT_THAT(post("/api/chat", {{"messages", messages_json(kHello)}, {"format", "json"}}).body, HasSubstr("format"));
+  EXPECT_THAT(post("/api/chat", {{"messages", messages_json(kHello)}, {"format", 5}}).body, HasSubstr("format"));
   const Answer anthropic = post("/v1/messages", {{"messages", messages_json(kHello)}});
   EXPECT_EQ(anthropic.json()["error"]["type"], "invalid_request_error");
   EXPECT_THAT(anthropic.json()["error"]["message"].get<std::string>(), StartsWith("max_tokens"));

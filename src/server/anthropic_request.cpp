@@ -77,6 +77,7 @@ std::vector<Tool> read_tools(const Json& list) {
     const std::string type = tool.text("type").value_or("custom");
     if (type != "custom") tool.refuse_unsupported("type", fmt::format("there is no tool \"{}\" here", type));
     Json function = {{"name", tool.required_text("name")}};
+    if (const auto strict = tool.boolean("strict")) function["strict"] = *strict;
     if (const auto text = tool.text("description")) function["description"] = *text;
     const Json* schema = tool.find("input_schema");
     function["parameters"] = schema != nullptr ? *schema : Json{{"type", "object"}};
@@ -90,12 +91,25 @@ std::vector<Tool> read_tools(const Json& list) {
 
 void read_tool_choice(const Fields& choice, Generation& generation) {
   const std::string type = choice.required_text("type");
-  generation.one_call = choice.boolean("disable_parallel_tool_use").value_or(false);
+  generation.sampling.parallel_tool_calls = !choice.boolean("disable_parallel_tool_use").value_or(false);
   if (type == "none") return generation.tools.clear();
-  if (type == "any" || type == "tool") {
-    choice.refuse_unsupported("type", "a reply can't be made to call a tool", "Send \"auto\" or \"none\".");
+  if (type == "any") {
+    generation.sampling.tool_choice = ToolChoice::required();
+  } else if (type == "tool") {
+    generation.sampling.tool_choice = ToolChoice::named(choice.required_text("name"));
+  } else if (type != "auto") {
+    choice.refuse("type", "must be auto, any, tool or none");
   }
-  if (type != "auto") choice.refuse("type", "must be auto, any, tool or none");
+}
+
+/// {"format": {"type": "json_schema", "schema"}}.
+void read_output(const Fields& output, SamplingConfig& sampling) {
+  const auto format = output.object("format");
+  if (!format) return;
+  if (format->required_text("type") != "json_schema") format->refuse("type", "must be json_schema");
+  const Json* schema = format->find("schema");
+  if (schema == nullptr) format->refuse("schema", "is missing");
+  sampling.format = ReplyFormat::json_schema(to_text(*schema));
 }
 
 void read_thinking(const Fields& thinking, SamplingConfig& sampling) {
@@ -136,9 +150,7 @@ AnthropicRequest read_anthropic(const Fields& body, const SamplingConfig& defaul
   read_max_tokens(body, "max_tokens", generation.sampling);
   if (!counts && !body.has("max_tokens")) body.refuse("max_tokens", "is missing");
   if (body.has("stop_sequences")) generation.sampling.stop = body.texts("stop_sequences");
-  if (const auto output = body.object("output_config"); output && output->has("format")) {
-    output->refuse_unsupported("format", "replies can't be held to a format", "Leave it out.");
-  }
+  if (const auto output = body.object("output_config")) read_output(*output, generation.sampling);
   for (const char* name : {"mcp_servers", "container", "output_format"}) {
     if (body.has(name)) body.refuse_unsupported(name, "is not offered");
   }

@@ -188,12 +188,10 @@ Outcome Desk::choose_one(Job& job, Conversations::Lent& lent, int choice) {
     if (piece.channel == Channel::speech) outcome.text += piece.text;
     if (piece.call) outcome.calls.push_back(*piece.call);
     listened = job.writer->piece(choice, piece);
-    if (!listened || (piece.call && job.generation.one_call)) break;
+    if (!listened) break;
   }
   outcome.stats = stream.stats();
   if (!listened) outcome.stats.finish = FinishReason::cancelled;
-  const bool ended_early = listened && !outcome.calls.empty() && job.generation.one_call;
-  if (ended_early) outcome.stats.finish = FinishReason::tool_calls;
   outcome.total_ms = milliseconds(Clock::now() - job.came);
   metrics_.count_reply(outcome.stats, outcome.waited_ms / 1000);
   const bool cut = outcome.stats.finish == FinishReason::cancelled && !job.exchange->gone() && listened;

@@ -29,8 +29,7 @@ struct Generation {
   std::vector<Message> messages = {};
   std::vector<Tool> tools = {};
   SamplingConfig sampling = {};
-  int choices = 1;        // replies to the same prompt, one after the other
-  bool one_call = false;  // the reply ends with its first tool call
+  int choices = 1;  // replies to the same prompt, one after the other
 };
 
 /// What became of one choice.

@@ -47,8 +47,12 @@ void read_common(const Fields& body, OllamaRequest& request) {
     set_thinking(sampling, think->is_string() || think->get<bool>());
   }
   const Json* format = body.find("format");
-  if (format != nullptr && *format != "") {
-    body.refuse_unsupported("format", "replies can't be held to a format", "Leave it out.");
+  if (format != nullptr && format->is_object()) {
+    sampling.format = ReplyFormat::json_schema(to_text(*format));
+  } else if (format != nullptr && *format == "json") {
+    sampling.format = ReplyFormat::json_object();
+  } else if (format != nullptr && *format != "") {
+    body.refuse("format", "must be \"json\" or a JSON Schema");
   }
   request.stream = body.boolean("stream").value_or(true);
 }

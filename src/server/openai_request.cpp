@@ -54,13 +54,46 @@ void read_tools(const Fields& body, Generation& generation) {
                             "Send tools and tool_choice.");
   }
   if (const Json* tools = body.list("tools")) generation.tools = chat::tools_from_json(*tools);
-  if (const auto parallel = body.boolean("parallel_tool_calls")) generation.one_call = !*parallel;
+  if (const auto parallel = body.boolean("parallel_tool_calls")) generation.sampling.parallel_tool_calls = *parallel;
   const Json* choice = body.find("tool_choice");
   if (choice == nullptr) return;
-  if (!choice->is_string() && !choice->is_object()) body.refuse("tool_choice", "must be a string or an object");
-  if (choice->is_string() && *choice == "auto") return;
-  if (choice->is_string() && *choice == "none") return generation.tools.clear();
-  body.refuse_unsupported("tool_choice", "a reply can't be made to call a tool", "Send \"auto\" or \"none\".");
+  if (choice->is_object()) {
+    const Fields named(*choice, "tool_choice");
+    if (named.required_text("type") != "function") named.refuse("type", "must be \"function\"");
+    const auto function = named.object("function");
+    if (!function) named.refuse("function", "is missing");
+    generation.sampling.tool_choice = ToolChoice::named(function->required_text("name"));
+    return;
+  }
+  const std::string kind = body.required_text("tool_choice");
+  if (kind == "required") {
+    generation.sampling.tool_choice = ToolChoice::required();
+  } else if (kind == "none") {
+    generation.tools.clear();
+  } else if (kind != "auto") {
+    body.refuse("tool_choice", "must be \"auto\", \"none\", \"required\" or a function");
+  }
+}
+
+/// What the answer has to be: response_format as OpenAI has it, and two fields of llama.cpp's server.
+void read_format(const Fields& body, SamplingConfig& sampling) {
+  if (const Json* schema = body.find("json_schema")) sampling.format = ReplyFormat::json_schema(to_text(*schema));
+  if (const auto grammar = body.text("grammar")) sampling.format = ReplyFormat::grammar(*grammar);
+  const auto format = body.object("response_format");
+  if (!format) return;
+  const std::string type = format->required_text("type");
+  if (type == "json_object") {
+    const Json* schema = format->find("schema");
+    sampling.format = schema == nullptr ? ReplyFormat::json_object() : ReplyFormat::json_schema(to_text(*schema));
+  } else if (type == "json_schema") {
+    const auto holder = format->object("json_schema");
+    if (!holder) format->refuse("json_schema", "is missing");
+    const Json* schema = holder->find("schema");
+    if (schema == nullptr) holder->refuse("schema", "is missing");
+    sampling.format = ReplyFormat::json_schema(to_text(*schema));
+  } else if (type != "text") {
+    format->refuse("type", "must be text, json_object or json_schema");
+  }
 }
 
 void refuse_what_is_not_done(const Fields& body) {
@@ -70,19 +103,12 @@ void refuse_what_is_not_done(const Fields& body) {
   if (const Json* bias = body.find("logit_bias"); bias != nullptr && !bias->empty()) {
     body.refuse_unsupported("logit_bias", "tokens can't be favoured one by one");
   }
-  if (const auto format = body.object("response_format")) {
-    const std::string type = format->required_text("type");
-    if (type == "json_object" || type == "json_schema") {
-      body.refuse_unsupported("response_format", fmt::format("\"{}\" is not offered", type), "Send type \"text\".");
-    }
-    if (type != "text") format->refuse("type", "must be text, json_object or json_schema");
-  }
   if (const Json* modalities = body.list("modalities")) {
     for (const Json& each : *modalities) {
       if (each != "text") body.refuse_unsupported("modalities", "replies are text");
     }
   }
-  for (const char* name : {"audio", "web_search_options", "grammar", "json_schema"}) {
+  for (const char* name : {"audio", "web_search_options"}) {
     if (body.has(name)) body.refuse_unsupported(name, "is not offered");
   }
 }
@@ -126,7 +152,14 @@ void read_max_tokens(const Fields& fields, std::string_view name, SamplingConfig
   sampling.max_tokens = static_cast<int>(*most);
 }
 
-void check(const Generation& generation) { validate(generation.sampling); }
+void check(const Generation& generation) {
+  validate(generation.sampling);
+  const ToolChoice& choice = generation.sampling.tool_choice;
+  const bool calls = choice.kind == ToolChoice::Kind::required || choice.kind == ToolChoice::Kind::named;
+  if (calls && generation.tools.empty()) {
+    throw Error(ErrorCode::invalid_argument, "asks for a call, and there are no tools", "tool_choice");
+  }
+}
 
 OpenAiChatRequest read_openai_chat(const Fields& body, const SamplingConfig& defaults) {
   OpenAiChatRequest request;
@@ -147,6 +180,7 @@ OpenAiChatRequest read_openai_chat(const Fields& body, const SamplingConfig& def
     generation.sampling.continue_final_message = *goes_on;
   }
   generation.choices = static_cast<int>(body.integer("n", 1, kMaxChoices).value_or(1));
+  read_format(body, generation.sampling);
   refuse_what_is_not_done(body);
   check(generation);
   request.stream = body.boolean("stream").value_or(false);
