@@ -124,7 +124,7 @@ struct TurnRecord {
 
 struct VoiceOptions {
   TurnRules turns = {};
-  SpeakableOptions speakable = {};  // patience_seconds 0: 0.35
+  SpeakableOptions speakable = {};  // patience_seconds 0: 0.3; with a draft's first words since the user's last sound
   /// A voice does not think aloud: disable_thinking is set unless enable_thinking is.
   SamplingConfig sampling = {};
   std::string system = {};            // the system message

@@ -176,12 +176,12 @@ class Picture : private SvgPicture {
 
   /// What the reply did: its first token, and what was handed to synthesis.
   void late(const TurnRecord& turn) {
-    if (turn.first_token) box(x(*turn.first_token - turn.end_of_speech) - 2, y_ + 88, 4, 6, "token");
     for (const VoiceEvent& event : events_) {
       if (event.revision != turn.revision || event.time - turn.end_of_speech > span_) continue;
       if (event.kind == Kind::first_sentence || event.kind == Kind::sentence)
         box(x(event.time - turn.end_of_speech) - 2, y_ + 88, 4, 6, "sentence");
     }
+    if (turn.first_token) box(x(*turn.first_token - turn.end_of_speech) - 1, y_ + 88, 2, 6, "token");
   }
 
   void marks(const TurnRecord& turn) {

@@ -33,7 +33,7 @@ constexpr size_t kBeforeSpeech = size_t{kHeardRate} * 3 / 10;
 constexpr size_t kMaxReference = kHeardRate;
 
 /// A reply that is slow must not keep the user in silence.
-constexpr double kPatienceSeconds = 0.35;
+constexpr double kPatienceSeconds = 0.3;
 
 SpeakableOptions speakable_options(const VoiceOptions& options) {
   SpeakableOptions speakable = options.speakable;
@@ -208,6 +208,7 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
         break;
       case Kind::read_ahead: responder.read_ahead(action.text); break;
       case Kind::draft:
+        drafted = action.number;
         responder.draft(action.number, action.text);
         timeline.draft_begun();
         timeline.note(Event::draft, action.number, action.text);
@@ -257,12 +258,14 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
     TurnRecord turn;
     turn.revision = action.number;
     turn.user = action.text;
-    turn.end_of_speech = std::max(Time{}, taker.end_of_speech() + behind);
+    const Time end_of_speech = std::max(Time{}, taker.end_of_speech() + behind);
+    turn.end_of_speech = end_of_speech;
     turn.committed = timeline.now();
     timeline.begin_turn(std::move(turn));
     timeline.note(event, action.number, action.text);
     forget_heard();
-    speaker.begin(action.number);
+    // The words of a draft are there; those of another reply are waited for from when they come.
+    speaker.begin(action.number, action.number == drafted ? timeline.now() - end_of_speech : Time{});
   }
 
   void interrupt(int64_t revision) {
@@ -373,6 +376,7 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
   Time behind{};      // the clock less that
   std::deque<int16_t> before_speech;
   bool utterance_open = false;
+  int64_t drafted = 0;                               // the newest revision that was drafted
   int64_t soft = 0;                                  // the revision that is heard and not committed; 0: none
   std::deque<std::pair<size_t, size_t>> played_log;  // samples pulled, bytes of the reply played by then
   size_t logged = 0;                                 // samples in it

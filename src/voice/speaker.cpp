@@ -11,7 +11,7 @@ namespace prosa::voice {
 namespace {
 
 /// How often a reply that has not said enough for a unit is looked at again.
-constexpr std::chrono::milliseconds kPoll{20};
+constexpr std::chrono::milliseconds kPoll{10};
 constexpr std::chrono::milliseconds kCancelAgain{5};
 
 double seconds(std::chrono::steady_clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -38,13 +38,15 @@ Speaker::~Speaker() {
   }
 }
 
-void Speaker::begin(int64_t revision) {
+void Speaker::begin(int64_t revision, std::chrono::microseconds waited) {
   const std::lock_guard lock(mutex_);
   items_.clear();
   newest_ = revision;
   playback_.begin(revision);
   if (busy_) engine_->cancel();
   items_.push_back({Item::Kind::begin, revision});
+  if (waited.count() > 0)
+    items_.back().waiting_since = seconds(std::chrono::steady_clock::now().time_since_epoch() - waited);
   wake_.notify_all();
 }
 
@@ -115,8 +117,14 @@ void Speaker::obey(Item& item) {
       speaking_ = item.revision;
       first_ = open_ = true;
       failed_ = false;
+      waiting_since_ = item.waiting_since;
       break;
-    case Item::Kind::write: say_all(speakable_.write(item.text, state())); break;
+    case Item::Kind::write: {
+      SpeechState now = state();
+      if (const auto since = std::exchange(waiting_since_, std::nullopt)) now.now_seconds = *since;
+      say_all(speakable_.write(item.text, now));
+      break;
+    }
     case Item::Kind::complete:
       open_ = false;
       say_all(speakable_.finish());

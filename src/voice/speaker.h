@@ -12,6 +12,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -38,8 +39,9 @@ class Speaker {
   Speaker(const Speaker&) = delete;
   Speaker& operator=(const Speaker&) = delete;
 
-  /// A reply begins; what was to be said of another is forgotten.
-  void begin(int64_t revision);
+  /// A reply begins; what was to be said of another is forgotten. `waited`: for so long the user has waited for words
+  /// that are there; counts for the patience with the first of them.
+  void begin(int64_t revision, std::chrono::microseconds waited = {});
   /// Its next piece, as it was written.
   void write(int64_t revision, const std::string& text);
   /// All of it is written, and may be said; whether it is over is not yet known.
@@ -58,6 +60,7 @@ class Speaker {
     Kind kind;
     int64_t revision = 0;
     std::string text = {};
+    std::optional<double> waiting_since = {};  // seconds of the steady clock
   };
 
   void work(const std::stop_token& stop);
@@ -75,8 +78,9 @@ class Speaker {
 
   // Of the thread alone.
   SpeakableText speakable_;
-  int64_t speaking_ = 0;  // the revision of what speakable_ holds
-  bool first_ = true;     // no unit of it was handed over
+  int64_t speaking_ = 0;                 // the revision of what speakable_ holds
+  bool first_ = true;                    // no unit of it was handed over
+  std::optional<double> waiting_since_;  // for its first words, until they are there; seconds of the steady clock
   bool failed_ = false;
   std::atomic<bool> open_ = false;  // more of it is to come
 
@@ -85,7 +89,7 @@ class Speaker {
   std::deque<Item> items_;
   int64_t newest_ = 0;
   bool busy_ = false;
-  bool ended_ = false;  // the thread
+  bool ended_ = false;   // the thread
   std::jthread thread_;  // last: it uses all of the above
 };
 
