@@ -57,8 +57,8 @@ std::vector<Command> commands(const fs::path& folder) {
       // These never come to their work: what is no number is to be refused before.
       {{"bench", "./no-such-model"}, {"--prompt", "--gen", "--depth", "--batch", "--repeat", "--threads"}},
       {{"voice", "--in", "./no-such-file", "--activity", "none", "--model", "./no-such-model"},
-       {"--end-ms", "--soft-end-ms", "--unfinished-end-ms", "--reopen-ms", "--play-rate", "--echo-db", "--temperature",
-        "--seed", "--context", "--threads"}},
+       {"--end-ms", "--soft-end-ms", "--unfinished-end-ms", "--reopen-ms", "--final-ms", "--play-rate", "--echo-db",
+        "--temperature", "--seed", "--context", "--threads"}},
   };
 }
 

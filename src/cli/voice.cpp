@@ -117,6 +117,9 @@ void add_rules(CLI::App& voice, VoiceOptions& options) {
   voice.add_option("--reopen-ms", rules.reopen_ms, "speech so soon after a turn goes on with it")
       ->capture_default_str()
       ->group(group);
+  voice.add_option("--final-ms", rules.final_ms, "a recogniser that takes longer for its last word is not waited for")
+      ->capture_default_str()
+      ->group(group);
   voice
       .add_flag_callback(
           "--no-soft-commit", [&rules] { rules.soft_commit = false; }, "say nothing before the turn is over")

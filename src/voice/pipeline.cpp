@@ -200,9 +200,10 @@ struct VoicePipeline::Impl final : voice::ListenerEvents, voice::ResponderEvents
         break;
       case Kind::drop_utterance:
         if (!std::exchange(utterance_open, false)) {  // it was ended, and is not waited for any longer
-          timeline.note(Event::error, 0,
-                        fmt::format("the recogniser took longer than {} ms for the last word of an utterance",
-                                    options.turns.final_ms));
+          timeline.note(
+              Event::error, 0,
+              fmt::format("the recogniser took longer than {} ms (final_ms) for the last word of an utterance",
+                          options.turns.final_ms));
         }
         listener.drop(action.number);
         break;
