@@ -19,19 +19,19 @@ inline constexpr Outlying kOutlying = Both ? Outlying{36, 32} : Outlying{9, 8};
 
 /// 2 to the mean logarithm of the magnitudes, nearly: exponents are read off the bits. Large ones move it little,
 /// however large they are, and sums of integers are the same in any order. Magnitudes far below the peak count as at
-/// 2^-16 of it.
+/// 2^-16 of it. The group is a power of two.
 inline float typical_magnitude(const float* x, int64_t group, float peak) {
   const F least = set1(peak * 0x1p-16F);
   I total = izero();
   for (int64_t i = 0; i < group; i += 16) total = add(total, scale_down<8>(bits_of(max(abs(load(x + i)), least))));
-  return std::bit_cast<float>(static_cast<int32_t>(sum(total) / group * 256));
+  return std::bit_cast<float>((sum(total) >> std::countr_zero(static_cast<uint64_t>(group))) * 256);
 }
 
 /// Magnitudes above are outliers. The deviation is that of the numbers below the limit, which grows with it from the
 /// core outwards, so that tails that are long but whole belong to the group.
 inline float outlier_limit(const float* x, int64_t group, float typical, float deviations) {
   float limit = kCore * typical;
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 4; ++round) {
     F squares = zero();
     for (int64_t i = 0; i < group; i += 16) {
       const F magnitude = below(abs(load(x + i)), set1(limit));
