@@ -25,6 +25,7 @@ bool holds_temporaries(const std::filesystem::path& folder) {
 
 using checkpoint::read_bytes;
 using checkpoint::write_bytes;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -203,6 +204,10 @@ TEST_F(CorpusTest, KeysThatMeanNothingAreNamedOnce) {
   EXPECT_EQ(corpus.documents.size(), 3U);
   EXPECT_THAT(corpus.warnings,
               ElementsAre(HasSubstr("a.jsonl:1: the key \"source\""), HasSubstr("a.jsonl:3: the key \"tool\"")));
+  const Corpus within = read("a.jsonl", R"({"messages": [{"role": "user", "content": "Hi", "weight": 1},)"
+                                        R"( {"role": "assistant", "content": "x", "weight": 0, "name": "a"}]})");
+  EXPECT_THAT(within.warnings, ElementsAre(AllOf(HasSubstr("a.jsonl:1: messages[0]: the key \"weight\""),
+                                                 HasSubstr("reasoning_content"))));
 }
 
 TEST_F(CorpusTest, WhatCannotBeUsed) {
