@@ -4,9 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "cli_process.h"
+#include "format/safetensors.h"
 #include "golden.h"
 
 namespace prosa::test {
@@ -30,6 +34,42 @@ TEST_F(CliConvert, WritesAFolderThatTheOtherCommandsRead) {
   EXPECT_THAT(converted.out, HasSubstr("written to"));
   const Outcome forward = run_prosa({"forward", place("q4"), "--ids", "1,2,3", "--out", place("logits")});
   EXPECT_EQ(forward.exit_code, 0) << forward.err;
+}
+
+/// The logits that a backend computes.
+std::vector<float> logits_of(const std::string& model, const std::string& backend, const std::string& file) {
+  const Outcome forward = run_prosa({"forward", model, "--ids", "1,2,3,4", "--backend", backend, "--out", file});
+  EXPECT_EQ(forward.exit_code, 0) << forward.err;
+  const auto stored = format::SafetensorsFile::open(file);
+  const auto bytes = stored.data(*stored.find("logits"));
+  std::vector<float> logits(bytes.size() / sizeof(float));
+  std::memcpy(logits.data(), bytes.data(), bytes.size());
+  return logits;
+}
+
+TEST_F(CliConvert, SmallFloatsAreWrittenAndComputedWith) {
+  const Outcome converted = run_prosa({"convert", source(), place("mx"), "--mode", "mxfp4"});
+  ASSERT_EQ(converted.exit_code, 0) << converted.err;
+  const Outcome inspected = run_prosa({"inspect", place("mx"), "--json"});
+  EXPECT_EQ(json::parse(inspected.out)["config"]["mode"], "mxfp4") << inspected.err;
+  const std::vector<float> expected = logits_of(place("mx"), "reference", place("r"));
+  const std::vector<float> computed = logits_of(place("mx"), "cpu", place("c"));
+  ASSERT_EQ(computed.size(), expected.size());
+  float largest = 0;
+  float apart = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::abs(expected[i]));
+    apart = std::max(apart, std::abs(expected[i] - computed[i]));
+  }
+  EXPECT_GT(largest, 0.0F);
+  EXPECT_LT(apart, 0.02F * largest);
+  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{
+           {"--bits", "5"}, {"--group", "64"}, {"--method", "clip", "--calibration", place("none")}}) {
+    std::vector<std::string> words = {"convert", source(), place("no"), "--mode", "mxfp4"};
+    words.insert(words.end(), wrong.begin(), wrong.end());
+    EXPECT_EQ(run_prosa(words).exit_code, 2) << wrong.front();
+  }
+  EXPECT_FALSE(fs::exists(place("no")));
 }
 
 TEST_F(CliConvert, CalibratesWithAText) {
