@@ -27,7 +27,8 @@ cmake --build "$work/consumer" >/dev/null
 if [ -x "$work/consumer/voice_consumer" ]; then "$work/consumer/voice_consumer" | grep -qx energy; fi
 "$work/prefix/bin/prosa" --version | grep -q '^prosa [0-9]'
 # The installed program finds the installed model, not the one of the source tree.
-"$work/prefix/bin/prosa" inspect | grep -q "$work/prefix/share/prosa/models/prosa-mini"
+"$work/prefix/bin/prosa" inspect >"$work/answer"
+grep -q "$work/prefix/share/prosa/models/prosa-mini" "$work/answer"
 
 pc=$(dirname -- "$(find "$work/prefix" -name prosa.pc)")
 read -ra flags < <(PKG_CONFIG_PATH=$pc pkg-config --libs prosa)
@@ -42,7 +43,8 @@ if command -v dpkg-shlibdeps >/dev/null && command -v dpkg-deb >/dev/null; then 
 mkdir "$work/unpacked"
 tar -xzf "$work"/packages/prosa-*.tar.gz -C "$work/unpacked" --strip-components=1
 has_files "$work/unpacked"
-"$work/unpacked/bin/prosa" inspect | grep -q "$work/unpacked/share/prosa/models/prosa-mini"
+"$work/unpacked/bin/prosa" inspect >"$work/answer"
+grep -q "$work/unpacked/share/prosa/models/prosa-mini" "$work/answer"
 
 if [ "$generators" != TGZ ]; then
   root=$work/root
@@ -60,10 +62,10 @@ if [ "$generators" != TGZ ]; then
   done < <(ldd "$root/usr/bin/prosa" | grep -o '/[^ ]*')
   if unshare --map-root-user --mount true 2>/dev/null; then
     unshare --map-root-user --mount bash -c \
-      'mount --rbind /proc "$1/proc" && chroot "$1" /usr/bin/prosa chat "What is a violin?" --max-tokens 8' -- "$root" |
-      grep -q '[a-z]' || fail "the package's prosa does not answer in a root of its own"
+      "mount --rbind /proc '$root/proc' && chroot '$root' /usr/bin/prosa chat 'What is a violin?' --max-tokens 8" >"$work/answer"
   else
-    "$root/usr/bin/prosa" chat "What is a violin?" --max-tokens 8 | grep -q '[a-z]'
+    "$root/usr/bin/prosa" chat "What is a violin?" --max-tokens 8 >"$work/answer"
   fi
+  grep -q '[a-z]' "$work/answer" || fail "the package's prosa has no answer in a root of its own"
 fi
 echo "an installed prosa can be built against and runs, and so do its packages"
