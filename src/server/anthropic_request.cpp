@@ -92,8 +92,9 @@ std::vector<Tool> read_tools(const Json& list) {
 void read_tool_choice(const Fields& choice, Generation& generation) {
   const std::string type = choice.required_text("type");
   generation.sampling.parallel_tool_calls = !choice.boolean("disable_parallel_tool_use").value_or(false);
-  if (type == "none") return generation.tools.clear();
-  if (type == "any") {
+  if (type == "none") {
+    generation.sampling.tool_choice = ToolChoice::none();
+  } else if (type == "any") {
     generation.sampling.tool_choice = ToolChoice::required();
   } else if (type == "tool") {
     generation.sampling.tool_choice = ToolChoice::named(choice.required_text("name"));

@@ -69,7 +69,7 @@ void read_tools(const Fields& body, Generation& generation) {
   if (kind == "required") {
     generation.sampling.tool_choice = ToolChoice::required();
   } else if (kind == "none") {
-    generation.tools.clear();
+    generation.sampling.tool_choice = ToolChoice::none();  // the prompt stays what it was
   } else if (kind != "auto") {
     body.refuse("tool_choice", "must be \"auto\", \"none\", \"required\" or a function");
   }
