@@ -33,9 +33,9 @@ struct LoadOptions {
   int threads = 0;              // 0: physical cores
   std::string isa = {};         // "": the best of this machine; "amx", "avx512vnni", "avx2", "i8mm", "neon",
                                 // "portable"
-  /// CPU backend, what quantized weights are multiplied with: integers of 8 bits (8), but for what has passed a gate, or
-  /// of 15 everywhere (15), which read prompts slower and are as good as float32. 0: 8 for weights of up to 6 bits, whose
-  /// own rounding costs far more, else 15. docs/reference/numerics.md has what each costs.
+  /// CPU backend, what quantized weights are multiplied with: integers of 8 bits (8), but for what has passed a gate,
+  /// or of 15 everywhere (15), which read prompts slower and are as good as float32. 0: 8 for weights of up to 6 bits,
+  /// whose own rounding costs far more, else 15. docs/reference/numerics.md has what each costs.
   int activation_bits = 0;
   /// CPU backend, keys and values of attention: integers of 8 bits, with a scale for each vector, or of 16: twice the
   /// memory of a token of context, and slower in long conversations. Both stay within the bounds of
