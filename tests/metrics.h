@@ -84,8 +84,8 @@ inline bool within_synthetic_bounds(const Agreement& a) {
   return a.rows > 0 && std::isfinite(a.max_diff) && a.top1() >= 0.93 && a.mean_kl() <= 5e-3;
 }
 
-/// The same with 8-bit activations, on the small models: what passes a gate must not be among them (KL 1.8e-3 if it is).
-/// NaN fails it.
+/// The same with 8-bit activations, on the small models: what passes a gate must not be among them (KL 1.8e-3 if it
+/// is). NaN fails it.
 inline bool within_int8_bounds(const Agreement& a) {
   return a.rows > 0 && std::isfinite(a.max_diff) && a.top1() >= 0.85 && a.mean_kl() <= 1e-3;
 }

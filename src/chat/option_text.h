@@ -33,7 +33,7 @@ class OptionText {
  private:
   struct Piece {
     bool slot = false;
-    std::string text;         // literal, or the slot's name
+    std::string text;  // literal, or the slot's name
     grammar::Rules may_be = {};
   };
   bool divide(size_t piece, std::string_view rest, std::map<std::string, std::string>& found, int& tries) const;

@@ -22,8 +22,8 @@ inline constexpr const char* config_name = "config.json";
 inline constexpr const char* index_name = "model.safetensors.index.json";
 inline constexpr size_t kMaxIndexBytes = size_t{64} << 20;
 
-/// Names in the folder `subfolder` ("": the root) out of paths from a hub, and additional_chat_templates/NAME.jinja below
-/// it. Paths that are no plain path are left out.
+/// Names in the folder `subfolder` ("": the root) out of paths from a hub, and additional_chat_templates/NAME.jinja
+/// below it. Paths that are no plain path are left out.
 std::set<std::string> names_in(const std::vector<std::string>& paths, const std::string& subfolder);
 
 /// Config, generation config, tokenizer and template files, as far as `names` has them.

@@ -74,7 +74,7 @@ class Listener {
   int64_t newest_ = 0;
   int64_t dropped_ = 0;
   bool busy_ = false;
-  bool ended_ = false;  // the thread
+  bool ended_ = false;   // the thread
   std::jthread thread_;  // last: it uses all of the above
 };
 
