@@ -254,13 +254,15 @@ TEST_F(ScriptedChat, ToolCallsArePieces) {
 
 TEST_F(ScriptedChat, ACallThatIsCutOffIsAnErrorAndNeverSpoken) {
   make(2000);
-  const Outcome outcome = play("One moment.\n\n<tool_call>\n<function=weather>\n<parameter=ci", plain(),
+  SamplingConfig config = plain();
+  config.max_tokens = 40;  // no reply can end within a call
+  const Outcome outcome = play("One moment.\n\n<tool_call>\n<function=weather>\n<parameter=ci", config,
                                {{Role::user, "Weather?"}}, {kWeather});
   EXPECT_EQ(outcome.text, "One moment.");
   EXPECT_TRUE(outcome.calls.empty());
   ASSERT_EQ(outcome.stats.tool_call_errors.size(), 1U);
   EXPECT_THAT(outcome.stats.tool_call_errors[0], testing::HasSubstr("cut off"));
-  EXPECT_EQ(outcome.stats.finish, FinishReason::stop);
+  EXPECT_EQ(outcome.stats.finish, FinishReason::length);
 }
 
 TEST_F(ScriptedChat, AFullContextEndsTheReply) {

@@ -112,7 +112,7 @@ TEST(CliFiles, AnEmptyNameIsNoName) {
 TEST(CliFiles, NumbersAreDecimalAndFitTheirType) {
   const Outcome eight = run_prosa({"inspect", kModel, "--context", "010", "--json"});
   ASSERT_EQ(eight.exit_code, 0) << eight.err;
-  EXPECT_EQ(eight.out, run_prosa({"inspect", kModel, "--context", "10", "--json"}).out);
+  EXPECT_EQ(nlohmann::json::parse(eight.out)["memory"]["context"], 10);
   for (const char* const value : {"0x10", "1e3", "1.0", " 1", "1 ", "+-1", "--1", "9223372036854775808"}) {
     expect_failure(run_prosa({"inspect", kModel, "--context", value}), 2, {"--context", value});
   }

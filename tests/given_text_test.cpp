@@ -523,7 +523,8 @@ TEST(GivenText, ASessionFileBringsItBackAsText) {
 TEST_F(HeardText, WhatTheModelSaidIsNotReadAgain) {
   const Tokenizer& tokenizer = tiny().tokenizer;
   Messages messages = {{Role::user, "Weather in Oslo?"}};
-  const std::vector<Tool> tools = {{R"({"type": "function", "function": {"name": "weather"}})"}};
+  const std::vector<Tool> tools = {{R"({"type": "function", "function": {"name": "weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}})"}};
   SamplingConfig sampling = greedy();
   sampling.enable_thinking = true;
   sampling.max_thinking_tokens = 1000;

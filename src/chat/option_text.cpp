@@ -113,8 +113,8 @@ grammar::Rules OptionText::rules() const {
   grammar::Rules all = {{grammar::Part{}}};
   std::vector<grammar::Part> parts;
   for (const Piece& piece : parts_) {
-    const bool is_one = piece.may_be.parts.size() == 1;
-    parts.push_back(is_one ? piece.may_be.parts.front() : grammar::rule(append(all, piece.may_be)));
+    // A slot's own rules, even if it is one alone, may name each other by their numbers: these change here.
+    parts.push_back(piece.slot ? grammar::rule(append(all, piece.may_be)) : piece.may_be.parts.front());
   }
   all.parts.front() = grammar::sequence(std::move(parts));
   return all;
