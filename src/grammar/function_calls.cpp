@@ -14,9 +14,10 @@
 #include "prosa/error.h"
 
 namespace prosa::grammar {
-namespace {
 
 using Json = nlohmann::ordered_json;
+
+namespace {
 
 constexpr int kMaxFreeName = 64;  // of a parameter that the schema does not name
 

@@ -17,9 +17,10 @@
 #include "prosa/error.h"
 
 namespace prosa::grammar {
-namespace {
 
 using Json = nlohmann::ordered_json;
+
+namespace {
 
 constexpr size_t kMaxSchemaBytes = size_t{1} << 20;
 constexpr size_t kMaxNameBytes = 1000;  // of a property
