@@ -39,7 +39,8 @@ TEST_F(CliConvert, WritesAFolderThatTheOtherCommandsRead) {
 /// The logits that a backend computes.
 std::vector<float> logits_of(const std::string& model, const std::string& backend, const std::string& file) {
   std::vector<std::string> words = {"forward", model, "--ids", "1,2,3,4", "--backend", backend, "--out", file};
-  if (backend == "cpu") words.insert(words.end(), {"--activation-bits", "15"});  // whose rounding is far below the bound
+  if (backend == "cpu")
+    words.insert(words.end(), {"--activation-bits", "15"});  // whose rounding is far below the bound
   const Outcome forward = run_prosa(words);
   EXPECT_EQ(forward.exit_code, 0) << forward.err;
   const auto stored = format::SafetensorsFile::open(file);
