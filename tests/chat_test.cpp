@@ -13,6 +13,7 @@
 #include "chat/prompt_plan.h"
 #include "chat/reply_run.h"
 #include "fake_backend.h"
+#include "scripted_engine.h"
 
 namespace prosa {
 namespace {
@@ -85,14 +86,7 @@ class ScriptedChat : public testing::Test {
 
   void make(int64_t context) {
     backend = std::make_shared<FakeBackend>(512);
-    engine = std::make_shared<chat::Engine>("scripted", [this, context](const chat::KeptStates& kept) {
-      LoadedModel model;
-      model.backend = backend;
-      model.context = context;
-      return chat::assemble(std::move(model), Tokenizer::load(PROSA_TEST_DATA "/tiny-chat"), chat::ThinkingDefault::off,
-                            kept);
-    });
-    engine->load();
+    engine = test::scripted_engine(backend, context);
     im_end = *tokenizer().token_id("<|im_end|>");
   }
 

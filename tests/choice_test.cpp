@@ -13,6 +13,7 @@
 #include "chat/prompt_plan.h"
 #include "fake_backend.h"
 #include "prosa/chat.h"
+#include "scripted_engine.h"
 
 namespace prosa {
 namespace {
@@ -41,14 +42,7 @@ class ScriptedChoice : public testing::Test {
   void SetUp() override { make(2000); }
   void make(int64_t context) {
     backend = std::make_shared<FakeBackend>(512);
-    engine = std::make_shared<chat::Engine>("scripted", [this, context](const chat::KeptStates& kept) {
-      LoadedModel model;
-      model.backend = backend;
-      model.context = context;
-      return chat::assemble(std::move(model), Tokenizer::load(PROSA_TEST_DATA "/tiny-chat"), chat::ThinkingDefault::off,
-                            kept);
-    });
-    engine->load();
+    engine = test::scripted_engine(backend, context);
   }
   const Tokenizer& tokenizer() { return engine->loaded()->text->tokenizer; }
 

@@ -19,17 +19,6 @@ using testing::HasSubstr;
 using testing::Not;
 namespace fs = std::filesystem;
 
-/// One model for all tests of this program.
-const std::string& chat_model() {
-  static const TempFolder folder;
-  static const std::string model = [] {
-    const fs::path path = folder.path() / "model";
-    make_chat_model(path);
-    return path.string();
-  }();
-  return model;
-}
-
 Outcome chat(std::vector<std::string> arguments, const std::string& input = {}) {
   arguments.insert(arguments.begin(), {"chat", "--model", chat_model(), "--threads", "1"});
   return run_prosa(arguments, input);

@@ -17,16 +17,6 @@ using testing::HasSubstr;
 using testing::Not;
 namespace fs = std::filesystem;
 
-const std::string& chat_model() {
-  static const TempFolder folder;
-  static const std::string model = [] {
-    const fs::path path = folder.path() / "model";
-    make_chat_model(path);
-    return path.string();
-  }();
-  return model;
-}
-
 std::vector<std::string> conversation(const std::vector<std::string>& options = {}) {
   std::vector<std::string> words = program_words();
   words.insert(words.end(), {"chat", "--threads", "1", "--temperature", "0", "--model", chat_model()});

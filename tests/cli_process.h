@@ -130,4 +130,15 @@ inline void make_chat_model(const std::filesystem::path& folder) {
   }
 }
 
+/// One such model for all tests of a program; it goes with the process.
+inline const std::string& chat_model() {
+  static const TempFolder folder;
+  static const std::string model = [] {
+    const std::filesystem::path path = folder.path() / "model";
+    make_chat_model(path);
+    return path.string();
+  }();
+  return model;
+}
+
 }  // namespace prosa::test

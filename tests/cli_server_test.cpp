@@ -13,16 +13,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-const std::string& chat_model() {
-  static const TempFolder folder;
-  static const std::string model = [] {
-    const std::filesystem::path path = folder.path() / "model";
-    make_chat_model(path);
-    return path.string();
-  }();
-  return model;
-}
-
 /// The program beside the test, its standard error in a file.
 class Serving {
  public:

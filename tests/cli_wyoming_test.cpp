@@ -16,16 +16,6 @@ using wyoming::Clock;
 using wyoming::Connection;
 using wyoming::Event;
 
-const std::string& chat_model() {
-  static const TempFolder folder;
-  static const std::string model = [] {
-    const std::filesystem::path path = folder.path() / "model";
-    make_chat_model(path);
-    return path.string();
-  }();
-  return model;
-}
-
 std::vector<std::string> service(const std::string& uri, std::vector<std::string> more = {"--max-tokens", "6"}) {
   std::vector<std::string> words = {"wyoming", chat_model(), "--uri", uri,          "--threads",
                                     "1",       "--seed",     "1",     "--language", "en"};

@@ -15,6 +15,7 @@
 #include "chat/reply_run.h"
 #include "fake_backend.h"
 #include "prosa/chat.h"
+#include "scripted_engine.h"
 #include "tools/eval/json_schema.h"
 
 namespace prosa {
@@ -92,14 +93,7 @@ class ReplyFormats : public testing::Test {
   void SetUp() override { make(4000); }
   void make(int64_t context) {
     backend = std::make_shared<FakeBackend>(512);
-    engine = std::make_shared<chat::Engine>("scripted", [this, context](const chat::KeptStates& kept) {
-      LoadedModel model;
-      model.backend = backend;
-      model.context = context;
-      return chat::assemble(std::move(model), Tokenizer::load(PROSA_TEST_DATA "/tiny-chat"), chat::ThinkingDefault::off,
-                            kept);
-    });
-    engine->load();
+    engine = test::scripted_engine(backend, context);
   }
   const Tokenizer& tokenizer() { return engine->loaded()->text->tokenizer; }
 

@@ -39,6 +39,8 @@ void check(const Generation& generation);
 std::string_view openai_finish(const Outcome& outcome);
 Json openai_usage(const std::vector<Outcome>& outcomes);
 Json openai_timings(const ReplyStats& stats);
+/// Ends an answer that failed: by a status where none was sent yet, else by an event of the stream.
+void openai_fail(Exchange& exchange, const Refusal& refusal);
 inline constexpr const char* kFingerprint = "b" PROSA_VERSION "-prosa";
 
 std::unique_ptr<ReplyWriter> openai_chat_writer(const std::shared_ptr<Exchange>& exchange,

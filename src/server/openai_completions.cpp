@@ -105,11 +105,7 @@ class Writer : public ReplyWriter {
     exchange_->finish();
   }
 
-  void fail(const Refusal& refusal) override {
-    if (!exchange_->begun()) return exchange_->respond(write_refusal(Dialect::openai, refusal, exchange_->id()));
-    exchange_->write("data: " + refusal_text(Dialect::openai, refusal, exchange_->id()) + "\n\n");
-    exchange_->finish();
-  }
+  void fail(const Refusal& refusal) override { openai_fail(*exchange_, refusal); }
 
  private:
   Json frame() const {

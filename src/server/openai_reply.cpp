@@ -5,6 +5,12 @@
 
 namespace prosa::server {
 
+void openai_fail(Exchange& exchange, const Refusal& refusal) {
+  if (!exchange.begun()) return exchange.respond(write_refusal(Dialect::openai, refusal, exchange.id()));
+  exchange.write("data: " + refusal_text(Dialect::openai, refusal, exchange.id()) + "\n\n");
+  exchange.finish();
+}
+
 std::string_view openai_finish(const Outcome& outcome) {
   switch (outcome.stats.finish) {
     case FinishReason::tool_calls: return "tool_calls";
@@ -84,11 +90,7 @@ class Writer : public ReplyWriter {
     exchange_->finish();
   }
 
-  void fail(const Refusal& refusal) override {
-    if (!exchange_->begun()) return exchange_->respond(write_refusal(Dialect::openai, refusal, exchange_->id()));
-    exchange_->write("data: " + refusal_text(Dialect::openai, refusal, exchange_->id()) + "\n\n");
-    exchange_->finish();
-  }
+  void fail(const Refusal& refusal) override { openai_fail(*exchange_, refusal); }
 
  private:
   Json frame(const char* object) const {
