@@ -241,6 +241,16 @@ TEST(TokenizerIds, SmallVocabularyOfAnothersMaking) {
   }
 }
 
+TEST(TokenizerIds, AModelWithoutATypeIsBpe) {
+  json file = small_file();
+  file["model"]["type"] = "BPE";
+  const std::vector<int32_t> ids = Tokenizer::load_json(file.dump(), "F").encode("hell o<|end|>");
+  file["model"].erase("type");
+  EXPECT_EQ(Tokenizer::load_json(file.dump(), "F").encode("hell o<|end|>"), ids);
+  file["model"]["type"] = "Unigram";
+  EXPECT_THROW((void)Tokenizer::load_json(file.dump(), "F"), Error);
+}
+
 TEST(TokenizerIds, ATokenThatMergingNeverReachesIsNotUsed) {
   json file = small_file();
   file["model"]["vocab"]["lo"] = 260;  // no merge makes it

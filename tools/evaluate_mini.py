@@ -146,4 +146,4 @@ if __name__ == "__main__":
     if args.what == "recall":
         recall(args.program, args.dialogues, extra)
     else:
-        {"sums": sums, "samples": samples}[args.what](args.program, extra)
+        {"sums": sums, "questions": questions, "samples": samples}[args.what](args.program, extra)

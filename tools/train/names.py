@@ -50,7 +50,17 @@ May I introduce myself? I am {n}.|I want to introduce myself, my name is {n}.|Hi
 You have {n} on the line.|On the phone is {n}.|Keep in mind that I'm {n}.|Do call me {n}.|Feel free to call me {n}.
 You should call me {n}.|Address me as {n}.|Use the name {n} for me.|Memorize my name, {n}.|My name is spelled {n}.
 To be clear, I'm {n}.|This message is from {n}.
-The one who is talking to you is {n}.|Just so you know, I am {n}.""".replace("\n", "|").split("|")
+The one who is talking to you is {n}.|Just so you know, I am {n}.
+I'd like to introduce myself: {n}.|Here is my name: {n}.|My name in one word: {n}.|A new voice for you: {n}.|New here: {n}.
+Permit me to present myself, {n}.|Let me present myself: I'm {n}.|To introduce myself: I am {n}.|My introduction is short: {n}.
+The woman at this desk is {n}.|The man at the keyboard is {n}.|The person writing this is {n}.|The user of this device is {n}.
+The owner of this phone is {n}.|Your new user is {n}.|The human on this side is {n}.|Today your guest is {n}.
+As we don't know each other, I'm {n}.|We have never talked before, I'm {n}.|Because this is our first chat, I am {n}.
+If we are to talk, I am {n}.|Now that we are talking, I'm {n}.|When you answer me, I am {n}.|While we are at it, my name is {n}.
+Before anything else, I'm {n}.|To begin with, I am {n}.|Where I come from they say {n} to me.|In my family I am {n}.
+The people here call me {n}.|My neighbors call me {n}.|My colleagues call me {n}.|My sister named me {n}.
+Store my name, please: {n}.|Put down my name as {n}.|Be so kind and call me {n}.|It's me again, {n}.|Me, I'm {n}.
+{n} is how people know me.|{n} is what my mother called me.|{n}, at your service.""".replace("\n", "|").split("|")
 
 TEST_GIVE = """Allow me to introduce myself: {n}.|You should know that I'm called {n}.|Hey there, it's me, {n}.
 At home they call me {n}.|My parents named me {n}.|Do me a favor and call me {n}.|Let's start with my name, it is {n}.

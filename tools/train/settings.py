@@ -50,7 +50,7 @@ MIX = {
     "ms_chitchat_enthusiastic": (0.5, 0), "ms_chitchat_professional": (0.5, 0), "synthetic_names": (1, 1),
     "clinc150_templated": (1, 2), "open_english_wordnet": (1, 1), "countries_list": (1, 3), "factbook": (1, 2),
     "official_joke_api": (1, 3), "riddles_api": (1, 1), "meowfacts": (1, 4),
-    "generated_mixed": (0.5, 1.5), "generated_names": (0.3, 0.8), "generated_sums": (0.4, 1), "generated_wide": (0.5, 3),
+    "generated_mixed": (0.5, 1.5), "generated_names": (0.3, 2.5), "generated_sums": (0.4, 1), "generated_wide": (0.5, 3),
 }
 
 # The sources that are running text (all others are conversations)
