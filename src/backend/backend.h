@@ -220,7 +220,6 @@ struct CudaOptions {
   int64_t pass_rows = 2048;  // token rows of a pass over prompts: bounds the scratch memory
   bool graphs = true;        // a decode step as one graph
   bool overlap = true;       // kernels begin while the one before still runs, where the card can
-  bool resident = false;     // a decode step of one row as one resident kernel, where card and model allow it
 };
 
 struct BackendOptions {

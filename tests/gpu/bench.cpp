@@ -2,10 +2,9 @@
 // line a measurement: median, smallest, largest; beside it bytes a second and the share of the read rate measured in
 // this process.
 //
-// usage: gpu_bench MODEL [--no-graphs] [--no-overlap] [--resident] [--gen N]
-//                  [--only decode|deep|prefill|batch|snapshot|both|profile]
+// usage: gpu_bench MODEL [--no-graphs] [--no-overlap] [--gen N]
+//                  [--only decode|deep|prefill|batch|snapshot|profile]
 // profile: single passes for a profiler (ncu --profile-from-start off), not part of the rest.
-// both: decoding by graph and by the resident kernel in turn, twice, then where the kernel's time goes.
 #include <cuda_profiler_api.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,21 +94,6 @@ class Bench {
              for (int i = 0; i < gen_; ++i) feed(*state, {token}, Rows::last);
              wait(*state);
            }));
-  }
-
-  /// Where a step's time goes, as far as the backend says.
-  void profile(int64_t depth) {
-    const auto state = backend_.new_state(depth + 2 * gen_ + 64);
-    if (depth > 0) feed(*state, random_ids(depth), Rows::none);
-    feed(*state, {1}, Rows::last);
-    (void)backend_.take_profile();
-    for (int i = 0; i < gen_; ++i) feed(*state, {1}, Rows::last);
-    wait(*state);
-    std::printf("at depth %ld, us a step:", depth);
-    for (const StageTime& time : backend_.take_profile())
-      std::printf("  %s %.1f", std::string(time.stage).c_str(), time.seconds / gen_ * 1e6);
-    std::printf("\n");
-    std::fflush(stdout);
   }
 
   void prefill(int64_t count) {
@@ -306,7 +290,6 @@ int run(int argc, char** argv) {
   for (int i = 2; i < argc; ++i) {
     const std::string arg = argv[i];
     if (arg == "--no-graphs") options.cuda.graphs = false;
-    if (arg == "--resident") options.cuda.resident = true;
     if (arg == "--no-overlap") options.cuda.overlap = false;
     if (arg == "--only" && i + 1 < argc) only = argv[++i];
     if (arg == "--gen" && i + 1 < argc) gen = std::stoi(argv[++i]);
@@ -322,22 +305,6 @@ int run(int argc, char** argv) {
               weights->byte_size() * 1e-6, backend->memory().weights * 1e-6, backend->memory().scratch * 1e-6);
   Bench bench(*backend, *weights, rate, gen);
   const auto wanted = [&](const char* what) { return only.empty() || only == what; };
-  if (only == "both") {
-    BackendOptions other_options = options;
-    other_options.cuda.resident = !options.cuda.resident;
-    const auto other = make_backend("cuda", weights, other_options);
-    std::printf("beside it: %s\n", other->description().kernels.c_str());
-    Bench beside(*other, *weights, rate, gen);
-    for (int round = 0; round < 2; ++round) {
-      for (const int64_t depth : {0, 2048, 16384}) {
-        for (Bench* const one : {&bench, &beside}) {
-          std::printf("%s  ", (one == &bench) == options.cuda.resident ? "resident" : "graph   ");
-          one->decode(depth);
-        }
-      }
-    }
-    for (const int64_t depth : {0, 16384}) (options.cuda.resident ? bench : beside).profile(depth);
-  }
   if (wanted("decode")) bench.decode(0);
   if (wanted("prefill")) {
     for (const int64_t count : {64, 128, 512, 2048, 8192}) bench.prefill(count);

@@ -68,10 +68,6 @@ class CudaBackend final : public Backend {
   [[nodiscard]] std::string_view snapshot_layout() const noexcept override { return CudaSnapshot::layout; }
   [[nodiscard]] std::unique_ptr<Snapshot> read_snapshot(int64_t position, const FindPart& find,
                                                         const Snapshot* longer) override;
-  std::vector<StageTime> take_profile() override {
-    const std::lock_guard lock(mutex_);
-    return decoder_.take_profile();
-  }
   [[nodiscard]] MemoryReport memory() const noexcept override {
     return {model_.weight_bytes, decoder_.scratch_bytes() + many_.scratch_bytes()};
   }
@@ -120,7 +116,7 @@ void CudaBackend::describe(const BackendOptions& options) {
   description_.kernels =
       "sm_" + std::to_string(device_->architecture()) + ": int8 products of single rows" +
       (options.cuda.graphs ? ", one graph a step" : ", no graphs") +
-      (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") + "; " + decoder_.describe() +
+      (hopper && options.cuda.overlap ? ", overlapped" : ", not overlapped") +
       (decoder_.queue().hopper ? "; f16 wgmma products of prompts" : "; f16 products of prompts") +
       (model_.expanded ? "" : " (unpacked each time: little memory)") +
       (many_.chunked() || model_.delta_count == 0 ? "; delta rule in chunks"
@@ -299,7 +295,6 @@ void CudaBackend::candidates(std::span<const RowPick> asks, std::span<Candidates
   std::vector<const float*> rows;
   for (const RowPick& ask : asks) rows.push_back(row_of(ask));
   picker_.pick(asks, rows, answers);
-  decoder_.check_passes();
 }
 
 void CudaBackend::logits(const State& state, int64_t row, std::span<float> out) {
@@ -309,7 +304,6 @@ void CudaBackend::logits(const State& state, int64_t row, std::span<float> out) 
   device_->use();
   device_->copy(out.data(), from, static_cast<int64_t>(out.size_bytes()));
   device_->finish();
-  decoder_.check_passes();
 }
 
 void CudaBackend::set_row(State& state, std::span<const float> logits) {

@@ -58,16 +58,6 @@ Decoder::Decoder(std::shared_ptr<Device> device, const Model& model, const CudaO
   act_.floats = scratch<float>(int64_t{kMaxRows} * inputs);
   staging_ = device_->allocate_pinned(kSlots * static_cast<int64_t>(sizeof(PassArgs)), "staging memory");
   for (cudaEvent_t& event : copied_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
-  why_not_ = options.resident ? Resident::obstacle(*device_, model_) : "not asked for";
-  if (why_not_.empty()) {
-    resident_ = std::make_unique<Resident>(device_, model_);
-    scratch_bytes_ += resident_->scratch_bytes();
-  }
-}
-
-std::string Decoder::describe() const {
-  if (resident_) return "one row: a resident kernel on " + std::to_string(queue_.processors) + " multiprocessors";
-  return "no resident kernel: " + why_not_;
 }
 
 Decoder::~Decoder() {
@@ -87,9 +77,6 @@ const PassArgs* Decoder::upload(const PassArgs& pass) {
 }
 
 void Decoder::run(const PassArgs& pass) {
-  check_passes();
-  if (resident_ && pass.rows == 1 && pass.items == 1 && pass.item[0].left != nullptr)
-    return resident_->run(pass.row[0], pass.item[0]);
   int spans = 1;
   bool head_wanted = false;
   for (int i = 0; i < pass.rows; ++i) {

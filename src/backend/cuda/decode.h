@@ -1,8 +1,7 @@
 // A pass over single rows: one row of a token each, up to 64, every stage one kernel, the whole a CUDA graph a size.
 //
 // Rows that run ahead of their state take the same kernels, which is why they have the bits of decoding. Graphs are
-// made when a size is first met. A pass of one row whose state moves may be one resident kernel instead, with the same
-// bits. Not thread-safe: the backend's lock.
+// made when a size is first met. Not thread-safe: the backend's lock.
 #pragma once
 
 #include <map>
@@ -13,7 +12,6 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/model.h"
-#include "backend/cuda/resident.h"
 
 namespace prosa::backend::cuda {
 
@@ -41,16 +39,6 @@ class Decoder {
   void replay(const PassArgs& pass);
   /// `pass` on the card, for kernels of other passes.
   const PassArgs* upload(const PassArgs& pass);
-
-  /// Error(io) when a pass that was put on the stream did not end as it should. Asked after waiting, and before a pass.
-  void check_passes() {
-    if (resident_) resident_->check_passes();
-  }
-  [[nodiscard]] std::vector<StageTime> take_profile() {
-    return resident_ ? resident_->take_profile() : std::vector<StageTime>{};
-  }
-  /// Which kernels decode one row, and why not others.
-  [[nodiscard]] std::string describe() const;
 
   [[nodiscard]] int hidden_stride() const { return hidden_stride_; }
   [[nodiscard]] int64_t scratch_bytes() const { return scratch_bytes_; }
@@ -92,8 +80,6 @@ class Decoder {
   cudaEvent_t copied_[kSlots] = {};
   unsigned next_ = 0;
   std::map<PassSize, cudaGraphExec_t> made_;
-  std::unique_ptr<Resident> resident_;  // null: graphs serve every pass
-  std::string why_not_;                 // resident
 };
 
 }  // namespace prosa::backend::cuda

@@ -43,33 +43,6 @@ __device__ inline void barrier_fence() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
-/// Several arrivals at once.
-__device__ inline void barrier_arrive_many(uint32_t barrier, int count) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
-}
-/// One look, which the hardware may make last a few microseconds.
-__device__ inline bool barrier_passed(uint32_t barrier, uint32_t parity) {
-  uint32_t done = 0;
-  asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}\n"
-               : "=r"(done)
-               : "r"(barrier), "r"(parity)
-               : "memory");
-  return done != 0;
-}
-/// As bulk_copy(), of what nobody reads again: the cache keeps other things longer.
-__device__ inline void bulk_copy_once(uint32_t to, const void* from, int bytes, uint32_t barrier) {
-  uint64_t policy = 0;
-  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
-          "r"(to),
-      "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
-      : "memory");
-}
-/// Into the cache, a multiple of 16 bytes; a wish, never an error.
-__device__ inline void bulk_prefetch(const void* from, int bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
-}
 
 }  // namespace prosa::backend::cuda
 #endif

@@ -53,23 +53,6 @@ void launch(const Queue& queue, void (*kernel)(Params...), dim3 grid, dim3 block
   launch_clusters(queue, kernel, grid, block, shared, 1, std::forward<Args>(args)...);
 }
 
-/// All blocks are resident at once, or nothing is launched.
-template <typename... Params, typename... Args>
-void launch_resident_grid(cudaStream_t stream, void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared,
-                          Args&&... args) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = shared;
-  config.stream = stream;
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeCooperative;
-  attribute.val.cooperative = 1;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(std::forward<Args>(args))...), "a resident kernel");
-}
-
 /// More than 48 KiB of shared memory has to be asked for, once a kernel and process.
 template <typename Kernel>
 void allow_shared(Kernel* kernel, size_t bytes) {
