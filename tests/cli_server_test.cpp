@@ -90,6 +90,18 @@ TEST(CliServer, TakesKeysFromAFile) {
   EXPECT_EQ(serving.said().find("\"path\""), std::string::npos);
 }
 
+TEST(CliServer, SeveralModelsByName) {
+  Serving serving({"second=" + chat_model(), "--model-bytes", "1000"});
+  const uint16_t port = serving.port();
+  ASSERT_NE(port, 0) << serving.said();
+  EXPECT_EQ(ask(port, "GET", "/v1/models").json()["data"].size(), 2U);
+  const std::string body = R"({"model": "second", "messages": [{"role": "user", "content": "hello"}]})";
+  EXPECT_EQ(ask(port, "POST", "/v1/chat/completions", body).json()["model"], "second");
+  EXPECT_EQ(ask(port, "GET", "/api/ps").json()["models"].size(), 1U);
+  EXPECT_EQ(serving.end(SIGTERM), 0);
+  EXPECT_THAT(serving.said(), HasSubstr("\"model\":\"second\",\"event\":\"loaded\""));
+}
+
 TEST(CliServer, WhatCannotBeServedIsSaid) {
   const auto serve = [](const std::vector<std::string>& more) {
     std::vector<std::string> words = {"serve", chat_model(), "--threads", "1"};
@@ -101,6 +113,8 @@ TEST(CliServer, WhatCannotBeServedIsSaid) {
   EXPECT_EQ(serve({"--api-key-file", "/nothing/here"}).exit_code, 3);
   EXPECT_EQ(serve({"--replies", "0"}).exit_code, 2);
   EXPECT_EQ(serve({"--top-p", "5"}).exit_code, 2);
+  EXPECT_EQ(serve({"b=" + chat_model(), "--name", "x"}).exit_code, 5);
+  EXPECT_EQ(serve({"b=" + chat_model(), "b=" + chat_model()}).exit_code, 5);
 }
 
 }  // namespace

@@ -35,6 +35,10 @@ struct ServerOptions {
   /// What requests leave open. Replies may fill the context, as these APIs have it.
   SamplingConfig sampling = {.max_tokens = 1'000'000, .max_thinking_tokens = 2048};
 
+  // Of a server with models by name. One model may always be loaded.
+  int64_t model_bytes = 0;         // of weights that are loaded together; 0: no limit
+  double idle_unload_seconds = 0;  // that a model is unused before it is unloaded; 0: never
+
   int replies = 8;                                // computed at a time
   int waiting = 64;                               // requests that wait for that; others are told to come back
   int conversations = 16;                         // kept warm beside those that are replied to
@@ -54,18 +58,28 @@ struct ServerOptions {
   std::function<void(std::string_view line)> log = {};
 };
 
+/// One of the models that a server has by name.
+struct ServedModel {
+  std::string name = {};   // as clients ask for it; "": the last part of `model`
+  std::string model = {};  // a folder, a hub name, a short name
+  LoadOptions load = {};
+};
+
 class Server {
  public:
   /// Serves from here on. Errors: invalid_argument (an option; the field is named), io (the address is taken), and
   /// those of Chat's constructor.
   Server(const Model& model, const ServerOptions& options);
+  /// The same with models that are loaded when they are asked for, the first of them here: it also answers requests
+  /// that name none. Errors: those above, and those of loading the first.
+  Server(const std::vector<ServedModel>& models, const ServerOptions& options);
   /// Ends everything at once; see drain().
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   [[nodiscard]] uint16_t port() const noexcept;
-  /// The name that clients ask for.
+  /// The name that clients ask for; of several models that of the first.
   [[nodiscard]] std::string model_name() const;
   /// Takes no new connection, lets requests under way end, and cuts those that have not within `patience`. Returns when
   /// all is over.

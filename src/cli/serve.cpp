@@ -1,4 +1,4 @@
-// prosa serve: a model behind HTTP, until SIGINT or SIGTERM.
+// prosa serve: one model or several behind HTTP, until SIGINT or SIGTERM.
 //
 // Not the server (prosa/server.h): the command line in front of it. Standard output carries nothing; the log of
 // requests is lines of JSON on standard error.
@@ -7,6 +7,8 @@
 #include <fstream>
 #include <memory>
 #include <semaphore>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -22,7 +24,7 @@ namespace prosa::cli {
 namespace {
 
 struct ServeArguments {
-  std::string model;  // "": the embedded model
+  std::vector<std::string> models;  // a model or NAME=MODEL each; none: the embedded one
   ServerOptions server;
   std::string key_file;
   bool quiet = false;
@@ -41,6 +43,36 @@ void read_keys(const std::string& path, std::vector<std::string>& keys) {
   }
 }
 
+/// "NAME=MODEL". What stands in front of the sign is a name unless it looks like a path: folders may have one in
+/// theirs.
+ServedModel served_model(const std::string& word, const LoadOptions& load) {
+  const size_t sign = word.find('=');
+  if (sign == std::string::npos || sign == 0 || word.find('/') < sign) return {.model = word, .load = load};
+  return {.name = word.substr(0, sign), .model = word.substr(sign + 1), .load = load};
+}
+
+/// One model is loaded here, with its progress on the terminal, and stays. Several, or one that may go, are the
+/// server's own.
+std::unique_ptr<Server> start(const ServeArguments& arguments) {
+  ServerOptions options = arguments.server;
+  std::vector<ServedModel> models;
+  for (const std::string& word : arguments.models) models.push_back(served_model(word, arguments.load));
+  if (models.empty()) models.push_back({.load = arguments.load});
+  if (models.size() > 1 && !options.model_name.empty()) {
+    throw Error(ErrorCode::invalid_argument, "there are several models", "--name", "Write NAME=MODEL for each.");
+  }
+  ServedModel& first = models.front();
+  if (!first.name.empty()) options.model_name = first.name;
+  if (models.size() > 1 || (options.idle_unload_seconds > 0 && !first.model.empty())) {
+    if (models.size() == 1) first.name = options.model_name;
+    return std::make_unique<Server>(models, options);
+  }
+  ChatOptions chat;
+  chat.model = first.model;
+  chat.load = arguments.load;
+  return std::make_unique<Server>(load_chat(chat).model(), options);
+}
+
 bool is_local(const std::string& address) { return address.starts_with("127.") || address == "::1"; }
 
 void run(ServeArguments& arguments) {
@@ -52,11 +84,8 @@ void run(ServeArguments& arguments) {
     options.api_keys.emplace_back(key);
   options.reply_time = std::chrono::seconds(arguments.reply_seconds);
   if (!arguments.quiet) options.log = [](std::string_view line) { tell(line); };
-  ChatOptions chat;
-  chat.model = arguments.model;
-  chat.load = arguments.load;
-  const Model model = load_chat(chat).model();
-  Server server(model, options);
+  const std::unique_ptr<Server> started = start(arguments);
+  Server& server = *started;
   std::counting_semaphore<> told{0};
   std::atomic<int> times = 0;
   const interrupt::Catch stop(
@@ -83,7 +112,9 @@ void add_serve(CLI::App& app) {
   auto arguments = std::make_shared<ServeArguments>();
   ServerOptions& server = arguments->server;
   CLI::App* serve = app.add_subcommand("serve", "serve a model to clients of OpenAI's, Ollama's and Anthropic's APIs");
-  serve->add_option("model,--model", arguments->model, model_help);
+  serve->add_option("model,--model", arguments->models,
+                    "each a folder, a hub name (owner/name), a short name (prosa list), or NAME=MODEL; nothing: the "
+                    "embedded model. Of several the first is loaded at once, the others when they are asked for");
   serve->add_option("--host", server.address, "the IP address to listen at; 0.0.0.0: all of this machine")
       ->capture_default_str();
   serve->add_option("--port", server.port, "11434 is Ollama's; 0: any that is free")->capture_default_str();
@@ -112,6 +143,16 @@ void add_serve(CLI::App& app) {
   add_limit("--connections", server.connections, "open at a time", 1, 100'000);
   add_limit("--reply-seconds", arguments->reply_seconds, "for a reply; then it ends where it is", 1, 2'592'000);
   add_limit("--drain-seconds", arguments->drain_seconds, "that requests under way have to end in", 0, 86'400);
+  serve
+      ->add_option("--model-bytes", server.model_bytes,
+                   "of models that are loaded together; the one that was unused for longest goes; 0: no limit")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50))
+      ->group(limits);
+  serve
+      ->add_option("--idle-unload-seconds", server.idle_unload_seconds,
+                   "that a model is unused before it is unloaded; 0: never")
+      ->check(CLI::Range(0.0, 1e9))
+      ->group(limits);
   add_sampling_options(*serve, server.sampling);
   add_load_options(*serve, arguments->load, true);
   serve->footer(
@@ -121,6 +162,7 @@ void add_serve(CLI::App& app) {
       "Examples:\n"
       "  prosa serve\n"
       "  prosa serve MODEL --port 11434 --context 16384\n"
+      "  prosa serve small=MODEL large=OTHER --model-bytes 4000000000 --idle-unload-seconds 600\n"
       "  prosa serve MODEL --host 0.0.0.0 --api-key-file keys.txt --allow-host prosa.lan");
   serve->callback([arguments] { run(*arguments); });
 }

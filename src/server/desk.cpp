@@ -96,6 +96,7 @@ std::shared_ptr<Desk::Job> Desk::next_job() {
   auto job = std::move(queue->second.front());
   queue->second.pop_front();
   --waiting_;
+  ++serving_;
   if (queue->second.empty()) queues_.erase(queue);
   return job;
 }
@@ -104,6 +105,8 @@ void Desk::work() {
   while (const auto job = next_job()) {
     job->exchange->on_gone({});
     serve(*job);
+    const std::lock_guard lock(mutex_);
+    --serving_;
   }
 }
 
@@ -214,6 +217,11 @@ void Desk::stop() noexcept {
 size_t Desk::waiting() const {
   const std::lock_guard lock(mutex_);
   return waiting_;
+}
+
+bool Desk::idle() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_ + serving_ == 0;
 }
 
 size_t Desk::running() const {

@@ -79,6 +79,8 @@ class Desk {
 
   [[nodiscard]] size_t waiting() const;
   [[nodiscard]] size_t running() const;
+  /// Nothing waits and nothing is computed.
+  [[nodiscard]] bool idle() const;
   [[nodiscard]] Conversations& conversations() noexcept { return conversations_; }
 
  private:
@@ -107,6 +109,7 @@ class Desk {
   std::map<size_t, std::deque<std::shared_ptr<Job>>> queues_;  // by key; none is empty
   size_t last_domain_ = 0;                                     // whose turn it was
   size_t waiting_ = 0;
+  size_t serving_ = 0;             // taken by a worker and not over
   std::vector<Chat*> running_;     // to be cancelled at the end
   double mean_reply_seconds_ = 2;  // of the last ones
   bool closed_ = false;

@@ -12,7 +12,7 @@ void add_openai(Router& router, Service& service);
 void add_openai_completions(Router& router, Service& service);
 void add_ollama(Router& router, Service& service);
 void add_anthropic(Router& router, Service& service);
-/// /health, /ready, /metrics, /tokenize, /detokenize, /apply-template, /props.
+/// /tokenize, /detokenize, /apply-template, /props.
 void add_plain(Router& router, Service& service);
 
 }  // namespace prosa::server

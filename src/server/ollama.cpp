@@ -1,4 +1,4 @@
-// Ollama's paths: /, /api/chat, /api/generate, /api/tags, /api/show, /api/ps, /api/version.
+// Ollama's paths: /, /api/chat, /api/generate, /api/show; lists of models are listing.cpp's.
 //
 // Streams are lines of JSON unless a request says stream: false. Thinking is on or off by `think`. Options that change
 // no reply here (num_thread, num_gpu) are not looked at, as in Ollama.
@@ -10,13 +10,11 @@
 #include "base/json.h"
 #include "chat/message_json.h"
 #include "server/dialects.h"
+#include "server/listing.h"
 #include "server/openai.h"
 
 namespace prosa::server {
 namespace {
-
-/// Of the API as it is spoken here. Probes want a number; thinking came with 0.9.
-constexpr const char* kVersion = "0.9.0";
 
 std::string now_text() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
@@ -214,48 +212,10 @@ void generate_reply(Service& service, const Request& request, const std::shared_
   submit(service, request, std::move(asked), exchange);
 }
 
-Json details_of(const ModelInfo& info) {
-  const double billions = static_cast<double>(info.parameters) / 1e9;
-  return {{"parent_model", ""},
-          {"format", "safetensors"},
-          {"family", "qwen3.5"},
-          {"families", {"qwen3.5"}},
-          {"parameter_size", billions >= 1 ? fmt::format("{:.1f}B", billions) : fmt::format("{:.1f}M", billions * 1e3)},
-          {"quantization_level", info.bits == 0 ? "none" : fmt::format("{} bit", info.bits)}};
-}
-
-Json entry_of(const Service& service) {
-  const ModelInfo& info = service.info();
-  return {
-      {"name", service.name()},
-      {"model", service.name()},
-      {"modified_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(service.created())))},
-      {"size", info.weight_bytes},
-      {"digest", ""},
-      {"details", details_of(info)}};
-}
-
-void tags(Service& service, const std::shared_ptr<Exchange>& exchange) {
-  Json json = Json::object();
-  json["models"] = Json::array({entry_of(service)});
-  exchange->respond({.body = to_text(json)});
-}
-
-void ps(Service& service, const std::shared_ptr<Exchange>& exchange) {
-  Json entry = entry_of(service);
-  entry["size"] = service.memory().total();
-  entry["size_vram"] = 0;
-  entry["context_length"] = service.context();
-  entry["expires_at"] = "9999-12-31T23:59:59Z";
-  Json json = Json::object();
-  json["models"] = Json::array({std::move(entry)});
-  exchange->respond({.body = to_text(json)});
-}
-
 void show(Service& service, const std::shared_ptr<Exchange>& exchange) {
   const ModelInfo& info = service.info();
   Json json = {{"license", ""}, {"modelfile", ""}, {"parameters", ""}, {"template", ""}};
-  json["details"] = details_of(info);
+  json["details"] = ollama_details(info);
   json["model_info"] = {{"general.architecture", "qwen3.5"},
                         {"general.parameter_count", info.parameters},
                         {"qwen3.5.context_length", service.context()},
@@ -271,11 +231,6 @@ void add_ollama(Router& router, Service& service) {
   router.get("/", [](const Request&, const auto& exchange) {
     exchange->respond({.type = "text/plain; charset=utf-8", .body = "Ollama is running"});
   });
-  router.get("/api/version", [](const Request&, const auto& exchange) {
-    exchange->respond({.body = to_text(Json{{"version", kVersion}})});
-  });
-  router.get("/api/tags", [&service](const Request&, const auto& exchange) { tags(service, exchange); });
-  router.get("/api/ps", [&service](const Request&, const auto& exchange) { ps(service, exchange); });
   router.post("/api/show", [&service](const Request&, const auto& exchange) { show(service, exchange); });
   router.post("/api/chat",
               [&service](const Request& request, const auto& exchange) { chat_reply(service, request, exchange); });

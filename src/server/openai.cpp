@@ -1,4 +1,4 @@
-// OpenAI's paths: /v1/chat/completions and /v1/models, with and without /v1.
+// OpenAI's chat: /v1/chat/completions, with and without /v1.
 #include "server/openai.h"
 
 #include "base/json.h"
@@ -15,31 +15,12 @@ void chat_completions(Service& service, const Request& request, const std::share
   service.desk().submit(request.domain, std::move(asked.generation), exchange, std::move(writer));
 }
 
-Json model_json(const Service& service) {
-  return {{"id", service.name()},
-          {"object", "model"},
-          {"created", service.created()},
-          {"owned_by", "prosa"},
-          {"meta",
-           {{"n_ctx", service.context()},
-            {"n_params", service.info().parameters},
-            {"n_vocab", service.info().vocab_size}}}};
-}
-
 }  // namespace
 
 void add_openai(Router& router, Service& service) {
   for (const std::string prefix : {"/v1", ""}) {
     router.post(prefix + "/chat/completions", [&service](const Request& request, const auto& exchange) {
       chat_completions(service, request, exchange);
-    });
-    router.get(prefix + "/models", [&service](const Request&, const auto& exchange) {
-      Json list = {{"object", "list"}};
-      list["data"] = Json::array({model_json(service)});
-      exchange->respond({.body = to_text(list)});
-    });
-    router.get(prefix + "/models/" + service.name(), [&service](const Request&, const auto& exchange) {
-      exchange->respond({.body = to_text(model_json(service))});
     });
   }
 }

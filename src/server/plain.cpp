@@ -1,4 +1,4 @@
-// Paths of no vendor's: the server's state, and text to tokens and back.
+// Paths of no vendor's: text to tokens and back, and what requests leave open.
 #include "base/json.h"
 #include "server/dialects.h"
 #include "server/json_text.h"
@@ -6,25 +6,6 @@
 
 namespace prosa::server {
 namespace {
-
-void metrics(Service& service, const std::shared_ptr<Exchange>& exchange) {
-  const MemoryFootprint memory = service.memory();
-  const auto in_memory = [](const char* kind, int64_t bytes) {
-    return Metrics::Gauge{"prosa_memory_bytes", "Bytes held in memory, by what they are for.",
-                          static_cast<double>(bytes), std::string("{kind=\"") + kind + "\"}"};
-  };
-  Desk& desk = service.desk();
-  const std::vector<Metrics::Gauge> gauges = {
-      {"prosa_replies_running", "Replies under way.", static_cast<double>(desk.running())},
-      {"prosa_requests_waiting", "Requests that wait for a worker.", static_cast<double>(desk.waiting())},
-      {"prosa_conversations", "Conversations that are warm.", static_cast<double>(desk.conversations().count())},
-      in_memory("weights", memory.weights),
-      in_memory("kv", memory.kv),
-      in_memory("state", memory.state),
-      in_memory("stored_states", memory.stored_states),
-      in_memory("scratch", memory.scratch)};
-  exchange->respond({.type = "text/plain; version=0.0.4; charset=utf-8", .body = service.metrics().write(gauges)});
-}
 
 /// {"content", "as_text"?} -> {"tokens"}. Control tokens that the content spells are read, unless as_text.
 void tokenize(Service& service, const Request& request, const std::shared_ptr<Exchange>& exchange) {
@@ -82,12 +63,6 @@ void props(Service& service, const std::shared_ptr<Exchange>& exchange) {
 }  // namespace
 
 void add_plain(Router& router, Service& service) {
-  const Router::Handler lives = [](const Request&, const auto& exchange) {
-    exchange->respond({.body = R"({"status":"ok"})"});
-  };
-  router.get("/health", lives);
-  router.get("/ready", lives);  // the model is loaded before the server listens
-  router.get("/metrics", [&service](const Request&, const auto& exchange) { metrics(service, exchange); });
   router.get("/props", [&service](const Request&, const auto& exchange) { props(service, exchange); });
   router.post("/tokenize",
               [&service](const Request& request, const auto& exchange) { tokenize(service, request, exchange); });

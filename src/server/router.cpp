@@ -18,9 +18,19 @@ std::string hint_for(const std::string& path) {
 
 }  // namespace
 
-void Router::find_and_call(const Request& request, const std::shared_ptr<Exchange>& exchange) const {
-  std::string path = request.path;
+std::string without_last_slash(std::string path) {
   if (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+std::vector<std::string> Router::paths() const {
+  std::vector<std::string> paths;
+  for (const auto& [path, route] : routes_) paths.push_back(path);
+  return paths;
+}
+
+void Router::find_and_call(const Request& request, const std::shared_ptr<Exchange>& exchange) const {
+  const std::string path = without_last_slash(request.path);
   const auto found = routes_.find(path);
   if (found == routes_.end()) {
     throw Refusal(404, "not_found", fmt::format("There is no {} here.{}", path.substr(0, 200), hint_for(path)));
@@ -37,14 +47,20 @@ void Router::route(const Request& request, const std::shared_ptr<Exchange>& exch
   try {
     find_and_call(request, exchange);
   } catch (...) {
-    const Refusal refusal = refusal_under_way();
-    try {
-      exchange->respond(write_refusal(dialect_of(request.path), refusal, request.id));
-    } catch (...) {
-      exchange->leave();  // no memory even for that
-    }
+    refuse(request, *exchange);
   }
 }
+
+void Router::refuse(const Request& request, Exchange& exchange) noexcept {
+  const Refusal refusal = refusal_under_way();
+  try {
+    exchange.respond(write_refusal(dialect_of(request.path), refusal, request.id));
+  } catch (...) {
+    exchange.leave();  // no memory even for that
+  }
+}
+
+bool Router::knows(const std::string& path) const { return routes_.contains(without_last_slash(path)); }
 
 std::string Router::label_of(const std::string& path) const { return routes_.contains(path) ? path : "other"; }
 

@@ -5,14 +5,17 @@
 
 #include <functional>
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "server/exchange.h"
 #include "server/http.h"
 
 namespace prosa::server {
+
+/// "/v1/models/" is "/v1/models".
+std::string without_last_slash(std::string path);
 
 class Router {
  public:
@@ -23,6 +26,10 @@ class Router {
   void post(const std::string& path, Handler handler) { routes_[path].post = std::move(handler); }
   /// Answers whatever happens: what a handler throws becomes a refusal.
   void route(const Request& request, const std::shared_ptr<Exchange>& exchange) const noexcept;
+  [[nodiscard]] std::vector<std::string> paths() const;
+  [[nodiscard]] bool knows(const std::string& path) const;
+  /// Answers with what a handler threw; inside a handler of exceptions.
+  static void refuse(const Request& request, Exchange& exchange) noexcept;
   /// The path as it may stand in metrics: one of those that are known, or "other".
   [[nodiscard]] std::string label_of(const std::string& path) const;
 

@@ -1,25 +1,27 @@
-// The public Server: a listener in front, clerks who read requests, the desk behind.
+// The public Server: a listener in front, clerks who read requests, models with their desks behind.
 //
 // The listener's thread must not wait, and reading a body of megabytes takes a while: so two clerks do that. A request
-// for a reply goes from them to the desk; every other is answered by its clerk. Order of destruction: connections are
-// cut first, then the threads end that may still talk to them, and the listener goes last.
+// for a reply goes from them to its model's desk; every other is answered by its clerk. Order of destruction:
+// connections are cut first, then the threads end that may still talk to them, and the listener goes last.
 #include "prosa/server.h"
 
 #include <condition_variable>
 #include <ctime>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "base/boundary.h"
-#include "server/dialects.h"
 #include "server/guard.h"
 #include "server/json_text.h"
 #include "server/listener.h"
-#include "server/service.h"
+#include "server/listing.h"
+#include "server/model_field.h"
+#include "server/models.h"
 
 namespace prosa {
 namespace server {
@@ -88,6 +90,7 @@ void validate_options(const ServerOptions& options) {
     require(value >= least && value <= most, field, fmt::format("is {}; allowed are {} to {}", value, least, most));
   };
   constexpr int64_t kDay = 86'400'000;
+  within("model_bytes", options.model_bytes, 0, int64_t{1} << 50);
   within("replies", options.replies, 1, 256);
   within("waiting", options.waiting, 0, 100'000);
   within("conversations", options.conversations, 0, 100'000);
@@ -101,6 +104,8 @@ void validate_options(const ServerOptions& options) {
   within("write_time", options.write_time.count(), 1, kDay);
   within("reply_time", options.reply_time.count(), 1, 30 * kDay);
   within("beat", options.beat.count(), 1, kDay);
+  require(options.idle_unload_seconds >= 0 && options.idle_unload_seconds <= 1e9, "idle_unload_seconds",
+          "must be seconds, or 0");
   validate(options.sampling);
 }
 
@@ -135,19 +140,52 @@ const char* code_of(int status) {
 
 struct Server::State {
   State(const Model& model, const ServerOptions& options)
-      : log(options.log), service(model, options), guard({options.api_keys, options.origins, options.hosts}) {
-    server::add_plain(router, service);
-    server::add_openai(router, service);
-    server::add_openai_completions(router, service);
-    server::add_ollama(router, service);
-    server::add_anthropic(router, service);
+      : log(options.log), models(model, options, metrics), guard(rules_of(options)) {
+    open(options);
+  }
+  State(const std::vector<ServedModel>& served, const ServerOptions& options)
+      : log(options.log),
+        models(served, options, metrics,
+               [this](const std::string& name, std::string_view what, double seconds) { tell(name, what, seconds); }),
+        guard(rules_of(options)) {
+    open(options);
+  }
+
+  static server::GuardRules rules_of(const ServerOptions& options) {
+    return {options.api_keys, options.origins, options.hosts};
+  }
+
+  void open(const ServerOptions& options) {
+    server::add_listing(front, models, metrics);
+    const server::Models::Hold first = models.loaded().front();
+    for (const std::string& path : first->router.paths()) by_model.insert(path);
     listener = std::make_unique<server::Listener>(server::listener_options(options), hooks());
   }
 
   ~State() {
     if (listener) listener->drain(std::chrono::milliseconds(0));
     clerks.stop();
-    service.desk().stop();
+    models.stop();
+  }
+
+  /// On a clerk's thread: by the front, or by the model that is asked for, as soon as it is loaded.
+  void serve(const std::shared_ptr<server::Request>& request, const std::shared_ptr<server::Exchange>& exchange) {
+    if (front.knows(request->path) || !by_model.contains(server::without_last_slash(request->path))) {
+      return front.route(*request, exchange);
+    }
+    try {
+      const std::string name = models.several() ? server::model_of(*request) : "";
+      const auto later = [this, request, exchange](server::Models::Hold hold, const server::Refusal* refusal) {
+        if (!hold) {
+          exchange->respond(server::write_refusal(server::dialect_of(request->path), *refusal, request->id));
+        } else {
+          clerks.add([hold, request, exchange] { hold->router.route(*request, exchange); });
+        }
+      };
+      if (const server::Models::Hold hold = models.get(name, later)) hold->router.route(*request, exchange);
+    } catch (...) {
+      server::Router::refuse(*request, *exchange);
+    }
   }
 
   server::Hooks hooks() {
@@ -156,7 +194,7 @@ struct Server::State {
     hooks.decorate = [this](const server::Request& request) { return guard.cors(request); };
     hooks.handle = [this](server::Request request, std::shared_ptr<server::Exchange> exchange) {
       auto kept = std::make_shared<server::Request>(std::move(request));
-      clerks.add([this, kept, exchange] { router.route(*kept, exchange); });
+      clerks.add([this, kept, exchange] { serve(kept, exchange); });
     };
     hooks.refuse = [](const server::Request& request, int status, const std::string& message) {
       const server::Refusal refusal(status, server::code_of(status), message, "", status == 503 ? 1 : 0);
@@ -169,11 +207,11 @@ struct Server::State {
   void report(const server::Finished& finished) {
     const server::Request& request = finished.request;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - request.begun).count();
-    const std::string path = router.label_of(request.path);
-    service.metrics().count_request(path, finished.status);
-    service.metrics().request_time.observe(seconds);
+    const std::string path = by_model.contains(request.path) ? request.path : front.label_of(request.path);
+    metrics.count_request(path, finished.status);
+    metrics.request_time.observe(seconds);
     if (!log) return;
-    server::Json line = {{"time", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
+    server::Json line = {{"time", now_text()},
                          {"request", request.id},
                          {"method", request.method},
                          {"path", path},
@@ -181,13 +219,29 @@ struct Server::State {
                          {"bytes", finished.bytes},
                          {"ms", static_cast<int64_t>(seconds * 1000)},
                          {"key", request.domain}};
+    write(line);
+  }
+
+  /// Of a model that came or went.
+  void tell(const std::string& name, std::string_view what, double seconds) {
+    if (!log) return;
+    write({{"time", now_text()}, {"model", name}, {"event", what}, {"ms", static_cast<int64_t>(seconds * 1000)}});
+  }
+
+  static std::string now_text() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+
+  void write(const server::Json& line) {
+    const std::lock_guard lock(log_mutex);
     log(server::to_text(line));
   }
 
   std::function<void(std::string_view)> log;
-  server::Service service;
+  std::mutex log_mutex;  // one line at a time
+  server::Metrics metrics;
+  server::Models models;
   server::Guard guard;
-  server::Router router;
+  server::Router front;            // what is answered without a model
+  std::set<std::string> by_model;  // paths that a model answers
   std::unique_ptr<server::Listener> listener;
   server::Clerks clerks;
 };
@@ -199,10 +253,17 @@ Server::Server(const Model& model, const ServerOptions& options) {
   });
 }
 
+Server::Server(const std::vector<ServedModel>& models, const ServerOptions& options) {
+  at_boundary([&] {
+    server::validate_options(options);
+    state_ = std::make_unique<State>(models, options);
+  });
+}
+
 Server::~Server() = default;
 
 uint16_t Server::port() const noexcept { return state_->listener->port(); }
-std::string Server::model_name() const { return state_->service.name(); }
+std::string Server::model_name() const { return state_->models.first_name(); }
 void Server::drain(std::chrono::milliseconds patience) {
   at_boundary([&] { state_->listener->drain(patience); });
 }

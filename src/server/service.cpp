@@ -2,7 +2,6 @@
 #include "server/service.h"
 
 #include <algorithm>
-#include <ctime>
 #include <filesystem>
 
 #include "prosa/session.h"
@@ -42,12 +41,12 @@ Desk::Limits limits_of(const ServerOptions& options) {
 
 }  // namespace
 
-Service::Service(const Model& model, const ServerOptions& options)
+Service::Service(const Model& model, const ServerOptions& options, Metrics& metrics)
     : model_(model),
       info_(model.info()),
       sampling_(defaults_of(options)),
       context_(Session(model).capacity()),
-      created_(static_cast<int64_t>(std::time(nullptr))),
+      metrics_(metrics),
       desk_(model, limits_of(options), metrics_),
       text_chat_(model) {
   name_ = name_of(options, info_);

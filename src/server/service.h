@@ -18,8 +18,8 @@ namespace prosa::server {
 
 class Service {
  public:
-  /// Errors: those of Chat's constructor.
-  Service(const Model& model, const ServerOptions& options);
+  /// `metrics` outlives the service. Errors: those of Chat's constructor.
+  Service(const Model& model, const ServerOptions& options, Metrics& metrics);
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const ModelInfo& info() const noexcept { return info_; }
@@ -28,8 +28,6 @@ class Service {
   [[nodiscard]] int64_t context() const noexcept { return context_; }
   /// What requests leave open.
   [[nodiscard]] const SamplingConfig& sampling() const noexcept { return sampling_; }
-  /// When the server began, in seconds of Unix time.
-  [[nodiscard]] int64_t created() const noexcept { return created_; }
   [[nodiscard]] Metrics& metrics() noexcept { return metrics_; }
   [[nodiscard]] Desk& desk() noexcept { return desk_; }
 
@@ -44,8 +42,7 @@ class Service {
   ModelInfo info_;
   SamplingConfig sampling_;
   int64_t context_;
-  int64_t created_;
-  Metrics metrics_;
+  Metrics& metrics_;  // of all models together
   Desk desk_;
   std::mutex text_mutex_;
   Chat text_chat_;  // never replies; guarded by text_mutex_
