@@ -1,8 +1,7 @@
 // A model behind HTTP: OpenAI's, Ollama's and Anthropic's APIs on one engine, for an application to host.
 //
 // `prosa serve` is this with a command line. What is answered, and how: docs/reference/http.md. Requests bring their
-// whole history; conversations stay warm by themselves. No TLS: on a network that is not trusted, a proxy that speaks
-// it stands in front.
+// whole history; conversations stay warm by themselves.
 //
 // Thread safety: any thread.
 #pragma once
@@ -31,6 +30,9 @@ struct ServerOptions {
   std::vector<std::string> origins =
       {};                               // of web pages that may ask, beside the loopback's: "https://example.org", "*"
   std::vector<std::string> hosts = {};  // names it may be asked by, beside addresses and the machine's own; "*": any
+
+  std::string tls_certificate = {};  // a PEM file, with the chain: the server speaks HTTPS. "": HTTP
+  std::string tls_key = {};          // the PEM file of its key
 
   /// What requests leave open. Replies may fill the context, as these APIs have it.
   SamplingConfig sampling = {.max_tokens = 1'000'000, .max_thinking_tokens = 2048};

@@ -97,7 +97,8 @@ void run(ServeArguments& arguments) {
       interrupt::Waiting::goes_on, interrupt::Signals::interrupt_and_terminate);
   const std::string host =
       options.address.find(':') == std::string::npos ? options.address : "[" + options.address + "]";
-  tell(fmt::format("[{} is served at http://{}:{}; Ctrl-C ends]", server.model_name(), host, server.port()));
+  tell(fmt::format("[{} is served at {}://{}:{}; Ctrl-C ends]", server.model_name(),
+                   options.tls_certificate.empty() ? "http" : "https", host, server.port()));
   if (!is_local(options.address) && options.api_keys.empty()) {
     tell("[everybody who reaches this address may ask; --api-key-file lets only those who have a key]");
   }
@@ -133,6 +134,9 @@ void add_serve(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false)
       ->group(access);
+  serve->add_option("--tls-cert", server.tls_certificate, "a PEM file with the certificate and its chain: HTTPS")
+      ->group(access);
+  serve->add_option("--tls-key", server.tls_key, "the PEM file of its key")->group(access);
   const char* const limits = "Limits";
   const auto add_limit = [&](const char* name, int& value, const char* help, int least, int most) {
     serve->add_option(name, value, help)->check(CLI::Range(least, most))->capture_default_str()->group(limits);

@@ -2,7 +2,9 @@
 #include "server/listener.h"
 
 #include "server/connection.h"
+#include "server/tls.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <map>
@@ -32,6 +34,14 @@ struct Listener::State {
       : site{options, std::move(hooks)}, context(1), acceptor(context), again(context) {}
 
   void open() {
+    if (!site.options.tls_certificate.empty()) {
+      const TlsOptions tls{site.options.tls_certificate, site.options.tls_key, site.options.head_time,
+                           site.options.write_time};
+      door = std::make_unique<TlsDoor>(context, tls, [this] {
+        const std::lock_guard lock(mutex);
+        changed.notify_all();
+      });
+    }
     boost::system::error_code error;
     const auto address = asio::ip::make_address(site.options.address, error);
     if (error) {
@@ -66,14 +76,16 @@ struct Listener::State {
         });
         return;
       }
+      accept();  // first: what goes wrong with one connection must not end the listening
       take(std::move(socket));
-      accept();
     });
   }
 
   void take(tcp::socket socket) {
     const bool full = count.load() >= site.options.connections;
-    if (count.load() >= 2 * site.options.connections) return;  // not even room for saying so
+    // Not even room for saying so.
+    if (std::max(count.load(), relays()) >= 2 * site.options.connections) return;
+    if (door) socket = door->enter(std::move(socket));
     const auto connection = std::make_shared<Connection>(std::move(socket), site, [this](Connection* closed) {
       const auto found = connections.find(closed);
       if (found == connections.end()) return;
@@ -89,6 +101,9 @@ struct Listener::State {
     if (full) return connection->turn_away();
     connection->begin();
   }
+
+  /// Of TLS: they end a little after their connections, when the client has got its last bytes.
+  [[nodiscard]] size_t relays() const { return door ? door->open_count() : 0; }
 
   template <typename Function>
   void for_each(Function function) {
@@ -110,6 +125,7 @@ struct Listener::State {
 
   Site site;
   asio::io_context context;
+  std::unique_ptr<TlsDoor> door;  // null: no TLS
   tcp::acceptor acceptor;
   asio::steady_timer again;
   std::map<Connection*, std::shared_ptr<Connection>> connections;  // of the thread alone
@@ -149,10 +165,13 @@ void Listener::drain(std::chrono::milliseconds patience) {
     state.deaf = true;
     state.changed.notify_all();
   });
-  const auto none = [&state] { return state.deaf && state.count.load() == 0; };
+  const auto none = [&state] { return state.deaf && state.count.load() + state.relays() == 0; };
   std::unique_lock lock(state.mutex);
   if (state.changed.wait_for(lock, patience, none)) return;
-  asio::post(state.context, [&state] { state.for_each([](Connection& connection) { connection.cut(); }); });
+  asio::post(state.context, [&state] {
+    state.for_each([](Connection& connection) { connection.cut(); });
+    if (state.door) state.door->cut();
+  });
   state.changed.wait(lock, none);
 }
 

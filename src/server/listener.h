@@ -28,6 +28,8 @@ struct ListenerOptions {
   std::chrono::milliseconds idle_time{75'000};   // between two requests
   std::chrono::milliseconds write_time{30'000};  // that a client takes nothing
   std::chrono::milliseconds beat{10'000};        // of silence in a stream of events, then a comment
+  std::string tls_certificate = {};              // a PEM file; "": no TLS
+  std::string tls_key = {};                      // the same
 };
 
 /// What is known of a request when its answer has been sent, or its client has gone.
@@ -51,7 +53,8 @@ struct Hooks {
 
 class Listener {
  public:
-  /// Listens from here on. Errors: invalid_argument (the address), io (it is taken, or refused).
+  /// Listens from here on. Errors: invalid_argument (the address, the files of TLS), unsupported (TLS), io (it is
+  /// taken, or refused).
   Listener(const ListenerOptions& options, Hooks hooks);
   ~Listener();
   Listener(const Listener&) = delete;

@@ -1,6 +1,15 @@
-# prosa_server: HTTP in front of Chats. Boost is used by two files alone, and by headers only: nothing to link.
+# prosa_server: HTTP in front of Chats. Boost is used by a few files alone, and by headers only: nothing to link. TLS is
+# one file, which needs OpenSSL; another one stands for it where that is missing.
 file(GLOB server_sources CONFIGURE_DEPENDS server/*.cpp)
+if(PROSA_TLS_FOUND)
+  list(FILTER server_sources EXCLUDE REGEX "/no_tls\\.cpp$")
+else()
+  list(FILTER server_sources EXCLUDE REGEX "/tls\\.cpp$")
+endif()
 prosa_library(prosa_server ${server_sources})
-set_target_properties(prosa_server PROPERTIES UNITY_BUILD OFF)  # Boost's headers stay in their two files
+set_target_properties(prosa_server PROPERTIES UNITY_BUILD OFF)  # Boost's headers stay in their files
 target_link_libraries(prosa_server PUBLIC prosa_core PRIVATE fmt::fmt $<BUILD_INTERFACE:prosa_plain_options> $<BUILD_INTERFACE:Boost::headers>)
+if(PROSA_TLS_FOUND)
+  target_link_libraries(prosa_server PRIVATE OpenSSL::SSL OpenSSL::Crypto)
+endif()
 target_compile_definitions(prosa_server PRIVATE BOOST_ASIO_NO_DEPRECATED PROSA_VERSION="${PROJECT_VERSION}")

@@ -106,6 +106,8 @@ void validate_options(const ServerOptions& options) {
   within("beat", options.beat.count(), 1, kDay);
   require(options.idle_unload_seconds >= 0 && options.idle_unload_seconds <= 1e9, "idle_unload_seconds",
           "must be seconds, or 0");
+  require(options.tls_certificate.empty() == options.tls_key.empty(),
+          options.tls_key.empty() ? "tls_key" : "tls_certificate", "is missing: TLS needs a certificate and its key");
   validate(options.sampling);
 }
 
@@ -121,6 +123,8 @@ ListenerOptions listener_options(const ServerOptions& options) {
   listener.idle_time = options.idle_time;
   listener.write_time = options.write_time;
   listener.beat = options.beat;
+  listener.tls_certificate = options.tls_certificate;
+  listener.tls_key = options.tls_key;
   return listener;
 }
 
