@@ -227,7 +227,7 @@ std::string Connection::head_text(const Response& response, bool streamed) const
   if (!response.type.empty()) add("Content-Type", response.type);
   if (streamed) {
     if (chunked_) add("Transfer-Encoding", "chunked");
-  } else if (response.status != 204) {
+  } else if (response.status != 204 && response.status != 304) {  // neither has a body
     add("Content-Length", std::to_string(response.body.size()));
   }
   add("Connection", keep_alive_ ? "keep-alive" : "close");

@@ -50,10 +50,11 @@ bool same_secret(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-/// What probes ask before they have a key, and what says nothing about anybody.
+/// What probes and browsers ask before they have a key, and what says nothing about anybody.
 bool is_open(const Request& request) {
   const bool reads = request.method == "GET" || request.method == "HEAD";
-  return reads && (request.path == "/health" || request.path == "/ready" || request.path == "/");
+  return reads && (request.path == "/health" || request.path == "/ready" || request.path == "/" ||
+                   request.path.starts_with("/page/"));
 }
 
 /// What a preflight asks for may be repeated to it when it consists of names.

@@ -228,9 +228,6 @@ void show(Service& service, const std::shared_ptr<Exchange>& exchange) {
 }  // namespace
 
 void add_ollama(Router& router, Service& service) {
-  router.get("/", [](const Request&, const auto& exchange) {
-    exchange->respond({.type = "text/plain; charset=utf-8", .body = "Ollama is running"});
-  });
   router.post("/api/show", [&service](const Request&, const auto& exchange) { show(service, exchange); });
   router.post("/api/chat",
               [&service](const Request& request, const auto& exchange) { chat_reply(service, request, exchange); });

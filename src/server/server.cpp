@@ -160,6 +160,7 @@ struct Server::State {
   }
 
   void open(const ServerOptions& options) {
+    server::add_page(front);
     server::add_listing(front, models, metrics);
     const server::Models::Hold first = models.loaded().front();
     for (const std::string& path : first->router.paths()) by_model.insert(path);
