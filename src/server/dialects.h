@@ -12,7 +12,7 @@ void add_openai(Router& router, Service& service);
 void add_openai_completions(Router& router, Service& service);
 void add_ollama(Router& router, Service& service);
 void add_anthropic(Router& router, Service& service);
-/// / and /page: what browsers show; at / other clients read that "Ollama is running".
+/// / and /page: what browsers show; at / other clients read that "Ollama is running". /openapi.json.
 void add_page(Router& router);
 /// /tokenize, /detokenize, /apply-template, /props.
 void add_plain(Router& router, Service& service);

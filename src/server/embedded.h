@@ -1,4 +1,4 @@
-// The files that the program carries for browsers: those of src/server/page.
+// The files that the program carries: those of src/server/page, and the description of the API, openapi.json.
 //
 // Their text only: page.cpp says how they are served. The definition is written by the build (embed.cmake).
 #pragma once

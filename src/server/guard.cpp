@@ -54,7 +54,7 @@ bool same_secret(std::string_view a, std::string_view b) {
 bool is_open(const Request& request) {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   return reads && (request.path == "/health" || request.path == "/ready" || request.path == "/" ||
-                   request.path.starts_with("/page/"));
+                   request.path == "/openapi.json" || request.path.starts_with("/page/"));
 }
 
 /// What a preflight asks for may be repeated to it when it consists of names.

@@ -1,4 +1,4 @@
-// Ollama's paths: /, /api/chat, /api/generate, /api/show; lists of models are listing.cpp's.
+// Ollama's paths: /api/chat, /api/generate, /api/show; lists of models are listing.cpp's.
 //
 // Streams are lines of JSON unless a request says stream: false. Thinking is on or off by `think`. Options that change
 // no reply here (num_thread, num_gpu) are not looked at, as in Ollama.

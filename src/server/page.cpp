@@ -1,4 +1,4 @@
-// The page at / and the files it is made of, and what Ollama's clients are told there.
+// The page at / and the files it is made of, what Ollama's clients are told there, and /openapi.json.
 //
 // The files lie in the program (embedded.h) and change only with it: browsers keep them and ask with their ETag whether
 // they are still the same. The page talks to this server alone, and its policy makes browsers hold it to that: no
@@ -25,8 +25,9 @@ std::string type_of(std::string_view name) {
   if (name.ends_with(".html")) return "text/html; charset=utf-8";
   if (name.ends_with(".css")) return "text/css; charset=utf-8";
   if (name.ends_with(".js")) return "text/javascript; charset=utf-8";
-  PROSA_CHECK(name.ends_with(".svg"));
-  return "image/svg+xml";
+  if (name.ends_with(".svg")) return "image/svg+xml";
+  PROSA_CHECK(name.ends_with(".json"));
+  return "application/json";
 }
 
 /// Whether an Accept header asks for this type by its name: "*/*" is what programs send that take anything.
@@ -72,6 +73,8 @@ void add_page(Router& router) {
   for (const EmbeddedFile& file : embedded_files()) {
     if (file.name == "index.html") {
       page = serve(file, {{"Vary", "Accept"}});
+    } else if (file.name == "openapi.json") {
+      router.get("/openapi.json", serve(file, {}));
     } else {
       router.get("/page/" + std::string(file.name), serve(file, {}));
     }

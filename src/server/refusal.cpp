@@ -25,12 +25,14 @@ int status_of(ErrorCode code) noexcept {
   }
 }
 
-/// The field as the client knows it.
-std::string field_of(const Error& error) {
+/// What the error is about, as the client knows it: a field of its request, or a file of the server's. Where that file
+/// lies is nobody's business.
+std::string place_of(const Error& error) {
   constexpr std::string_view kConfig = "SamplingConfig.";
-  std::string field = error.where();
-  if (field.starts_with(kConfig)) field.erase(0, kConfig.size());
-  return field;
+  std::string place = error.where();
+  if (place.starts_with(kConfig)) place.erase(0, kConfig.size());
+  if (place.starts_with('/')) place.erase(0, place.rfind('/') + 1);
+  return place;
 }
 
 std::string_view openai_type(int status) noexcept {
@@ -59,8 +61,9 @@ std::string_view anthropic_type(int status) noexcept {
 
 Refusal refusal_of(const Error& error) {
   std::string message = error.message();
-  const std::string field = field_of(error);
-  if (!field.empty()) message = field + ": " + message;
+  const std::string place = place_of(error);
+  if (!place.empty()) message = place + ": " + message;
+  const std::string field = error.where().starts_with('/') ? "" : place;
   if (!error.remedy().empty()) message += (message.ends_with('.') ? " " : ". ") + error.remedy();
   const bool too_long = error.code() == ErrorCode::context_exceeded;
   const int status = status_of(error.code());

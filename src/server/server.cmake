@@ -8,7 +8,7 @@ else()
 endif()
 
 # What browsers are given lies in the program itself.
-file(GLOB embedded CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/server server/page/*)
+file(GLOB embedded CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/server server/page/* server/openapi.json)
 list(TRANSFORM embedded PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/server/ OUTPUT_VARIABLE embedded_paths)
 list(JOIN embedded "," embedded_names)
 set(embedded_source ${CMAKE_CURRENT_BINARY_DIR}/server/embedded_files.cpp)
