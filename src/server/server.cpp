@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "base/boundary.h"
+#include "server/dialects.h"
 #include "server/guard.h"
 #include "server/json_text.h"
 #include "server/listener.h"
