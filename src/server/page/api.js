@@ -44,9 +44,9 @@ export async function listModels() {
   return (await (await ask('v1/models')).json()).data;
 }
 
-/** What requests leave open, and the context. */
-export async function readDefaults() {
-  return (await (await ask('props')).json()).default_generation_settings;
+/** What requests to a model leave open, and its context. */
+export async function readDefaults(model) {
+  return (await (await ask(`props?model=${encodeURIComponent(model)}`)).json()).default_generation_settings;
 }
 
 /** The server's figures of this moment: {'name{labels}': value}. */

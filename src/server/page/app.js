@@ -215,11 +215,17 @@ async function greet() {
     const chooser = find('model');
     chooser.replaceChildren(...models.map(({ id }) => make('option', { value: id }, id)));
     chooser.disabled = models.length < 2;
-    document.title = `${models[0].id} · prosa`;
-    panel.showDefaults(await readDefaults());
+    await showModel();
   } catch (error) {
     tell(error);
   }
+}
+
+/** The model that is chosen: what it does where nothing is said. */
+async function showModel() {
+  const model = find('model').value;
+  document.title = `${model} · prosa`;
+  panel.showDefaults(await readDefaults(model));
 }
 
 composer.addEventListener('submit', (event) => { event.preventDefault(); submit(); });
@@ -231,6 +237,7 @@ find('menu').onclick = () => document.body.classList.toggle('with-drawer');
 find('shade').onclick = () => document.body.classList.remove('with-drawer');
 find('open-settings').onclick = () => panel.open();
 find('settings').addEventListener('close', () => { if (find('model').options.length === 0) greet(); });
+find('model').onchange = () => showModel().catch(tell);
 find('listen').hidden = !canListen;
 find('listen').onclick = toggleListening;
 find('aloud').hidden = !canSpeak;
