@@ -481,6 +481,7 @@ TEST(Server, KeysHostsAndOrigins) {
   EXPECT_EQ(host_status(server().port(), "127.0.0.1:1"), 200);
   EXPECT_EQ(host_status(server().port(), "[::1]:1"), 200);
   EXPECT_EQ(host_status(server().port(), "rebound.example"), 403);
+  guarded.drain();  // the log is complete then
   const std::lock_guard lock(mutex);
   EXPECT_THAT(log, HasSubstr("\"path\":\"/v1/chat/completions\",\"status\":401"));
   EXPECT_EQ(log.find("secret"), std::string::npos) << "no text of messages";

@@ -55,8 +55,9 @@ struct ServerOptions {
   std::chrono::milliseconds reply_time{600'000};  // for a reply; then it ends where it is
   std::chrono::milliseconds beat{10'000};         // of silence, then a stream of events shows that it lives
 
-  /// A line of JSON for every request: method, path, status, times and counts; no text of messages. From any thread,
-  /// one call at a time.
+  /// A line of JSON for every request: method, path, status, times and counts; no text of messages. From a thread
+  /// of its own, one call at a time: it may take its time, but of more than 4,096 lines that wait the newest are
+  /// dropped, which a line says.
   std::function<void(std::string_view line)> log = {};
 };
 

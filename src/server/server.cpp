@@ -21,6 +21,7 @@
 #include "server/json_text.h"
 #include "server/listener.h"
 #include "server/listing.h"
+#include "server/log_writer.h"
 #include "server/model_field.h"
 #include "server/models.h"
 
@@ -216,7 +217,7 @@ struct Server::State {
     const std::string path = by_model.contains(request.path) ? request.path : front.label_of(request.path);
     metrics.count_request(path, finished.status);
     metrics.request_time.observe(seconds);
-    if (!log) return;
+    if (!log.enabled()) return;
     server::Json line = {{"time", now_text()},
                          {"request", request.id},
                          {"method", request.method},
@@ -230,19 +231,15 @@ struct Server::State {
 
   /// Of a model that came or went.
   void tell(const std::string& name, std::string_view what, double seconds) {
-    if (!log) return;
+    if (!log.enabled()) return;
     write({{"time", now_text()}, {"model", name}, {"event", what}, {"ms", static_cast<int64_t>(seconds * 1000)}});
   }
 
   static std::string now_text() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
-  void write(const server::Json& line) {
-    const std::lock_guard lock(log_mutex);
-    log(server::to_text(line));
-  }
+  void write(const server::Json& line) { log.add(server::to_text(line)); }
 
-  std::function<void(std::string_view)> log;
-  std::mutex log_mutex;  // one line at a time
+  server::LogWriter log;
   server::Metrics metrics;
   server::Models models;
   server::Guard guard;
@@ -271,7 +268,10 @@ Server::~Server() = default;
 uint16_t Server::port() const noexcept { return state_->listener->port(); }
 std::string Server::model_name() const { return state_->models.first_name(); }
 void Server::drain(std::chrono::milliseconds patience) {
-  at_boundary([&] { state_->listener->drain(patience); });
+  at_boundary([&] {
+    state_->listener->drain(patience);
+    state_->log.flush();
+  });
 }
 
 }  // namespace prosa
