@@ -33,6 +33,11 @@ const json& description() {
 
 /// A path of the description as it can be asked for.
 std::string filled(std::string path) {
+  constexpr std::string_view kStored = "{response_id}";
+  if (const size_t at = path.find(kStored); at != std::string::npos) {
+    const Answer stored = ask(described().port(), "POST", "/v1/responses", R"({"input": "Hello"})");
+    path.replace(at, kStored.size(), stored.json()["id"].get<std::string>());
+  }
   for (const auto& [name, value] : {std::pair("{model}", "nonsense"), std::pair("{file}", "app.js")}) {
     const size_t at = path.find(name);
     if (at != std::string::npos) path.replace(at, std::string_view(name).size(), value);

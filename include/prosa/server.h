@@ -45,6 +45,7 @@ struct ServerOptions {
   int waiting = 64;                               // requests that wait for that; others are told to come back
   int conversations = 16;                         // kept warm beside those that are replied to
   int64_t conversation_bytes = int64_t{1} << 30;  // of their states
+  int64_t response_bytes = int64_t{64} << 20;     // of answers that /v1/responses can go on from by their ids
   int connections = 256;                          // open at a time
   size_t head_bytes = size_t{16} << 10;           // of a request, at most
   size_t body_bytes = size_t{16} << 20;           // the same

@@ -10,6 +10,8 @@ namespace prosa::server {
 void add_openai(Router& router, Service& service);
 /// /v1/completions: text that is gone on with, without a conversation.
 void add_openai_completions(Router& router, Service& service);
+/// /v1/responses, and /input_tokens of it and of chat.
+void add_responses(Router& router, Service& service);
 void add_ollama(Router& router, Service& service);
 void add_anthropic(Router& router, Service& service);
 /// / and /page: what browsers show; at / other clients read that "Ollama is running". /openapi.json.

@@ -133,7 +133,7 @@ Headers Guard::cors(const Request& request) const {
                      {"Access-Control-Expose-Headers", "X-Request-Id, Retry-After"},
                      {"Vary", "Origin"}};
   if (request.method != "OPTIONS") return headers;
-  headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+  headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
   const std::string_view wanted = request.header("Access-Control-Request-Headers");
   if (!wanted.empty() && is_name_list(wanted))
     headers.emplace_back("Access-Control-Allow-Headers", std::string(wanted));

@@ -30,6 +30,8 @@ void read_sampling(const Fields& fields, SamplingConfig& sampling);
 void read_seed(const Fields& fields, SamplingConfig& sampling);
 /// -1 is no limit; nothing leaves it as it is.
 void read_max_tokens(const Fields& fields, std::string_view name, SamplingConfig& sampling);
+/// How much to think: "none" switches it off, the others are budgets.
+void read_effort(const Fields& fields, std::string_view name, SamplingConfig& sampling);
 /// Thinking on or off, whatever was the default.
 void set_thinking(SamplingConfig& sampling, bool on);
 /// validate(), and what it refuses in the terms of a request.

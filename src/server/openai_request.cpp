@@ -1,10 +1,15 @@
 // Reading OpenAI's chat requests (openai.h).
 #include "server/openai.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "chat/message_json.h"
 #include "prosa/error.h"
+#include "server/responses.h"
 
 namespace prosa::server {
 namespace {
@@ -16,27 +21,8 @@ void read_stop(const Fields& body, SamplingConfig& sampling) {
   if (body.has("stop")) sampling.stop = body.texts("stop");
 }
 
-/// "none" switches thinking off; the others are budgets.
 void read_reasoning(const Fields& body, SamplingConfig& sampling) {
-  if (const auto effort = body.text("reasoning_effort")) {
-    if (*effort == "none") {
-      set_thinking(sampling, false);
-    } else {
-      set_thinking(sampling, true);
-      if (*effort == "minimal") {
-        sampling.max_thinking_tokens = 128;
-      } else if (*effort == "low") {
-        sampling.max_thinking_tokens = 512;
-      } else if (*effort == "medium") {
-        sampling.max_thinking_tokens = 2048;
-      } else if (*effort == "high" || *effort == "xhigh") {
-        sampling.max_thinking_tokens = 8192;
-      } else {
-        body.refuse("reasoning_effort",
-                    fmt::format("is \"{}\", but must be none, minimal, low, medium or high", *effort));
-      }
-    }
-  }
+  read_effort(body, "reasoning_effort", sampling);
   if (const auto budget = body.integer("thinking_budget_tokens", 0, kMaxInteger)) {
     sampling.max_thinking_tokens = static_cast<int>(*budget);
   }
@@ -115,6 +101,20 @@ void refuse_what_is_not_done(const Fields& body) {
 
 }  // namespace
 
+void read_effort(const Fields& fields, std::string_view name, SamplingConfig& sampling) {
+  const auto effort = fields.text(name);
+  if (!effort) return;
+  constexpr std::pair<std::string_view, int> kBudgets[] = {{"none", 0},      {"minimal", 128}, {"low", 512},
+                                                           {"medium", 2048}, {"high", 8192},   {"xhigh", 8192}};
+  const auto* const found =
+      std::ranges::find(kBudgets, std::string_view(*effort), &std::pair<std::string_view, int>::first);
+  if (found == std::end(kBudgets)) {
+    fields.refuse(name, fmt::format("is \"{}\", but must be none, minimal, low, medium or high", *effort));
+  }
+  set_thinking(sampling, *effort != "none");
+  if (*effort != "none") sampling.max_thinking_tokens = found->second;
+}
+
 void set_thinking(SamplingConfig& sampling, bool on) {
   sampling.enable_thinking = on;
   sampling.disable_thinking = !on;
@@ -169,6 +169,7 @@ OpenAiChatRequest read_openai_chat(const Fields& body, const SamplingConfig& def
   const Json* messages = body.list("messages");
   if (messages == nullptr || messages->empty()) body.refuse("messages", "is missing or empty");
   generation.messages = chat::messages_from_json(*messages);
+  merge_system(generation.messages);
   read_tools(body, generation);
   read_sampling(body, generation.sampling);
   read_seed(body, generation.sampling);

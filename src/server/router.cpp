@@ -29,9 +29,16 @@ std::vector<std::string> Router::paths() const {
   return paths;
 }
 
+std::string route_of(const std::string& path) {
+  std::string route = without_last_slash(path);
+  const size_t last = route.rfind('/') + 1;
+  if (std::string_view(route).substr(last).starts_with("resp_")) route.replace(last, std::string::npos, "*");
+  return route;
+}
+
 void Router::find_and_call(const Request& request, const std::shared_ptr<Exchange>& exchange) const {
   const std::string path = without_last_slash(request.path);
-  const auto found = routes_.find(path);
+  const auto found = routes_.find(route_of(path));
   if (found == routes_.end()) {
     throw Refusal(404, "not_found", fmt::format("There is no {} here.{}", path.substr(0, 200), hint_for(path)));
   }
@@ -39,8 +46,9 @@ void Router::find_and_call(const Request& request, const std::shared_ptr<Exchang
   const bool reads = request.method == "GET" || request.method == "HEAD";
   if (reads && route.get) return route.get(request, exchange);
   if (request.method == "POST" && route.post) return route.post(request, exchange);
-  throw Refusal(405, "method_not_allowed",
-                fmt::format("{} wants {}.", path, route.post ? (route.get ? "GET or POST" : "POST") : "GET"));
+  if (request.method == "DELETE" && route.remove) return route.remove(request, exchange);
+  const char* wanted = !route.post ? (route.remove ? "GET or DELETE" : "GET") : route.get ? "GET or POST" : "POST";
+  throw Refusal(405, "method_not_allowed", fmt::format("{} wants {}.", path, wanted));
 }
 
 void Router::route(const Request& request, const std::shared_ptr<Exchange>& exchange) const noexcept {
@@ -60,8 +68,11 @@ void Router::refuse(const Request& request, Exchange& exchange) noexcept {
   }
 }
 
-bool Router::knows(const std::string& path) const { return routes_.contains(without_last_slash(path)); }
+bool Router::knows(const std::string& path) const { return routes_.contains(route_of(path)); }
 
-std::string Router::label_of(const std::string& path) const { return routes_.contains(path) ? path : "other"; }
+std::string Router::label_of(const std::string& path) const {
+  std::string route = route_of(path);
+  return routes_.contains(route) ? route : "other";
+}
 
 }  // namespace prosa::server

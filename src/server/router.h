@@ -16,6 +16,8 @@ namespace prosa::server {
 
 /// "/v1/models/" is "/v1/models".
 std::string without_last_slash(std::string path);
+/// The route of a path: without the last slash, and with "*" for the id of an answer ("/v1/responses/resp_5").
+std::string route_of(const std::string& path);
 
 class Router {
  public:
@@ -24,6 +26,8 @@ class Router {
 
   void get(const std::string& path, Handler handler) { routes_[path].get = std::move(handler); }
   void post(const std::string& path, Handler handler) { routes_[path].post = std::move(handler); }
+  /// DELETE.
+  void remove(const std::string& path, Handler handler) { routes_[path].remove = std::move(handler); }
   /// Answers whatever happens: what a handler throws becomes a refusal.
   void route(const Request& request, const std::shared_ptr<Exchange>& exchange) const noexcept;
   [[nodiscard]] std::vector<std::string> paths() const;
@@ -37,6 +41,7 @@ class Router {
   struct Route {
     Handler get;
     Handler post;
+    Handler remove;
   };
   void find_and_call(const Request& request, const std::shared_ptr<Exchange>& exchange) const;
 

@@ -97,6 +97,7 @@ void validate_options(const ServerOptions& options) {
   within("waiting", options.waiting, 0, 100'000);
   within("conversations", options.conversations, 0, 100'000);
   within("conversation_bytes", options.conversation_bytes, 0, int64_t{1} << 50);
+  within("response_bytes", options.response_bytes, 0, int64_t{1} << 50);
   within("connections", options.connections, 1, 100'000);
   within("head_bytes", static_cast<int64_t>(options.head_bytes), 1024, int64_t{1} << 20);
   within("body_bytes", static_cast<int64_t>(options.body_bytes), 1024, int64_t{64} << 20);
@@ -177,7 +178,7 @@ struct Server::State {
 
   /// On a clerk's thread: by the front, or by the model that is asked for, as soon as it is loaded.
   void serve(const std::shared_ptr<server::Request>& request, const std::shared_ptr<server::Exchange>& exchange) {
-    if (front.knows(request->path) || !by_model.contains(server::without_last_slash(request->path))) {
+    if (front.knows(request->path) || !by_model.contains(server::route_of(request->path))) {
       return front.route(*request, exchange);
     }
     try {
@@ -214,7 +215,8 @@ struct Server::State {
   void report(const server::Finished& finished) {
     const server::Request& request = finished.request;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - request.begun).count();
-    const std::string path = by_model.contains(request.path) ? request.path : front.label_of(request.path);
+    const std::string route = server::route_of(request.path);
+    const std::string path = by_model.contains(route) ? route : front.label_of(request.path);
     metrics.count_request(path, finished.status);
     metrics.request_time.observe(seconds);
     if (!log.enabled()) return;

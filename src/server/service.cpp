@@ -47,6 +47,7 @@ Service::Service(const Model& model, const ServerOptions& options, Metrics& metr
       sampling_(defaults_of(options)),
       context_(Session(model).capacity()),
       metrics_(metrics),
+      responses_(static_cast<size_t>(options.response_bytes)),
       desk_(model, limits_of(options), metrics_),
       text_chat_(model) {
   name_ = name_of(options, info_);

@@ -13,6 +13,7 @@
 #include "prosa/server.h"
 #include "server/desk.h"
 #include "server/metrics.h"
+#include "server/response_store.h"
 
 namespace prosa::server {
 
@@ -29,6 +30,7 @@ class Service {
   /// What requests leave open.
   [[nodiscard]] const SamplingConfig& sampling() const noexcept { return sampling_; }
   [[nodiscard]] Metrics& metrics() noexcept { return metrics_; }
+  [[nodiscard]] ResponseStore& responses() noexcept { return responses_; }
   [[nodiscard]] Desk& desk() noexcept { return desk_; }
 
   // As Chat's functions of the same names.
@@ -43,7 +45,8 @@ class Service {
   SamplingConfig sampling_;
   int64_t context_;
   Metrics& metrics_;  // of all models together
-  Desk desk_;
+  ResponseStore responses_;
+  Desk desk_;  // its workers write to the store
   std::mutex text_mutex_;
   Chat text_chat_;  // never replies; guarded by text_mutex_
 };

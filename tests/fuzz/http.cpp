@@ -78,8 +78,17 @@ int status_of(const std::string& answer) {
 
 /// The first byte chooses: raw bytes, or a body for one of the paths that read one.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  constexpr std::string_view kPaths[] = {"/v1/chat/completions",      "/api/chat", "/api/generate", "/v1/messages",
-                                         "/v1/messages/count_tokens", "/tokenize", "/detokenize",   "/apply-template"};
+  constexpr std::string_view kPaths[] = {"/v1/chat/completions",
+                                         "/api/chat",
+                                         "/api/generate",
+                                         "/v1/messages",
+                                         "/v1/messages/count_tokens",
+                                         "/tokenize",
+                                         "/detokenize",
+                                         "/apply-template",
+                                         "/v1/responses",
+                                         "/v1/responses/input_tokens",
+                                         "/v1/chat/completions/input_tokens"};
   if (size == 0) return 0;
   const std::string_view rest = text_of(data + 1, size - 1);
   const size_t kind = (data[0] - size_t{'0'}) % (std::size(kPaths) + 1);
