@@ -514,9 +514,20 @@ TEST(Server, AFullQueueSaysWhenToComeBackAndAClientThatGoesMakesRoom) {
   Client running(narrow.port());
   begin(running);
   ASSERT_TRUE(running.wait_for("data: "));
+  EXPECT_EQ(gauge("prosa_uncached_tokens_waiting"), 0) << "the one that speaks has been read";
+  EXPECT_EQ(gauge("prosa_batch_size"), 1);
   Client waiting(narrow.port());
   begin(waiting);
   ASSERT_TRUE(soon([&] { return gauge("prosa_requests_waiting") == 1; }));
+  EXPECT_GT(gauge("prosa_uncached_tokens_waiting"), 0);
+  const Answer slots = ask(narrow.port(), "GET", "/slots");
+  ASSERT_EQ(slots.json().size(), 2U) << slots.body;
+  EXPECT_EQ(slots.json()[0]["state"], "speaking");
+  EXPECT_GT(slots.json()[0]["prompt_tokens"], 0);
+  EXPECT_GT(slots.json()[0]["generated_tokens"], 0);
+  EXPECT_EQ(slots.json()[1]["state"], "waiting");
+  EXPECT_EQ(slots.json()[1]["messages"], 2);
+  EXPECT_EQ(slots.body.find("kind"), std::string::npos) << "no text of messages";
   const Answer refused = ask(narrow.port(), "POST", "/v1/chat/completions", body);
   EXPECT_EQ(refused.status, 503) << refused.body;
   EXPECT_GE(std::stoi("0" + refused.header("Retry-After")), 1);
@@ -529,6 +540,11 @@ TEST(Server, AFullQueueSaysWhenToComeBackAndAClientThatGoesMakesRoom) {
   const json next = {{"messages", messages_json(kHello)}, {"max_tokens", 12}};
   EXPECT_EQ(ask(narrow.port(), "POST", "/v1/chat/completions", next.dump()).json()["choices"][0]["message"]["content"],
             said_alone(kHello));
+  const json warm = ask(narrow.port(), "GET", "/slots").json();
+  ASSERT_FALSE(warm.empty());
+  EXPECT_EQ(warm.back()["state"], "warm");
+  EXPECT_EQ(warm[0]["messages"], 3) << "the reply is one of them";
+  EXPECT_GT(warm[0]["bytes"], 0);
 }
 
 TEST(Server, DrainingLetsRepliesEndAndStoppingTellsThem) {

@@ -123,6 +123,24 @@ void Conversations::forget(size_t domain) {
   }
 }
 
+size_t Conversations::common(size_t domain, const Trail& trail) const {
+  const std::lock_guard lock(mutex_);
+  size_t best = 0;
+  for (const Entry& entry : entries_) {
+    if (!entry.lent && entry.domain == domain) best = std::max(best, entry.trail.common(trail));
+  }
+  return best;
+}
+
+std::vector<Conversations::Idle> Conversations::idle_of(size_t domain) const {
+  std::vector<Idle> idle;
+  const std::lock_guard lock(mutex_);
+  for (const Entry& entry : entries_) {
+    if (!entry.lent && entry.domain == domain) idle.push_back({entry.trail.size(), entry.bytes});
+  }
+  return idle;
+}
+
 size_t Conversations::count() const {
   const std::lock_guard lock(mutex_);
   return entries_.size();

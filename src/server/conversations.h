@@ -66,6 +66,15 @@ class Conversations {
   /// Drops the idle ones of a domain.
   void forget(size_t domain);
 
+  /// How many of a request's messages the warm ones of its domain have read already, at most.
+  [[nodiscard]] size_t common(size_t domain, const Trail& trail) const;
+  /// What an idle one holds.
+  struct Idle {
+    size_t messages = 0;
+    int64_t bytes = 0;  // of its state
+  };
+  /// Of one domain, the one that was used last in front.
+  [[nodiscard]] std::vector<Idle> idle_of(size_t domain) const;
   [[nodiscard]] size_t count() const;
   [[nodiscard]] int64_t idle_bytes() const;
 

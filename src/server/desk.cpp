@@ -17,6 +17,26 @@ double milliseconds(std::chrono::steady_clock::duration duration) {
 
 Refusal ending() { return {503, "shutting_down", "The server is ending.", "", 1}; }
 
+/// Bytes of a message's text for one token of it, about: English has four, and most other scripts fewer.
+constexpr int64_t kBytesPerToken = 4;
+
+int64_t estimate_tokens(const std::vector<Message>& messages, size_t first) {
+  int64_t bytes = 0;
+  for (size_t i = first; i < messages.size(); ++i) {
+    bytes += static_cast<int64_t>(messages[i].content.size());
+    for (const ToolCall& call : messages[i].tool_calls) {
+      bytes += static_cast<int64_t>(call.name.size() + call.arguments.size());
+    }
+  }
+  return (bytes + kBytesPerToken - 1) / kBytesPerToken;
+}
+
+Trail trail_of(const Generation& generation) {
+  Trail trail(generation.tools);
+  for (const Message& message : generation.messages) trail.add(message);
+  return trail;
+}
+
 /// While it lives, a client that goes away cancels the Chat.
 class CancelWhenGone {
  public:
@@ -50,7 +70,12 @@ int Desk::seconds_to_wait() const {
 
 void Desk::submit(size_t domain, Generation generation, std::shared_ptr<Exchange> exchange,
                   std::unique_ptr<ReplyWriter> writer) {
-  auto job = std::make_shared<Job>(Job{domain, std::move(generation), std::move(exchange), std::move(writer)});
+  auto job = std::make_shared<Job>();
+  job->domain = domain;
+  job->new_tokens = estimate_tokens(generation.messages, conversations_.common(domain, trail_of(generation)));
+  job->generation = std::move(generation);
+  job->exchange = std::move(exchange);
+  job->writer = std::move(writer);
   // Before it waits: from then on the notice is the worker's. Holds the job weakly, for the exchange is the job's own.
   job->exchange->on_gone([this, weak = std::weak_ptr<Job>(job)] {
     if (const auto gone = weak.lock()) withdraw(gone);
@@ -130,20 +155,19 @@ void Desk::serve(Job& job) {
 }
 
 void Desk::reply(Job& job) {
-  Trail trail(job.generation.tools);
-  for (const Message& message : job.generation.messages) trail.add(message);
+  Trail trail = trail_of(job.generation);
   const auto lent = conversations_.lend(job.domain, trail);
   std::vector<Outcome> outcomes;
   {
     const std::lock_guard lock(mutex_);
-    running_.push_back(&lent->chat());
+    running_.push_back({&job, &lent->chat()});
   }
   struct Ended {
     Desk& desk;
     Chat& chat;
     ~Ended() {
       const std::lock_guard lock(desk.mutex_);
-      std::erase(desk.running_, &chat);
+      std::erase_if(desk.running_, [this](const Running& each) { return each.chat == &chat; });
     }
   } const ended{*this, lent->chat()};
 
@@ -181,12 +205,16 @@ Outcome Desk::choose_one(Job& job, Conversations::Lent& lent, int choice) {
     const Clock::time_point now = Clock::now();
     if (!begun) {
       metrics_.first_token.observe(milliseconds(now - job.came) / 1000);
+      job.prompt_tokens = stream.stats().prompt_tokens;
+      job.cached_tokens = stream.stats().cached_tokens;
+      job.speaks = true;
       job.writer->begin(choice, stream.stats());
     } else {
       metrics_.between_pieces.observe(milliseconds(now - before) / 1000);
     }
     begun = true;
     before = now;
+    job.generated_tokens = stream.stats().generated_tokens;
     if (piece.channel == Channel::thought) outcome.thought += piece.text;
     if (piece.channel == Channel::speech) outcome.text += piece.text;
     if (piece.call) outcome.calls.push_back(*piece.call);
@@ -208,10 +236,42 @@ void Desk::stop() noexcept {
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    for (Chat* chat : running_) chat->cancel();
+    for (const Running& each : running_) each.chat->cancel();
   }
   arrived_.notify_all();
   workers_.clear();
+}
+
+Desk::Slot Desk::slot_of(const Job& job, bool running) {
+  return {.running = running,
+          .reading = running && !job.speaks,
+          .messages = job.generation.messages.size(),
+          .prompt_tokens = job.prompt_tokens,
+          .cached_tokens = job.cached_tokens,
+          .generated_tokens = job.generated_tokens,
+          .seconds = milliseconds(Clock::now() - job.came) / 1000};
+}
+
+std::vector<Desk::Slot> Desk::slots(size_t domain) const {
+  std::vector<Slot> slots;
+  const std::lock_guard lock(mutex_);
+  for (const Running& each : running_) {
+    if (each.job->domain == domain) slots.push_back(slot_of(*each.job, true));
+  }
+  const auto queue = queues_.find(domain);
+  if (queue == queues_.end()) return slots;
+  for (const auto& job : queue->second) slots.push_back(slot_of(*job, false));
+  return slots;
+}
+
+int64_t Desk::uncached_tokens_waiting() const {
+  int64_t sum = 0;
+  const std::lock_guard lock(mutex_);
+  for (const Running& each : running_) sum += each.job->speaks ? 0 : each.job->new_tokens;
+  for (const auto& [domain, queue] : queues_) {
+    for (const auto& job : queue) sum += job->new_tokens;
+  }
+  return sum;
 }
 
 size_t Desk::waiting() const {
@@ -222,6 +282,12 @@ size_t Desk::waiting() const {
 bool Desk::idle() const {
   const std::lock_guard lock(mutex_);
   return waiting_ + serving_ == 0;
+}
+
+size_t Desk::speaking() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<size_t>(
+      std::ranges::count_if(running_, [](const Running& each) { return each.job->speaks.load(); }));
 }
 
 size_t Desk::running() const {

@@ -5,6 +5,7 @@
 // away is forgotten at once where it waits, and within a step where its reply is under way. Thread safety: any thread.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -77,10 +78,27 @@ class Desk {
   /// Ends replies under way, refuses what waits, and returns when no worker runs.
   void stop() noexcept;
 
+  /// A reply that waits or is under way.
+  struct Slot {
+    bool running = false;
+    bool reading = false;  // its prompt; false: it speaks, or waits
+    size_t messages = 0;
+    int64_t prompt_tokens = 0;  // 0 until the prompt has been read
+    int64_t cached_tokens = 0;
+    int64_t generated_tokens = 0;
+    double seconds = 0;  // since the request came
+  };
+  /// Of one domain; those that run in front.
+  [[nodiscard]] std::vector<Slot> slots(size_t domain) const;
+  /// Tokens of prompts that wait, or are being read, and that no warm conversation holds: an estimate from their bytes,
+  /// for the prompts have not been tokenized yet.
+  [[nodiscard]] int64_t uncached_tokens_waiting() const;
   [[nodiscard]] size_t waiting() const;
   [[nodiscard]] size_t running() const;
   /// Nothing waits and nothing is computed.
   [[nodiscard]] bool idle() const;
+  /// Of those that run: past their prompts, so that their steps are computed together.
+  [[nodiscard]] size_t speaking() const;
   [[nodiscard]] Conversations& conversations() noexcept { return conversations_; }
 
  private:
@@ -91,7 +109,18 @@ class Desk {
     std::shared_ptr<Exchange> exchange;
     std::unique_ptr<ReplyWriter> writer;
     Clock::time_point came = Clock::now();
+    int64_t new_tokens = 0;  // of the prompt: about so many are in no warm conversation
+    // How far the reply is; written by its worker, read by whoever asks.
+    std::atomic<bool> speaks = false;
+    std::atomic<int64_t> prompt_tokens = 0;
+    std::atomic<int64_t> cached_tokens = 0;
+    std::atomic<int64_t> generated_tokens = 0;
   };
+  struct Running {
+    const Job* job;
+    Chat* chat;  // to be cancelled at the end
+  };
+  static Slot slot_of(const Job& job, bool running);
 
   void work();
   std::shared_ptr<Job> next_job();  // null: the desk is closed
@@ -109,8 +138,8 @@ class Desk {
   std::map<size_t, std::deque<std::shared_ptr<Job>>> queues_;  // by key; none is empty
   size_t last_domain_ = 0;                                     // whose turn it was
   size_t waiting_ = 0;
-  size_t serving_ = 0;             // taken by a worker and not over
-  std::vector<Chat*> running_;     // to be cancelled at the end
+  size_t serving_ = 0;  // taken by a worker and not over
+  std::vector<Running> running_;
   double mean_reply_seconds_ = 2;  // of the last ones
   bool closed_ = false;
   std::vector<std::jthread> workers_;

@@ -14,6 +14,8 @@ void add_openai_completions(Router& router, Service& service);
 void add_responses(Router& router, Service& service);
 void add_ollama(Router& router, Service& service);
 void add_anthropic(Router& router, Service& service);
+/// /slots: what the conversations of a key are doing.
+void add_slots(Router& router, Service& service);
 /// / and /page: what browsers show; at / other clients read that "Ollama is running". /openapi.json.
 void add_page(Router& router);
 /// /tokenize, /detokenize, /apply-template, /props.

@@ -58,6 +58,11 @@ void metrics_text(const Models& models, const Metrics& metrics, Exchange& exchan
   size_t running = 0;
   size_t waiting = 0;
   size_t conversations = 0;
+  size_t speaking = 0;
+  int64_t uncached = 0;
+  int64_t idle_bytes = 0;
+  size_t responses = 0;
+  size_t response_bytes = 0;
   std::vector<Metrics::Gauge> gauges;
   for (const Models::Hold& hold : models.loaded()) {
     const MemoryFootprint own = hold->service.memory();
@@ -69,19 +74,33 @@ void metrics_text(const Models& models, const Metrics& metrics, Exchange& exchan
     running += hold->service.desk().running();
     waiting += hold->service.desk().waiting();
     conversations += hold->service.desk().conversations().count();
+    speaking += hold->service.desk().speaking();
+    uncached += hold->service.desk().uncached_tokens_waiting();
+    idle_bytes += hold->service.desk().conversations().idle_bytes();
+    responses += hold->service.responses().count();
+    response_bytes += hold->service.responses().bytes();
   }
   const auto in_memory = [](const char* kind, int64_t bytes) {
     return Metrics::Gauge{"prosa_memory_bytes", "Bytes held in memory, by what they are for.",
                           static_cast<double>(bytes), std::string("{kind=\"") + kind + "\"}"};
   };
-  gauges = {{"prosa_replies_running", "Replies under way.", static_cast<double>(running)},
-            {"prosa_requests_waiting", "Requests that wait for a worker.", static_cast<double>(waiting)},
-            {"prosa_conversations", "Conversations that are warm.", static_cast<double>(conversations)},
-            in_memory("weights", memory.weights),
-            in_memory("kv", memory.kv),
-            in_memory("state", memory.state),
-            in_memory("stored_states", memory.stored_states),
-            in_memory("scratch", memory.scratch)};
+  gauges = {
+      {"prosa_replies_running", "Replies under way.", static_cast<double>(running)},
+      {"prosa_requests_waiting", "Requests that wait for a worker.", static_cast<double>(waiting)},
+      {"prosa_batch_size", "Replies that are past their prompts: their steps are computed together.",
+       static_cast<double>(speaking)},
+      {"prosa_uncached_tokens_waiting", "Tokens to be read for requests that wait or are being read, about.",
+       static_cast<double>(uncached)},
+      {"prosa_conversation_idle_bytes", "States of conversations that wait for their next request.",
+       static_cast<double>(idle_bytes)},
+      {"prosa_stored_responses", "Answers that can be gone on from by their ids.", static_cast<double>(responses)},
+      {"prosa_stored_response_bytes", "The same in bytes.", static_cast<double>(response_bytes)},
+      {"prosa_conversations", "Conversations that are warm.", static_cast<double>(conversations)},
+      in_memory("weights", memory.weights),
+      in_memory("kv", memory.kv),
+      in_memory("state", memory.state),
+      in_memory("stored_states", memory.stored_states),
+      in_memory("scratch", memory.scratch)};
   size_t loaded = 0;
   for (const ListedModel& model : models.list()) loaded += model.loaded ? 1 : 0;
   gauges.push_back({"prosa_models_loaded", "Models in memory.", static_cast<double>(loaded)});

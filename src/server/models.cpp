@@ -48,6 +48,7 @@ ServerOptions named(ServerOptions options, const std::string& name) {
 Resident::Resident(const Model& model, const ServerOptions& options, Metrics& metrics)
     : service(model, options, metrics) {
   add_plain(router, service);
+  add_slots(router, service);
   add_openai(router, service);
   add_openai_completions(router, service);
   add_responses(router, service);
