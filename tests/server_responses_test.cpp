@@ -166,7 +166,7 @@ TEST(Responses, ACallComesWithItsArgumentsAndItsAnswerGoesBack) {
   body["stream"] = false;
   body["tool_choice"] = "none";
   body["previous_response_id"] = last["id"];
-  body["input"] = {answer};
+  body["input"] = json::array({answer});
   EXPECT_EQ(ask(port, "POST", "/v1/responses", body.dump()).status, 200);
   body["input"][0]["call_id"] = "call_other";
   EXPECT_EQ(ask(port, "POST", "/v1/responses", body.dump()).json()["error"]["param"], "input[0].call_id");
