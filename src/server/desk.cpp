@@ -171,6 +171,10 @@ void Desk::reply(Job& job) {
     }
   } const ended{*this, lent->chat()};
 
+  if (job.generation.scoring) {
+    score(job, *lent);
+    return lent->stands_at(std::move(trail));
+  }
   for (int choice = 0; choice < job.generation.choices; ++choice) {
     outcomes.push_back(choose_one(job, *lent, choice));
     if (job.exchange->gone()) break;
@@ -184,6 +188,14 @@ void Desk::reply(Job& job) {
   trail.add({Role::assistant, last.text, {}, last.calls});
   lent->stands_at(std::move(trail));
   if (!job.exchange->gone()) job.writer->done(outcomes);
+}
+
+void Desk::score(Job& job, Conversations::Lent& lent) {
+  const CancelWhenGone cancel(*job.exchange, lent.chat());
+  const Scoring& scoring = *job.generation.scoring;
+  const Choice choice =
+      lent.chat().choose(job.generation.messages, scoring.options, scoring.config, job.generation.tools);
+  job.writer->scored(choice);
 }
 
 Outcome Desk::choose_one(Job& job, Conversations::Lent& lent, int choice) {

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,12 +26,19 @@
 
 namespace prosa::server {
 
+/// Options to be scored in place of a reply (choice.h).
+struct Scoring {
+  std::vector<std::string> options = {};
+  ChooseConfig config = {};
+};
+
 /// What every dialect's request comes down to.
 struct Generation {
   std::vector<Message> messages = {};
   std::vector<Tool> tools = {};
   SamplingConfig sampling = {};
-  int choices = 1;  // replies to the same prompt, one after the other
+  int choices = 1;                      // replies to the same prompt, one after the other
+  std::optional<Scoring> scoring = {};  // then nothing is generated
 };
 
 /// What became of one choice.
@@ -54,6 +62,8 @@ class ReplyWriter {
   virtual void end(int choice, const Outcome& outcome) = 0;
   /// All choices are complete.
   virtual void done(const std::vector<Outcome>& outcomes) = 0;
+  /// In place of all of these, for Generation::scoring.
+  virtual void scored(const Choice& /*choice*/) {}
   virtual void fail(const Refusal& refusal) = 0;
 };
 
@@ -126,6 +136,7 @@ class Desk {
   std::shared_ptr<Job> next_job();  // null: the desk is closed
   void serve(Job& job);
   void reply(Job& job);
+  void score(Job& job, Conversations::Lent& lent);
   Outcome choose_one(Job& job, Conversations::Lent& lent, int choice);
   void withdraw(const std::shared_ptr<Job>& job);
   [[nodiscard]] int seconds_to_wait() const;  // under the lock

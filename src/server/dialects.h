@@ -12,6 +12,8 @@ void add_openai(Router& router, Service& service);
 void add_openai_completions(Router& router, Service& service);
 /// /v1/responses, and /input_tokens of it and of chat.
 void add_responses(Router& router, Service& service);
+/// /v1/score: log-probabilities of options.
+void add_score(Router& router, Service& service);
 void add_ollama(Router& router, Service& service);
 void add_anthropic(Router& router, Service& service);
 /// /slots: what the conversations of a key are doing.

@@ -52,6 +52,7 @@ Resident::Resident(const Model& model, const ServerOptions& options, Metrics& me
   add_openai(router, service);
   add_openai_completions(router, service);
   add_responses(router, service);
+  add_score(router, service);
   add_ollama(router, service);
   add_anthropic(router, service);
 }

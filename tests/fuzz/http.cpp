@@ -88,7 +88,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                          "/apply-template",
                                          "/v1/responses",
                                          "/v1/responses/input_tokens",
-                                         "/v1/chat/completions/input_tokens"};
+                                         "/v1/chat/completions/input_tokens",
+                                         "/v1/score"};
   if (size == 0) return 0;
   const std::string_view rest = text_of(data + 1, size - 1);
   const size_t kind = (data[0] - size_t{'0'}) % (std::size(kPaths) + 1);
