@@ -185,7 +185,7 @@ class Backend {
   /// position is beyond its capacity), invalid_argument (a snapshot of another layout or model).
   virtual void restore(State& state, const Snapshot& snapshot) = 0;
 
-  /// Names the form of a snapshot's parts ("cpu 3"): what another backend or version writes is not read.
+  /// Names the form of a snapshot's parts ("cpu 5"): what another backend or version writes is not read.
   [[nodiscard]] virtual std::string_view snapshot_layout() const noexcept = 0;
   /// The snapshot of these parts, found by name (no bytes: there is no such part). Error(bad_session) when one is
   /// missing or has another size than this model's; nothing is read beyond their bytes. `longer`: a snapshot of the

@@ -52,11 +52,13 @@ std::vector<Pass> form_passes(std::span<const Segment> segments, int64_t max_row
   return passes;
 }
 
-// What states say of how they were made; they are continued in no other way. What stands behind gates has 15 bits
-// wherever it has integers (pack_model()).
+// What states say of how they were made; they are continued in no other way. `planes` are those of normalised rows;
+// what stands behind gates has 15 bits wherever it has integers (pack_model()).
 std::string activation_text(const PackedModel& model) {
-  if (model.planes[1] && model.planes[2]) return "8- and 15-bit activations";
-  return model.planes[1] ? "8-bit activations" : model.planes[2] ? "15-bit activations" : "float32 activations";
+  if (model.planes[1] && model.planes[2]) return "8- and 15-bit activations (15 behind gates)";
+  return model.planes[1]   ? "8-bit activations (15 behind gates)"
+         : model.planes[2] ? "15-bit activations"
+                           : "float32 activations";
 }
 
 class CpuBackend final : public Backend {

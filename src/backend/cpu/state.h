@@ -173,8 +173,9 @@ class CpuState final : public State {
 
 class CpuSnapshot final : public Snapshot {
  public:
-  // Changes with the form of the parts; cpu.cpp adds what the numbers in them depend on.
-  static constexpr std::string_view layout = "cpu 4";
+  // Changes with the form of the parts and with the rules that make their numbers, as when outliers came to be taken
+  // out (5); cpu.cpp adds the options that the numbers depend on.
+  static constexpr std::string_view layout = "cpu 5";
 
   /// `made_as`: the backend's snapshot_layout() and model.
   CpuSnapshot(const CpuState& state, std::string made_as);
