@@ -176,6 +176,32 @@ TEST(CliBench, MeasuresWhatWasAskedUnderFixedKeys) {
   EXPECT_FALSE(result.contains("start"));
 }
 
+// Weights of few bits meet 8 bits before gates and 15 behind them: neither number alone is the truth.
+TEST(CliBench, SaysWhichActivationsItMeasured) {
+  struct Case {
+    std::string model;
+    std::vector<std::string> options;
+    std::string activations;
+    int fewest;
+  };
+  for (const Case& of :
+       {Case{"tiny-mlx-4bit", {}, "8-bit activations (15 behind gates)", 8},
+        Case{"tiny-mlx-4bit", {"--activation-bits", "15"}, "15-bit activations", 15},
+        Case{"tiny-flat-8bit", {}, "15-bit activations", 15}, Case{"tiny-hf", {}, "float32 activations", 32},
+        Case{"tiny-mlx-4bit", {"--backend", "reference"}, "float32 activations", 32}}) {
+    std::vector<std::string> words = {"--prompt", "8", "--gen", "0", "--repeat", "5", "--threads", "1", "--json"};
+    words.insert(words.end(), of.options.begin(), of.options.end());
+    const Outcome outcome = run_bench(golden_folder(of.model), words);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const json result = json::parse(outcome.out);
+    EXPECT_EQ(result.at("activations"), of.activations) << of.model;
+    EXPECT_EQ(result.at("activation_bits"), of.fewest) << of.model;
+  }
+  const Outcome table =
+      run_bench(golden_folder("tiny-mlx-4bit"), {"--prompt", "8", "--gen", "0", "--repeat", "5", "--threads", "1"});
+  EXPECT_THAT(table.out, HasSubstr("1 threads, 8-bit activations (15 behind gates)\n"));
+}
+
 TEST(CliBench, EachNumberOfThreadsHasItsOwnLimits) {
   const Outcome outcome = run_bench(golden_folder("tiny-mlx-4bit"),
                                     {"--prompt", "0", "--gen", "2", "--threads", "2,1", "--profile", "--json"});

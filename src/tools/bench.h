@@ -110,7 +110,8 @@ struct BenchReport {
   int64_t weight_bytes = 0;
   int64_t file_bytes = 0;  // of its safetensors files
   std::string backend, isa, processor;
-  int activation_bits = 15;
+  std::string activations;   // of quantized products, in the backend's words: "8-bit activations (15 behind gates)"
+  int activation_bits = 32;  // the fewest of them
   int kv_bits = 8;
   std::vector<BenchSet> sets;  // by threads, as asked for
   std::optional<BenchStart> start;

@@ -75,6 +75,7 @@ ordered_json bench_json(const BenchReport& report) {
                          {"runs", std::move(runs)},
                          {"backend", report.backend},
                          {"processor", report.processor},
+                         {"activations", report.activations},
                          {"ceilings", std::move(ceilings)}};
   if (main.sampling) {
     object["sampling"] = {{"ms", 1e3 * main.sampling->seconds},

@@ -17,11 +17,11 @@ std::string percent(double part, double whole) {
 std::string set_table(const BenchReport& report, const BenchSet& set) {
   const BenchCeilings& limit = set.ceilings;
   std::string text = fmt::format(
-      "{} bit, {} of weights; {} {}, {} threads{}{}\n"
+      "{} bit, {} of weights; {} {}, {} threads, {}{}\n"
       "memory reads {:.1f} GB/s ({:.1f}..{:.1f}), int8 {:.0f} G multiply-adds/s ({:.0f}, {:.0f})\n\n",
       report.sizes.bits, cli::human_bytes(static_cast<double>(report.weight_bytes)), report.backend, report.isa,
-      set.threads, report.activation_bits == 8 ? ", 8-bit activations" : "", report.kv_bits == 16 ? ", 16-bit KV" : "",
-      limit.read_gbps(), limit.read.slowest, limit.read.fastest, limit.int8_gmacs(), limit.int8[0], limit.int8[1]);
+      set.threads, report.activations, report.kv_bits == 16 ? ", 16-bit KV" : "", limit.read_gbps(), limit.read.slowest,
+      limit.read.fastest, limit.int8_gmacs(), limit.int8[0], limit.int8[1]);
   text += fmt::format("{:<8}{:>7}{:>7}{:>6}{:>10}  {:<17}{:>7}{:>11}{:>10}{:>11}\n", "", "tokens", "depth", "batch",
                       "tok/s", "slowest..fastest", "GB/s", "bandwidth", "int8 peak", "first, ms");
   for (const BenchRun& run : set.runs) {
