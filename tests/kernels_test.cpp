@@ -134,6 +134,40 @@ TEST_P(KernelsTest, DeltaRuleInStepsAndInChunks) {
   }
 }
 
+// A head that forgets everything, and learns nothing meanwhile, has a state of zeros. Subnormal numbers in its place,
+// as channels of huge activations leave them, make a prompt ten times as slow.
+TEST_P(KernelsTest, WhatIsForgottenIsZero) {
+  const int64_t dim = 128, tokens = kDeltaChunk;
+  const std::vector<float> rows = random_floats(tokens * 3 * dim, 1, -0.1F, 0.1F);
+  const std::vector<float> before = random_floats(dim * dim, 2, 0.01F, 1);
+  const std::vector<float> beta(static_cast<size_t>(tokens));
+  std::vector<float> out(static_cast<size_t>(tokens * dim));
+  std::vector<float> scratch(static_cast<size_t>(delta_scratch_floats(dim)));
+  for (const float least : {-50.0F, -87.0F, -95.0F, -3000.0F}) {  // of the whole chunk, or of one step
+    for (const int64_t count : {tokens, int64_t{1}}) {
+      std::vector<float> state = before;
+      const std::vector<float> log_decay(static_cast<size_t>(count), least / static_cast<float>(count));
+      DeltaArgs a;
+      a.state = state.data();
+      a.q = rows.data();
+      a.k = a.q + dim;
+      a.v = a.q + 2 * dim;
+      a.ld = 3 * dim;
+      a.log_decay = log_decay.data();
+      a.beta = beta.data();
+      a.ld_gate = 1;
+      a.out = out.data();
+      a.ld_out = dim;
+      a.key_dim = a.value_dim = dim;
+      a.tokens = count;
+      a.scratch = scratch.data();
+      count == 1 ? kernels.delta_step(a) : kernels.delta_chunk(a);
+      for (const float left : state) ASSERT_EQ(left, 0.0F) << least << " over " << count;
+      for (int64_t j = 0; j < dim; ++j) ASSERT_EQ(out[static_cast<size_t>((count - 1) * dim + j)], 0.0F);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, KernelsTest, testing::ValuesIn(available_isas()),
                          [](const auto& param) { return param.param; });
 

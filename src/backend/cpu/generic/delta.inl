@@ -9,6 +9,21 @@
 //           S   = exp(G_C) S0 + sum_j exp(G_C - G_j) k_j u_j^T
 // The state lies in blocks of 16 value columns, [key_dim][16] each: a block stays in the first-level cache for the
 // whole step or chunk, so the state is read from and written to memory once.
+//
+// A decay below 2^-64 is 0. What it would leave is nothing beside a new token, nor beside the epsilon of the norm
+// behind the rule; and times a state it would be a subnormal number, which processors multiply a hundred times as
+// slowly. Their mode that rounds such numbers to 0 would do as well, but it belongs to the caller's threads.
+
+inline constexpr float kLeastDecay = 0x1p-64F;
+
+inline F decay_of(F log_decay) {
+  const F decay = exp_of(log_decay);
+  return decay - below(decay, set1(kLeastDecay));
+}
+inline float decay_of(float log_decay) {
+  const float decay = std::exp(log_decay);
+  return decay <= kLeastDecay ? 0.0F : decay;
+}
 
 template <int N>
 inline void delta_step_blocks(const DeltaArgs& a, int64_t block, F decay, F beta) {
@@ -42,7 +57,7 @@ inline void delta_step_blocks(const DeltaArgs& a, int64_t block, F decay, F beta
 }
 
 inline void delta_step(const DeltaArgs& args) {
-  const F decay = set1(std::exp(args.log_decay[0]));
+  const F decay = set1(decay_of(args.log_decay[0]));
   const F beta = set1(args.beta[0]);
   const int64_t blocks = args.value_dim / 16;
   int64_t block = 0;
@@ -71,8 +86,8 @@ inline void chunk_gates(const DeltaArgs& args, DeltaChunk& chunk) {
     chunk.total[t] = total;
   }
   for (int64_t t = 0; t < kDeltaChunk; t += 16) {
-    store(chunk.growth + t, exp_of(load(chunk.total + t)));
-    store(chunk.left + t, exp_of(set1(total) - load(chunk.total + t)));
+    store(chunk.growth + t, decay_of(load(chunk.total + t)));
+    store(chunk.left + t, decay_of(set1(total) - load(chunk.total + t)));
   }
 }
 
@@ -119,7 +134,7 @@ __attribute__((noinline)) void chunk_product_rows(const DeltaArgs& args, const D
     const int64_t row = (token + t) * kDeltaChunk;
     const F beta = set1(args.beta[(token + t) * args.ld_gate]);
     each<V>([&]<int v>() PROSA_INLINE {
-      const F ratio = exp_of(set1(chunk.total[token + t]) - load(chunk.total + v * 16));
+      const F ratio = decay_of(set1(chunk.total[token + t]) - load(chunk.total + v * 16));
       store(chunk.a + row + v * 16, beta * ratio * kk[t][v]);
       store(chunk.p + row + v * 16, ratio * qk[t][v]);
     });
