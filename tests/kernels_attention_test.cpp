@@ -2,6 +2,8 @@
 // every ISA this machine can run.
 //
 // The other kernels: kernels_test.cpp. Invariant: a query row alone has the bits it has among others.
+#include <iostream>
+
 #include "kernels_fixture.h"
 
 namespace prosa::backend::cpu {
@@ -382,6 +384,105 @@ TEST_P(AttendTest, WeakWeightsKeepTheirShare) {
         EXPECT_NEAR(out[d], expected, 4e-3) << "1 : " << ratio << ", the strong one at " << strong;
       }
     }
+  }
+}
+
+// What keys, values and queries are in a q8_0 cache: 8 bits with a 16-bit scale for each 32 numbers.
+std::vector<double> in_q8_0(const std::vector<float>& x) {
+  std::vector<double> kept;
+  for (size_t first = 0; first < x.size(); first += 32) {
+    float peak = 0;
+    for (size_t i = first; i < first + 32; ++i) peak = std::max(peak, std::abs(x[i]));
+    const float scale = f16_to_float(float_to_f16(peak / 127));
+    for (size_t i = first; i < first + 32; ++i)
+      kept.push_back(peak > 0 ? std::nearbyint(x[i] * 127 / peak) * scale : 0);
+  }
+  return kept;
+}
+
+/// softmax(q.k) v in double.
+std::vector<double> attention_of(const std::vector<double>& q, const std::vector<std::vector<double>>& k,
+                                 const std::vector<std::vector<double>>& v) {
+  std::vector<double> out(q.size());
+  double total = 0;
+  for (size_t p = 0; p < k.size(); ++p) {
+    const double weight = std::exp(std::inner_product(q.begin(), q.end(), k[p].begin(), 0.0));
+    total += weight;
+    for (size_t d = 0; d < q.size(); ++d) out[d] += weight * v[p][d];
+  }
+  for (double& o : out) o /= total;
+  return out;
+}
+
+/// KL of 512 next tokens, whose logits are random products of what attention gives and spread by about 1.
+double kl_of_outputs(const std::vector<double>& exact, const std::vector<double>& other) {
+  const std::vector<float> head = random_floats(512 * static_cast<int64_t>(exact.size()), 99);
+  const double factor = std::sqrt(3 / std::inner_product(exact.begin(), exact.end(), exact.begin(), 0.0));
+  std::vector<double> of[2];
+  double normal[2] = {0, 0};
+  for (size_t token = 0; token < 512; ++token) {
+    for (size_t side = 0; side < 2; ++side) {
+      const std::vector<double>& x = side == 0 ? exact : other;
+      double logit = 0;
+      for (size_t d = 0; d < x.size(); ++d) logit += static_cast<double>(head[token * x.size() + d]) * x[d];
+      of[side].push_back(factor * logit);
+      normal[side] += std::exp(factor * logit);
+    }
+  }
+  double kl = 0;
+  for (size_t token = 0; token < 512; ++token) {
+    const double p = std::exp(of[0][token]) / normal[0];
+    kl += p * (of[0][token] - of[1][token] - std::log(normal[0] / normal[1]));
+  }
+  return kl;
+}
+
+// One strong position beside 63 weak ones, from the numbers themselves to the next token's probabilities, and the same
+// with a q8_0 cache and float softmax weights. Prints both: the figures of docs/measurements/numerics.md.
+TEST_P(AttendTest, WeakWeightsCostNextToNothing) {
+  const KvLayout kv{256, 8};
+  const int64_t dim = kv.head_dim, positions = 64;
+  constexpr uint32_t kDraws = 6;
+  for (const float ratio : {100.0F, 300.0F, 1000.0F, 3000.0F, 10000.0F}) {
+    double mine = 0, weights_alone = 0, q8_0 = 0;
+    for (uint32_t draw = 0; draw < kDraws; ++draw) {
+      const std::vector<float> q = random_floats(dim, 10 * draw + 3, -0.2F, 0.2F),
+                               common = random_floats(dim, 10 * draw + 4);
+      const auto length = std::inner_product(q.begin(), q.end(), q.begin(), 0.0F);
+      std::vector<std::byte> block(static_cast<size_t>(2 * kv.head_bytes()));
+      std::vector<std::vector<double>> keys, values, kept_keys, kept_values, stored_keys, stored_values;
+      for (int64_t p = 0; p < positions; ++p) {
+        const bool strong = p == 11 * draw;
+        std::vector<float> key = random_floats(dim, 1000 * draw + 2 * static_cast<uint32_t>(p));
+        std::vector<float> value = random_floats(dim, 1000 * draw + 2 * static_cast<uint32_t>(p) + 1);
+        const auto meets = std::inner_product(q.begin(), q.end(), key.begin(), 0.0F);
+        for (size_t d = 0; d < key.size(); ++d) key[d] += q[d] * ((strong ? std::log(ratio) : 0.0F) - meets) / length;
+        for (size_t d = 0; d < value.size() && !strong; ++d) value[d] = common[d] + 0.5F * value[d];
+        kernels.store_key(key.data(), kv, p, block.data());
+        kernels.store_value(value.data(), kv, p, block.data() + kv.head_bytes());
+        keys.emplace_back(key.begin(), key.end());
+        values.emplace_back(value.begin(), value.end());
+        kept_keys.push_back(in_q8_0(key));
+        kept_values.push_back(in_q8_0(value));
+        stored_keys.push_back(stored(kv, block.data(), p, true));
+        for (double& x : stored_keys.back()) x /= mixing(kv);
+        stored_values.push_back(stored(kv, block.data() + kv.head_bytes(), p, false));
+      }
+      const std::vector<double> exact = attention_of({q.begin(), q.end()}, keys, values);
+      q8_0 += kl_of_outputs(exact, attention_of(in_q8_0(q), kept_keys, kept_values)) / kDraws;
+      std::vector<float> out(static_cast<size_t>(dim)), scratch(static_cast<size_t>(attend_scratch_floats(dim)));
+      const std::byte* table = block.data();
+      const float* queries = q.data();
+      float* sums = out.data();
+      kernels.attend({&queries, &sums, &positions, 1, &table, 0, kv.head_bytes(), kv, scratch.data()});
+      mine += kl_of_outputs(exact, {out.begin(), out.end()}) / kDraws;
+      const std::vector<double> with_float_weights =
+          attention_of(mixed_bytes(q.data(), dim), stored_keys, stored_values);
+      weights_alone += kl_of_outputs(with_float_weights, {out.begin(), out.end()}) / kDraws;
+    }
+    std::cout << "  1 : " << ratio << ": KL " << mine << ", of it softmax weights " << weights_alone
+              << "; a q8_0 cache " << q8_0 << "\n";
+    EXPECT_LE(weights_alone, 2e-5) << "1 : " << ratio;
   }
 }
 
