@@ -21,10 +21,14 @@ void add_load_options(CLI::App& command, LoadOptions& options, bool with_context
   command.add_option("--threads", options.threads, "compute threads (default: physical cores)")
       ->check(CLI::Range(1, 1024))
       ->group("Machine");
-  command.add_option("--backend", options.backend, "cpu, cuda, or reference (float32, slow)")
-      ->check(CLI::IsMember({"cpu", "cuda", "reference"}))
-      ->capture_default_str()
-      ->group("Machine");
+#ifdef PROSA_HAS_MLX
+  constexpr auto backends = "cpu, cuda, mlx (a Mac's GPU), or reference (float32, slow)";
+  const CLI::IsMember known({"cpu", "cuda", "mlx", "reference"});
+#else
+  constexpr auto backends = "cpu, cuda, or reference (float32, slow)";
+  const CLI::IsMember known({"cpu", "cuda", "reference"});
+#endif
+  command.add_option("--backend", options.backend, backends)->check(known)->capture_default_str()->group("Machine");
   command.add_option("--isa", options.isa, "amx, avx512vnni, avx2, i8mm, neon or portable (default: the best here)")
       ->check(CLI::IsMember({"amx", "avx512vnni", "avx2", "i8mm", "neon", "portable"}))
       ->group("Machine");
