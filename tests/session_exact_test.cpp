@@ -37,6 +37,9 @@ struct Subject {
 };
 
 std::vector<Subject> subjects() {
+#ifdef PROSA_TEST_MLX
+  return {{"mlx", ""}};
+#endif
   std::vector<Subject> all = {{"reference", ""}};
   for (const std::string& isa : backend::available_isas()) all.push_back({"cpu", isa});
   return all;
