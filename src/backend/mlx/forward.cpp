@@ -5,9 +5,12 @@
 #include <cmath>
 #include <utility>
 
+#include <mlx/device.h>
 #include <mlx/fast.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
+
+#include "backend/mlx/delta.h"
 
 namespace prosa::backend::mlx {
 namespace {
@@ -78,6 +81,28 @@ mx::array conv_with_state(const MlxDelta& w, MlxLayerState& state, const mx::arr
   return silu(sum);
 }
 
+/// q, k [1, n, key_heads, dk], v [1, n, value_heads, dv], log_decay, beta [n, value_heads] -> [1, n, value_heads, dv]
+mx::array by_token(MlxLayerState& state, const mx::array& q, const mx::array& k, const mx::array& v,
+                   const mx::array& log_decay, const mx::array& beta) {
+  const auto batched = [](const mx::array& x) { return mx::expand_dims(x, 0); };
+  const std::vector<mx::array> made =
+      mx::fast::gated_delta_update(q, k, v, batched(mx::exp(log_decay)), batched(beta), *state.recurrent);
+  state.recurrent = made[1];
+  return made[0];
+}
+
+mx::array by_piece(MlxLayerState& state, const mx::array& q, const mx::array& k, const mx::array& v,
+                   const mx::array& log_decay, const mx::array& beta) {
+  const int value_heads = v.shape(2);
+  const auto by_head = [&](const mx::array& x) {
+    return mx::repeat(mx::transpose(mx::squeeze(x, 0), {1, 0, 2}), value_heads / x.shape(2), 0);
+  };
+  const auto [out, next] = delta_rule(by_head(q), by_head(k), by_head(v), mx::transpose(log_decay), mx::transpose(beta),
+                                      mx::squeeze(*state.recurrent, 0));
+  state.recurrent = mx::contiguous(mx::expand_dims(next, 0));
+  return mx::expand_dims(mx::transpose(out, {1, 0, 2}), 0);
+}
+
 mx::array gated_delta_net(const ModelConfig& c, const MlxDelta& w, MlxLayerState& state, const mx::array& x) {
   const int n = x.shape(0);
   const int dk = narrow(c.linear_key_head_dim);
@@ -95,11 +120,11 @@ mx::array gated_delta_net(const ModelConfig& c, const MlxDelta& w, MlxLayerState
   const mx::array k = normalized(c.key_dim(), 1.0 / std::sqrt(static_cast<double>(dk)));
   const mx::array v = mx::reshape(columns(qkv, 2 * c.key_dim(), c.conv_dim()), {1, n, value_heads, dv});
   const mx::array step = mx::logaddexp(mx::add(w.a.product(x), w.dt_bias), mx::array(0.0F));  // softplus
-  const mx::array decay = mx::reshape(mx::exp(mx::multiply(w.decay, step)), {1, n, value_heads});
-  const mx::array beta = mx::reshape(mx::sigmoid(w.b.product(x)), {1, n, value_heads});
-  const std::vector<mx::array> made = mx::fast::gated_delta_update(q, k, v, decay, beta, *state.recurrent);
-  state.recurrent = made[1];
-  const mx::array normed = mx::reshape(mx::fast::rms_norm(made[0], w.norm, c.rms_norm_eps), {n, value_heads * dv});
+  const mx::array log_decay = mx::multiply(w.decay, step);                                    // [n, value_heads]
+  const mx::array beta = mx::sigmoid(w.b.product(x));
+  const mx::array mixed = n == 1 || mx::default_device() == mx::Device::gpu ? by_token(state, q, k, v, log_decay, beta)
+                                                                            : by_piece(state, q, k, v, log_decay, beta);
+  const mx::array normed = mx::reshape(mx::fast::rms_norm(mixed, w.norm, c.rms_norm_eps), {n, value_heads * dv});
   return w.out.product(mx::multiply(normed, silu(w.z.product(x))));
 }
 
