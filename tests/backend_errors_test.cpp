@@ -201,13 +201,13 @@ struct Question {
   Question& operator=(const Question&) = delete;
 };
 
-#ifdef PROSA_TEST_CUDA
+#if defined(PROSA_TEST_CUDA) || defined(PROSA_TEST_MLX)
 constexpr bool kOnCard = true;
 #else
 constexpr bool kOnCard = false;
 #endif
 
-/// A card adds in another order than the host.
+/// A device adds in another order than the host.
 bool same_log_sum(double a, double b) { return a == b || (kOnCard && std::abs(a - b) <= 2e-6 * (1 + std::abs(b))); }
 
 TEST_P(BackendTest, CandidatesAreThoseOfTheWholeRow) {
