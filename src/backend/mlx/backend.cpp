@@ -32,7 +32,7 @@ namespace prosa::backend {
 namespace mlx {
 namespace {
 
-constexpr int64_t kPassRows = 128;
+constexpr int64_t kPassRows = 64;
 constexpr std::string_view kLayout = "mlx 1";
 
 /// What MLX throws, as prosa says it. It has one class for everything, so the words must tell.
