@@ -194,7 +194,9 @@ class BackendTest : public testing::TestWithParam<Subject> {
     return prefill(*reference, *state, ids);
   }
   /// What a backend says that was asked for so many.
-  static int host_threads(int threads) { return GetParam().backend == "cuda" || GetParam().backend == "mlx" ? 0 : threads; }
+  static int host_threads(int threads) {
+    return GetParam().backend == "cuda" || GetParam().backend == "mlx" ? 0 : threads;
+  }
   static bool is_reference() { return GetParam().backend == "reference"; }
   /// Dense, even and odd bit widths, value heads = 2 x key heads: enough for properties that are not about numbers. The
   /// reference dequantizes first and is the same for all of them.
