@@ -110,8 +110,12 @@ TEST(Responses, EventsTellTheObjectAtTheirEnd) {
   EXPECT_EQ(events[0]["response"]["id"], last["id"]);
   EXPECT_EQ(events[2]["item"]["id"], last["output"][0]["id"]);
   for (const json& event : events) {
-    if (event.contains("item_id")) { EXPECT_EQ(event["item_id"], last["output"][0]["id"]); }
-    if (event["type"] == "response.output_item.done") { EXPECT_EQ(event["item"], last["output"][0]); }
+    if (event.contains("item_id")) {
+      EXPECT_EQ(event["item_id"], last["output"][0]["id"]);
+    }
+    if (event["type"] == "response.output_item.done") {
+      EXPECT_EQ(event["item"], last["output"][0]);
+    }
   }
   EXPECT_EQ(ask(server().port(), "GET", "/v1/responses/" + last["id"].get<std::string>()).json(), last);
 }

@@ -39,8 +39,8 @@ TEST(VoicePipeline, ASpokenTurnIsAnsweredAloud) {
 }
 
 TEST(VoicePipeline, TheSameWordsComeWithAndWithoutEarlyWork) {
-  // Early work cuts the prompt at other places, which the bounds of the numbers allow for: the questions have answers that
-  // the model is sure of.
+  // Early work cuts the prompt at other places, which the bounds of the numbers allow for: the questions have answers
+  // that the model is sure of.
   std::vector<std::string> replies;
   for (const bool early : {true, false}) {
     VoiceOptions options;

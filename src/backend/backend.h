@@ -239,8 +239,8 @@ std::unique_ptr<Backend> make_cpu_backend(std::shared_ptr<const Weights> weights
 /// no driver, too old a driver, no card that its kernels run on.
 std::unique_ptr<Backend> make_cuda_backend(std::shared_ptr<const Weights> weights, const BackendOptions& options);
 
-/// By name ("cpu", "cuda", "mlx", "reference"). Errors: unsupported (lists the known ones), io (a file of the weights broke
-/// while it was packed).
+/// By name ("cpu", "cuda", "mlx", "reference"). Errors: unsupported (lists the known ones), io (a file of the weights
+/// broke while it was packed).
 std::unique_ptr<Backend> make_backend(std::string_view name, const std::shared_ptr<const Weights>& weights,
                                       const BackendOptions& options);
 
